@@ -1,0 +1,30 @@
+"""What is computed: computations, operators, their scalar dataflow and their reference meaning. Knows no hardware."""
+
+from dataflow.computation import Computation, Dim, Tensor
+from dataflow.epilogue import requantise
+from dataflow.errors import UserError
+from dataflow.library import LIBRARY, batched_gemm, conv1d, conv2d, conv3d, depthwise_conv2d, gemm, gemv
+from dataflow.notation import NotationError, infer, parse
+from dataflow.operator import Operator
+from dataflow.reference import evaluate
+
+__all__ = [
+    "LIBRARY",
+    "Computation",
+    "Dim",
+    "NotationError",
+    "Operator",
+    "Tensor",
+    "UserError",
+    "batched_gemm",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "depthwise_conv2d",
+    "evaluate",
+    "gemm",
+    "gemv",
+    "infer",
+    "parse",
+    "requantise",
+]

@@ -1,0 +1,152 @@
+"""Contractions, `out += a * b`, as matrix products: exact for integers, fast enough for whole networks.
+
+Products of i8 are summed in f32 for as long as the sum stays below 2**24, where f32 still holds every integer.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dataflow.computation import Computation
+from dataflow.dtypes import is_integer, limits
+from dataflow.expression import Apply, Cast, Expression, Read
+from dataflow.views import read_view, write_view
+
+Array = npt.NDArray[Any]
+
+_COPY_ELEMENTS = 1 << 24
+
+
+def is_contraction(statement: Computation) -> bool:
+    """Whether it sums products of two reads whose dims are all in the output or in both reads."""
+    if not statement.accumulate or _factors(statement.body) is None:
+        return False
+    kinds = _classify(statement)
+    return kinds is not None
+
+
+def contract(statement: Computation, inputs: Mapping[str, Array], out: Array) -> None:
+    """Add the contraction to `out` (i64 or f64)."""
+    kinds = _classify(statement)
+    assert kinds is not None
+    exact = _exact_terms(statement)
+    for ranges in _blocks(statement, kinds, exact):
+        part = statement.restricted(ranges)
+        factors = _factors(part.body)
+        assert factors is not None
+        left, right = (read_view(read, inputs[read.tensor], part.extents, _names(part)) for read in factors)
+        target = write_view(statement, out, _names(statement, drop=kinds.sums))
+        assert target is not None
+        place = tuple(_slice(ranges, name) for name in _names(statement, drop=kinds.sums))
+        block = _product(part, kinds, left, right, np.float32 if exact > 1 else np.float64)
+        target[place] += block.astype(out.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kinds:
+    """Dims by who uses them: all three, output and left, output and right, both factors only."""
+
+    shared: tuple[str, ...]
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    sums: tuple[str, ...]
+
+
+def _factors(body: Expression) -> tuple[Read, Read] | None:
+    match body:
+        case Apply("mul", (left, right)):
+            pair = (_read(left), _read(right))
+            return (pair[0], pair[1]) if pair[0] and pair[1] else None
+    return None
+
+
+def _read(node: Expression) -> Read | None:
+    match node:
+        case Read():
+            return node
+        case Cast(_, Read() as read):
+            return read
+    return None
+
+
+def _dims_of(read: Read) -> set[str]:
+    return {dim for index in read.index for dim in index.dims}
+
+
+def _classify(statement: Computation) -> _Kinds | None:
+    factors = _factors(statement.body)
+    assert factors is not None
+    out, left, right = map(_dims_of, (statement.output, *factors))
+    found: dict[tuple[bool, bool, bool], list[str]] = {}
+    for dim in statement.dims:
+        found.setdefault((dim.name in out, dim.name in left, dim.name in right), []).append(dim.name)
+    known = [(True, True, True), (True, True, False), (True, False, True), (False, True, True)]
+    if any(kind not in known for kind in found):
+        return None
+    return _Kinds(*(tuple(found.get(kind, ())) for kind in known))
+
+
+def _exact_terms(statement: Computation) -> int:
+    """How many products f32 can sum exactly; 0 for types whose products f32 does not hold."""
+    factors = _factors(statement.body)
+    assert factors is not None
+    dtypes = [statement.tensor(read.tensor).dtype for read in factors]
+    if not all(map(is_integer, dtypes)) or not is_integer(statement.tensors[0].dtype):
+        return 0
+    largest = prod(max(map(abs, limits(dtype))) for dtype in dtypes)
+    return (1 << 24) // largest
+
+
+def _blocks(statement: Computation, kinds: _Kinds, exact: int) -> Iterator[dict[str, range]]:
+    """Boxes that keep sums exact and copies bounded."""
+    extents = statement.extents
+    steps = dict(extents)
+    if exact > 1:
+        _shrink(steps, kinds.sums, exact)
+    for side in (kinds.rows, kinds.columns):
+        _shrink(steps, side, max(1, _COPY_ELEMENTS // prod(steps[dim] for dim in kinds.sums)))
+    for dim in kinds.shared:
+        steps[dim] = 1
+    counts = [-(-extents[name] // steps[name]) for name in extents]
+    for place in np.ndindex(*counts):
+        yield {
+            name: range(i * steps[name], min((i + 1) * steps[name], extents[name]))
+            for i, name in zip(place, extents, strict=True)
+        }
+
+
+def _shrink(steps: dict[str, int], dims: Sequence[str], limit: int) -> None:
+    """Cut `dims`, outermost first, until the product of their steps is at most `limit`."""
+    for dim in dims:
+        others = prod(steps[other] for other in dims) // steps[dim]
+        steps[dim] = max(1, min(steps[dim], limit // others))
+
+
+def _product(part: Computation, kinds: _Kinds, left: Array, right: Array, dtype: npt.DTypeLike) -> Array:
+    """The block's matrix product, shaped over its output dims in the order of the box."""
+    names = _names(part)
+    extents = part.extents
+    a = _matrix(left, names, kinds.rows, kinds.sums, dtype)
+    b = _matrix(right, names, kinds.sums, kinds.columns, dtype)
+    order = [*kinds.shared, *kinds.rows, *kinds.columns]
+    block = (a @ b).reshape([extents[name] for name in order])
+    return block.transpose([order.index(name) for name in names if name in order])
+
+
+def _matrix(view: Array, names: Sequence[str], rows: Sequence[str], columns: Sequence[str], dtype: npt.DTypeLike) -> Array:
+    used = [names.index(name) for name in (*rows, *columns)]
+    moved = view.transpose([*used, *(axis for axis in range(view.ndim) if axis not in used)])
+    height = prod(view.shape[names.index(name)] for name in rows)
+    return moved.astype(dtype).reshape(height, -1)
+
+
+def _names(statement: Computation, drop: Sequence[str] = ()) -> tuple[str, ...]:
+    return tuple(dim.name for dim in statement.dims if dim.name not in drop)
+
+
+def _slice(ranges: Mapping[str, range], name: str) -> slice:
+    return slice(ranges[name].start, ranges[name].stop)

@@ -1,0 +1,203 @@
+"""The index notation: `out[n,k,y,x] += i32(inp[n,c,2*y+r-1,2*x+s-1]) * i32(wgt[k,c,r,s])`.
+
+The text is one Python assignment; it is parsed by `ast.parse` and nothing in it is executed.
+"""
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dataflow.affine import Affine
+from dataflow.computation import Computation, Dim, Tensor
+from dataflow.dtypes import ACCUMULATOR, is_dtype
+from dataflow.errors import UserError
+from dataflow.expression import ARITY, Apply, Cast, Const, Expression, Read, map_reads, reads, walk
+
+_BINARY = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.LShift: "shl", ast.RShift: "shr"}
+
+
+class NotationError(UserError):
+    """A text that is not a computation; `column` counts from 1 within the text."""
+
+    def __init__(self, message: str, column: int, text: str) -> None:
+        super().__init__(f"{message}\n  {text}\n  {' ' * (column - 1)}^")
+        self.message = message
+        self.column = column
+
+
+def parse(text: str, extents: Mapping[str, int], tensors: Mapping[str, Tensor]) -> Computation:
+    """Read one statement over the box `extents`, whose tensors are all declared.
+
+    Raises NotationError for a syntax error, an unknown name, a wrong number of indices or types that do not agree.
+    """
+    reader = _Reader(text.strip(), extents, tensors)
+    return reader.statement()
+
+
+def infer(text: str, extents: Mapping[str, int], dtype: str) -> Computation:
+    """Read one statement whose tensors are not declared.
+
+    Inputs have type `dtype` and just the shape the indices reach (an index below 0 reads padding). A text
+    without casts means products summed in the accumulator type of `dtype`: the casts are put in.
+    """
+    text = text.strip()
+    shapes = _Undeclared(extents)
+    draft = _Reader(text, extents, shapes).statement()
+    names = dict.fromkeys(read.tensor for read in draft.reads)
+    total = ACCUMULATOR.get(dtype, dtype)
+    body = draft.body
+    if total != dtype and not _has_cast(body):
+        body = map_reads(body, lambda read: Cast(total, read))
+    target = shapes.tensor(draft.output, total)
+    inputs = [shapes.merged([read for read in draft.reads if read.tensor == name], dtype) for name in names]
+    statement = Computation(draft.dims, (target, *inputs), draft.output, draft.accumulate, body)
+    return parse(str(statement), extents, {tensor.name: tensor for tensor in statement.tensors})
+
+
+def _has_cast(body: Expression) -> bool:
+    return any(isinstance(node, Cast) for node in walk(body))
+
+
+@dataclass(frozen=True, slots=True)
+class _Typed:
+    """An expression under construction; a literal has no type of its own."""
+
+    expression: Expression
+    dtype: str | None
+    node: ast.AST
+
+
+class _Undeclared(dict[str, Tensor]):
+    """Stands for declarations that are not there: every name is a tensor, of unknown shape and type."""
+
+    def __init__(self, extents: Mapping[str, int]) -> None:
+        super().__init__()
+        self.extents = extents
+
+    def tensor(self, read: Read, dtype: str) -> Tensor:
+        return Tensor(read.tensor, dtype, tuple(index.bounds(self.extents)[1] + 1 for index in read.index))
+
+    def merged(self, found: list[Read], dtype: str) -> Tensor:
+        shapes = [self.tensor(read, dtype).shape for read in found]
+        return Tensor(found[0].tensor, dtype, tuple(map(max, zip(*shapes, strict=True))))
+
+
+class _Reader:
+    """Turns the syntax tree of one assignment into a computation."""
+
+    def __init__(self, text: str, extents: Mapping[str, int], tensors: Mapping[str, Tensor]) -> None:
+        self.text = text
+        self.extents = extents
+        self.tensors = tensors
+        self.declared = not isinstance(tensors, _Undeclared)
+
+    def error(self, message: str, node: ast.AST) -> NotationError:
+        column = getattr(node, "col_offset", 0)
+        return NotationError(message, len(self.text.encode()[:column].decode()) + 1, self.text)
+
+    def statement(self) -> Computation:
+        node = self.syntax()
+        target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+        output = self.read(target)
+        value = self.expression(node.value)
+        self.same_type(output, value)
+        names = dict.fromkeys(read.tensor for read in (output.expression, *reads(value.expression)) if isinstance(read, Read))
+        tensors = tuple(self.tensors[name] for name in names) if self.declared else ()
+        dims = tuple(Dim(name, extent) for name, extent in self.extents.items())
+        assert isinstance(output.expression, Read)
+        return Computation(dims, tensors, output.expression, isinstance(node, ast.AugAssign), value.expression)
+
+    def syntax(self) -> ast.Assign | ast.AugAssign:
+        try:
+            module = ast.parse(self.text)
+        except SyntaxError as error:
+            raise NotationError(f"not an assignment in index notation: {error.msg}", error.offset or 1, self.text) from None
+        except ValueError as error:
+            raise NotationError(f"not an assignment in index notation: {error}", 1, self.text) from None
+        match module.body:
+            case [ast.Assign(targets=[_]) as node]:
+                return node
+            case [ast.AugAssign(op=ast.Add()) as node]:
+                return node
+        raise NotationError("write one assignment, `tensor[index,...] = ...` or `tensor[index,...] += ...`", 1, self.text)
+
+    def read(self, node: ast.AST) -> _Typed:
+        match node:
+            case ast.Name(id=name):
+                index: list[ast.expr] = []
+            case ast.Subscript(value=ast.Name(id=name), slice=ast.Tuple(elts=index)):
+                pass
+            case ast.Subscript(value=ast.Name(id=name), slice=single):
+                index = [single]
+            case _:
+                raise self.error("expected a tensor element, such as `a[i,k]`", node)
+        if self.declared and name not in self.tensors:
+            raise self.error(f"unknown tensor '{name}'; declared are: {', '.join(self.tensors) or 'none'}", node)
+        if self.declared and len(index) != len(self.tensors[name].shape):
+            raise self.error(f"'{name}' has {len(self.tensors[name].shape)} dimensions, not {len(index)}", node)
+        dtype = self.tensors[name].dtype if self.declared else None
+        return _Typed(Read(name, tuple(map(self.affine, index))), dtype, node)
+
+    def expression(self, node: ast.expr) -> _Typed:
+        match node:
+            case ast.Name() | ast.Subscript():
+                return self.read(node)
+            case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
+                return _Typed(Const(value), None, node)
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
+                return _Typed(Const(-value), None, node)
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return self.apply("neg", [operand], node)
+            case ast.BinOp(left=left, op=sign, right=right) if type(sign) in _BINARY:
+                return self.apply(_BINARY[type(sign)], [left, right], node)
+            case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if is_dtype(name):
+                return _Typed(Cast(name, self.expression(argument).expression), name, node)
+            case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in ARITY:
+                return self.apply(name, arguments, node)
+            case ast.Call(func=ast.Name(id=name)):
+                raise self.error(f"unknown operation '{name}'; there are types (i8, f32, ...) and {', '.join(ARITY)}", node)
+        raise self.error("expected a tensor element, a number, +, -, *, <<, >> or an operation", node)
+
+    def apply(self, operation: str, arguments: list[ast.expr], node: ast.AST) -> _Typed:
+        if len(arguments) != ARITY[operation]:
+            raise self.error(f"'{operation}' takes {ARITY[operation]} arguments, not {len(arguments)}", node)
+        values = [self.expression(argument) for argument in arguments]
+        for value in values[1:]:
+            self.same_type(values[0], value)
+        known = next((value.dtype for value in values if value.dtype), None)
+        return _Typed(Apply(operation, tuple(value.expression for value in values)), known, node)
+
+    def same_type(self, left: _Typed, right: _Typed) -> None:
+        if left.dtype and right.dtype and left.dtype != right.dtype:
+            raise self.error(f"{left.dtype} meets {right.dtype}; write a cast, such as `{left.dtype}(...)`", right.node)
+
+    def affine(self, node: ast.expr) -> Affine:
+        match node:
+            case ast.Constant(value=int() as value) if not isinstance(value, bool):
+                return Affine((), value)
+            case ast.Name(id=name) if name in self.extents:
+                return Affine(((name, 1),))
+            case ast.Name(id=name):
+                raise self.error(f"index '{name}' has no size; sizes are given for: {', '.join(self.extents) or 'none'}", node)
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return _scaled(self.affine(operand), -1)
+            case ast.BinOp(left=left, op=ast.Add(), right=right):
+                return _sum(self.affine(left), self.affine(right))
+            case ast.BinOp(left=left, op=ast.Sub(), right=right):
+                return _sum(self.affine(left), _scaled(self.affine(right), -1))
+            case ast.BinOp(left=left, op=ast.Mult(), right=right):
+                return self.product(self.affine(left), self.affine(right), node)
+        raise self.error("an index is a sum of integer multiples of dims, such as `2*y+r-1`", node)
+
+    def product(self, left: Affine, right: Affine, node: ast.AST) -> Affine:
+        if left.terms and right.terms:
+            raise self.error("an index is affine: a dim times a dim is not allowed", node)
+        return _scaled(right, left.constant) if right.terms else _scaled(left, right.constant)
+
+
+def _scaled(value: Affine, factor: int) -> Affine:
+    return Affine.of(((dim, coefficient * factor) for dim, coefficient in value.terms), value.constant * factor)
+
+
+def _sum(left: Affine, right: Affine) -> Affine:
+    return Affine.of((*left.terms, *right.terms), left.constant + right.constant)

@@ -1,0 +1,181 @@
+"""The reference interpreter: numpy arrays in, the numbers that the index expression defines out.
+
+Integers are exact (wrapping where the types do). It is the oracle every execution is compared with.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dataflow.computation import Computation, Tensor
+from dataflow.contraction import contract, is_contraction
+from dataflow.dtypes import convert, is_integer, limits, numpy_dtype
+from dataflow.errors import UserError
+from dataflow.expression import Apply, Cast, Const, Expression, Read
+from dataflow.operator import Operator
+from dataflow.views import read_view, write_view
+
+Array = npt.NDArray[Any]
+
+_CHUNK_POINTS = 1 << 22
+
+
+def evaluate(what: Operator | Computation, arrays: Mapping[str, Array]) -> Array:
+    """Compute the output of an operator or of one statement.
+
+    `arrays` holds each input by name, in the declared shape and dtype; an accumulating statement starts from zero
+    unless its output is given too. Raises UserError for a missing array, a wrong shape or a wrong dtype.
+    """
+    if isinstance(what, Computation):
+        return _statement(what, arrays)
+    known = dict(arrays)
+    for statement in what.statements:
+        known[statement.output.tensor] = _statement(statement, known)
+    return known[what.output.name]
+
+
+def check_array(tensor: Tensor, arrays: Mapping[str, Array]) -> Array:
+    """The array for `tensor`, after checking that it is there with the declared shape and dtype."""
+    if tensor.name not in arrays:
+        raise UserError(f"input '{tensor.name}' is missing; it is {tensor.dtype}{list(tensor.shape)}")
+    array = np.asarray(arrays[tensor.name])
+    if array.shape != tensor.shape:
+        raise UserError(f"input '{tensor.name}' has shape {list(array.shape)}, not {list(tensor.shape)}")
+    if array.dtype != numpy_dtype(tensor.dtype):
+        raise UserError(f"input '{tensor.name}' has dtype {array.dtype}, not {numpy_dtype(tensor.dtype)}")
+    return array
+
+
+def _statement(statement: Computation, arrays: Mapping[str, Array]) -> Array:
+    inputs = {tensor.name: check_array(tensor, arrays) for tensor in statement.inputs}
+    target = statement.tensors[0]
+    out = np.zeros(target.shape, _sum_type(target.dtype))
+    if target.name in arrays:
+        out[...] = check_array(target, arrays)
+    if is_contraction(statement) and write_view(statement, out, statement.output_dims) is not None:
+        contract(statement, inputs, out)
+    else:
+        _by_points(statement, inputs, out)
+    return convert(out, target.dtype)
+
+
+def _sum_type(dtype: str) -> npt.DTypeLike:
+    return np.int64 if is_integer(dtype) else np.float64
+
+
+def _by_points(statement: Computation, inputs: Mapping[str, Array], out: Array) -> None:
+    """Any body: evaluate it on slabs of the box and add up the dims that the output lacks."""
+    for part, ranges in _slabs(statement):
+        dims = tuple(dim.name for dim in part.dims)
+        values = np.broadcast_to(_value(part.body, part, inputs, dims), tuple(dim.extent for dim in part.dims))
+        places = _output_places(statement, ranges, dims)
+        if statement.accumulate:
+            np.add.at(out, places, values.astype(out.dtype))
+        else:
+            out[places] = values
+
+
+def _slabs(statement: Computation) -> Iterator[tuple[Computation, dict[str, range]]]:
+    """Cut the box along its first dims into parts of bounded size."""
+    ranges: dict[str, range] = {}
+    limit = _CHUNK_POINTS
+    inner = statement.points
+    for dim in statement.dims:
+        inner //= dim.extent
+        step = max(1, min(dim.extent, limit // max(1, inner)))
+        ranges[dim.name] = range(0, dim.extent, step)
+        if step > 1:
+            break
+    for starts in np.ndindex(*(len(span) for span in ranges.values())):
+        box = {
+            name: range(span[i], min(span[i] + span.step, span.stop))
+            for i, (name, span) in zip(starts, ranges.items(), strict=True)
+        }
+        yield statement.restricted(box), box
+
+
+def _output_places(statement: Computation, ranges: Mapping[str, range], dims: tuple[str, ...]) -> tuple[Array, ...]:
+    """Output index arrays over the points of a slab, broadcastable to its shape."""
+    extents = statement.extents
+    places = []
+    for index in statement.output.index:
+        total: Array = np.array(index.constant)
+        for dim, coefficient in index.terms:
+            span = ranges.get(dim, range(extents[dim]))
+            shape = [len(span) if name == dim else 1 for name in dims]
+            total = total + coefficient * np.arange(span.start, span.start + len(span)).reshape(shape)
+        places.append(total)
+    full = [len(ranges.get(dim, range(extents[dim]))) for dim in dims]
+    return tuple(np.broadcast_to(place, full) for place in places)
+
+
+def _value(node: Expression, part: Computation, inputs: Mapping[str, Array], dims: tuple[str, ...]) -> Array:
+    match node:
+        case Const(value):
+            return np.asarray(value)
+        case Read(tensor):
+            return read_view(node, inputs[tensor], part.extents, dims)
+        case Cast(dtype, argument):
+            return convert(_value(argument, part, inputs, dims), dtype)
+        case Apply(operation, arguments):
+            values = [_value(argument, part, inputs, dims) for argument in arguments]
+            return apply(operation, values)
+
+
+def apply(operation: str, values: list[Array]) -> Array:
+    """One operation of `dataflow.expression.ARITY` on arrays of one type; integers wrap."""
+    values = _same_type(values)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _OPERATIONS[operation](*values)
+
+
+def _same_type(values: list[Array]) -> list[Array]:
+    typed = [value.dtype for value in values if value.dtype not in (np.dtype(int), np.dtype(float)) or value.ndim]
+    if not typed:
+        return values
+    return [value if value.dtype == typed[0] else value.astype(typed[0]) for value in values]
+
+
+def _shift_right(value: Array, amount: Array) -> Array:
+    width = value.dtype.itemsize * 8
+    right = np.right_shift(value, np.clip(amount, 0, width - 1))
+    left = np.where(amount <= -width, 0, np.left_shift(value, np.clip(-amount, 0, width - 1)))
+    return np.where(amount >= 0, right, left).astype(value.dtype)
+
+
+def _fused(left: Array, right: Array, addend: Array) -> Array:
+    """One rounding: f32 and narrower products are exact in f64, whose sum is rounded to odd before it is narrowed."""
+    if left.dtype.kind in "iu":
+        return left * right + addend
+    product, term = left.astype(np.float64) * right.astype(np.float64), addend.astype(np.float64)
+    total = product + term
+    back = total - product
+    error = (product - (total - back)) + (term - back)
+    inexact = (error != 0) & np.isfinite(total)
+    even = (total.view(np.int64) & 1) == 0
+    towards = np.where(error > 0, np.inf, -np.inf)
+    odd = np.where(inexact & even, np.nextafter(total, towards), total)
+    return odd.astype(left.dtype)
+
+
+def _saturate(dtype: str) -> Any:
+    low, high = limits(dtype)
+    return lambda value: convert(np.clip(value, low, high), dtype).astype(value.dtype)
+
+
+_OPERATIONS: dict[str, Any] = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "min": np.minimum,
+    "max": np.maximum,
+    "neg": np.negative,
+    "shr": _shift_right,
+    "shl": lambda value, amount: _shift_right(value, -amount),
+    "fma": _fused,
+    **{f"sat_{dtype}": _saturate(dtype) for dtype in ("i8", "u8", "i16", "u16", "i32")},
+}
+
+

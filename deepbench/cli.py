@@ -1,0 +1,100 @@
+"""The command `isa-embed deepbench`, and the program `isa-embed` with all its commands."""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from dataflow import UserError
+from deepbench import results
+from deepbench.executor import Executor, LocalProcesses
+from deepbench.journal import open_journal
+from deepbench.problems import OPS, SUITES, Problem, select
+from deepbench.run_one import run_one
+from deepbench.suite import FAILED, Settings, run_suite
+from deepbench.table import print_report
+from embed.cli.app import app, run
+from embed.cli.console import error_console, wide_console
+from embed.cli.exits import ExitCode
+from embed.cli.files import check_writable, make_directory
+from embed.cli.operators import read_settings
+from embed.cli.options import IsaName, JsonFile, Objective, ObjectiveOption, Seed, Settings as SetOption, TimeLimit
+from embed.cli.record import Record
+
+Suites = Annotated[list[str] | None, typer.Option("--suite", help=f"{', '.join(SUITES)}; both inference suites if not given")]
+Ops = Annotated[list[str] | None, typer.Option("--op", help=f"{' or '.join(OPS)}; both if not given")]
+Only = Annotated[list[str] | None, typer.Option("--only", metavar="PATTERN", help="problems with this in their name (* and ? allowed)")]
+Quick = Annotated[bool, typer.Option("--quick", help="a few problems of each group, in under a minute")]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, help="worker processes")]
+CsvFile = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="write a CSV file")]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="where results go, and where an interrupted run goes on")]
+
+
+@app.command()
+def deepbench(
+    isa: IsaName = "vta",
+    settings: SetOption = None,
+    suite: Suites = None,
+    op: Ops = None,
+    only: Only = None,
+    quick: Quick = False,
+    objective: ObjectiveOption = Objective.CYCLES,
+    time_limit: TimeLimit = 10.0,
+    seed: Seed = 0,
+    jobs: Jobs = os.cpu_count() or 1,
+    json: JsonFile = None,
+    csv: CsvFile = None,
+    out: Out = Path("deepbench-results"),
+) -> int:
+    """Run DeepBench's problems on an instruction set: embed, compile, execute, check, and show what it costs."""
+    problems = select(suite or SUITES[:2], op or OPS, only or (), quick)
+    asked = Settings(isa, tuple(read_settings(settings or ()).items()), objective.value, time_limit, seed)
+    check_writable(json, csv)
+    make_directory(out)
+    records, wall = _run(problems, asked, LocalProcesses(min(jobs, len(problems))), out)
+    for path, write in ((out / "results.jsonl", results.write_json), (out / "results.csv", results.write_csv)):
+        write(path, records)
+    if json:
+        results.write_json(json, records)
+    if csv:
+        results.write_csv(csv, records)
+    print_report(wide_console(), problems, records, wall)
+    return exit_code(records)
+
+
+def exit_code(records: list[Record]) -> int:
+    """3 where a result is wrong or a problem failed, 1 where one has no embedding, else 0."""
+    if any(record.status == FAILED or record.checked is False for record in records):
+        return ExitCode.DEFECT
+    return ExitCode.NO_EMBEDDING if any(record.checked is None for record in records) else ExitCode.DONE
+
+
+def main() -> None:
+    """The program `isa-embed`."""
+    sys.exit(run(app))
+
+
+def _run(problems: list[Problem], asked: Settings, executor: Executor, out: Path) -> tuple[list[Record], float]:
+    start = time.monotonic()
+    with open_journal(out) as journal, _progress() as progress:
+        bar = progress.add_task("DeepBench", total=len(problems), problem="")
+        records = run_suite(
+            problems, asked, journal, executor, run_one, lambda r: progress.update(bar, advance=1, problem=r.problem)
+        )
+        journal.discard()
+    return records, time.monotonic() - start
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[problem]}"),
+        console=error_console(),
+    )

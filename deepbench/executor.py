@@ -1,0 +1,59 @@
+"""Where problems run: worker processes on this machine. A cluster only needs another class with the same `run`."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Protocol, TypeVar
+
+from dataflow import UserError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class Executor(Protocol):
+    """Runs a function on tasks and yields results as they come; closing the iterator stops what still runs."""
+
+    def run(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Generator[Result, None, None]: ...
+
+
+class InThisProcess:
+    """One task after the other, without workers."""
+
+    def run(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Generator[Result, None, None]:
+        for task in tasks:
+            yield function(task)
+
+
+class LocalProcesses:
+    """`jobs` worker processes with one BLAS thread each."""
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+
+    def run(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Generator[Result, None, None]:
+        others = set(multiprocessing.active_children())
+        for name in _THREADS:  # numpy reads these when a worker imports it, before any code of ours runs there
+            os.environ.setdefault(name, "1")
+        pool = ProcessPoolExecutor(self.jobs, multiprocessing.get_context("spawn"), _leave_interrupts_to_parent)
+        try:
+            futures = [pool.submit(function, task) for task in tasks]
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool:
+            raise UserError("a worker process died, perhaps out of memory; run the same command again with --jobs 1") from None
+        except BaseException:
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.terminate()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _leave_interrupts_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

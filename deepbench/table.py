@@ -1,0 +1,133 @@
+"""The tables at the end of a suite: every problem, the geometric means of each group, and what to know about the run."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from math import exp, log
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+from deepbench.problems import Problem
+from embed.cli.record import Record
+
+Group = tuple[str, str]
+Column = tuple[str, Callable[[Record], str], Callable[[Sequence[Record]], str]]
+
+
+def print_report(console: Console, problems: Sequence[Problem], records: Sequence[Record], wall: float) -> None:
+    """One table for each group, the table of groups, and the summary lines. `wall` is in seconds."""
+    by_group: dict[Group, list[tuple[Problem, Record]]] = {}
+    for problem, record in zip(problems, records, strict=True):
+        by_group.setdefault(problem.group, []).append((problem, record))
+    for group, rows in by_group.items():
+        console.print(problem_table(group, rows))
+    console.print(group_table({group: [record for _, record in rows] for group, rows in by_group.items()}))
+    for line in summary(records, wall):
+        console.print(line, highlight=False, markup=False)
+
+
+def problem_table(group: Group, rows: Sequence[tuple[Problem, Record]]) -> Table:
+    """The problems of one suite and operator, geometric means in the last row."""
+    records = [record for _, record in rows]
+    table = Table(title=" ".join(group), show_footer=True, header_style="bold", pad_edge=False)
+    table.add_column("#", footer="geomean", no_wrap=True)
+    table.add_column("sizes", overflow="fold")
+    table.add_column("embedding", overflow="fold")
+    for title, _, mean in _columns():
+        table.add_column(title, footer=mean(records), justify="right", no_wrap=True)
+    for problem, record in rows:
+        cells = [show(record) for _, show, _ in _columns()]
+        table.add_row(problem.name.rpartition("/")[2], _sizes(problem), record.embedding or record.error, *cells)
+    return table
+
+
+def group_table(groups: Mapping[Group, Sequence[Record]]) -> Table:
+    """One row of geometric means for each group."""
+    table = Table(title="geometric means", header_style="bold", pad_edge=False)
+    for title in ("suite", "op"):
+        table.add_column(title)
+    for title in ("problems", "optimal", "checked", "util", "fixed", "util / fixed", "invocations", "cycles", "bytes"):
+        table.add_column(title, justify="right")
+    for group, records in groups.items():
+        table.add_row(*group, *_group_cells(records))
+    return table
+
+
+def summary(records: Sequence[Record], wall: float) -> Iterator[str]:
+    """Lines about the run: solve times, what was executed on a slice, what failed."""
+    times = sorted(record.solve_s for record in records if record.solve_s is not None)
+    if times:
+        yield f"solve time: median {median(times) * 1000:.1f} ms, max {times[-1] * 1000:.0f} ms"
+    yield f"{len(records)} problems in {wall:.0f} s; {sum(r.executed == 'full' for r in records)} executed in full"
+    slices = [record.problem for record in records if record.executed == "slice"]
+    if slices:
+        yield f"executed on a slice of output tiles ({len(slices)}): {', '.join(slices)}"
+    for record in records:
+        if record.error:
+            yield f"{record.problem}: {record.error}"
+        elif not record.checked:
+            yield f"{record.problem}: the result differs from the reference"
+
+
+def geomean(values: Iterable[float | int | None]) -> float | None:
+    """Geometric mean of the positive values there are; None of none."""
+    logs = [log(value) for value in values if value]
+    return exp(sum(logs) / len(logs)) if logs else None
+
+
+def _columns() -> list[Column]:
+    return [
+        ("status", lambda r: r.status, lambda rs: f"{sum(r.status == 'OPTIMAL' for r in rs)} opt"),
+        ("solve ms", lambda r: _milliseconds(r.solve_s), lambda rs: _milliseconds(geomean(r.solve_s for r in rs))),
+        ("util", lambda r: _share(r.utilisation), lambda rs: _share(geomean(r.utilisation for r in rs))),
+        ("fixed", lambda r: _share(r.utilisation_fixed), lambda rs: _share(geomean(r.utilisation_fixed for r in rs))),
+        ("given up for", _trade, lambda _: ""),
+        ("invocations", lambda r: _count(r.invocations), lambda rs: _count(geomean(r.invocations for r in rs))),
+        ("cycles", lambda r: _count(r.cycles), lambda rs: _count(geomean(r.cycles for r in rs))),
+        ("bytes", lambda r: _count(r.bytes), lambda rs: _count(geomean(r.bytes for r in rs))),
+        ("checked", _checked, lambda rs: f"{sum(r.checked is True for r in rs)}/{len(rs)}"),
+    ]
+
+
+def _group_cells(records: Sequence[Record]) -> Iterator[str]:
+    yield str(len(records))
+    yield str(sum(record.status == "OPTIMAL" for record in records))
+    yield str(sum(record.checked is True for record in records))
+    util, fixed = geomean(r.utilisation for r in records), geomean(r.utilisation_fixed for r in records)
+    yield _share(util)
+    yield _share(fixed)
+    yield f"{util / fixed:.2f}" if util and fixed else "-"
+    for values in ([r.invocations for r in records], [r.cycles for r in records], [r.bytes for r in records]):
+        yield _count(geomean(values))
+
+
+def _sizes(problem: Problem) -> str:
+    return " ".join(f"{key}={value}" for key, value in problem.operator().parameters if key != "shift")
+
+
+def _trade(record: Record) -> str:
+    """What utilisation was given up, and the cycles it saves: `-0.021: cycles -12%`."""
+    if not (record.utilisation and record.utilisation_best and record.modelled_cycles and record.modelled_cycles_at_best):
+        return ""
+    lost = record.utilisation_best - record.utilisation
+    if lost < 0.0005:
+        return ""
+    return f"-{lost:.3f}: cycles {record.modelled_cycles / record.modelled_cycles_at_best - 1:+.1%}"
+
+
+def _checked(record: Record) -> str:
+    if record.checked is None:
+        return "-"
+    return ("yes" if record.executed == "full" else record.executed) if record.checked else "[red]no[/red]"
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1000:.1f}"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _count(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}"

@@ -1,0 +1,45 @@
+"""`isa-embed embed`: the best embedding of one operator, explained."""
+
+import embed
+import isa as isa_files
+from embed.cli.console import wide_console
+from embed.cli.explain import explain, solved
+from embed.cli.files import check_writable, write_json_lines
+from embed.cli.operators import read_operator, read_settings
+from embed.cli.options import (
+    Dtype,
+    EpilogueText,
+    Expr,
+    IsaName,
+    JsonFile,
+    Objective,
+    ObjectiveOption,
+    Seed,
+    Settings,
+    TimeLimit,
+    Words,
+)
+
+
+def embed_command(
+    words: Words = None,
+    expr: Expr = None,
+    dtype: Dtype = None,
+    epilogue: EpilogueText = "none",
+    isa: IsaName = "vta",
+    settings: Settings = None,
+    objective: ObjectiveOption = Objective.CYCLES,
+    time_limit: TimeLimit = 10.0,
+    seed: Seed = 0,
+    json: JsonFile = None,
+) -> None:
+    """Find the best embedding of an operator and explain it: lanes, layouts, costs and what was proven."""
+    operator = read_operator(words or (), expr=expr, dtype=dtype, epilogue=epilogue)
+    target = isa_files.load(isa, read_settings(settings or ()))
+    check_writable(json)
+    solution = embed.best(operator, target, objective=objective.value, time_limit=time_limit, seed=seed)
+    if json:
+        write_json_lines(json, [solved(operator.title, "", target, objective.value, solution).to_dict()])
+    console = wide_console()
+    for piece in explain(operator, target, solution, objective.value):
+        console.print(piece)

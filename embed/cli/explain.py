@@ -1,0 +1,106 @@
+"""An embedding explained for a reader: the operator, what fills each lane dimension, where each tensor lies, the price."""
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from dataflow import Operator
+from embed import Solution, costs, layout
+from embed.cli.record import Record
+from embed.embedding import Digit, Embedding
+from isa.model import Isa
+
+
+def explain(operator: Operator, target: Isa, solution: Solution, objective: str) -> Iterator[RenderableType]:
+    """What `isa-embed embed` prints, piece by piece."""
+    embedding = solution.embedding
+    yield Text(operator.title, style="bold")
+    for statement in operator.statements:
+        yield Text(f"  {statement}")
+    yield Text(f"on {target.name} {' '.join(f'{key}={value}' for key, value in target.parameters.items())}\n")
+    yield Text(str(embedding), style="bold")
+    yield Text(f"  {embedding.name}: {embedding.pattern}\n")
+    yield lane_table(embedding)
+    yield tensor_table(solution)
+    yield cost_table(operator, target, solution, objective)
+
+
+def lane_table(embedding: Embedding) -> Table:
+    """One row for each digit of each lane dimension, innermost first; a dimension without one has one lane in use."""
+    table = Table(title="lanes", title_justify="left", header_style="bold")
+    for title in ("dimension", "lanes", "filled with", "points", "runs", "idle at the end"):
+        table.add_column(title, justify="left" if title in ("dimension", "filled with") else "right")
+    for lane, lanes in embedding.lanes.items():
+        digits = embedding.digits_of(lane)
+        if not digits:
+            table.add_row(lane, str(lanes), "one point" if lanes == 1 else f"one point, {lanes - 1} lanes idle", "1", "1", "0")
+        for place, digit in enumerate(digits):
+            table.add_row("" if place else lane, "" if place else str(lanes), *_digit_cells(embedding, digit))
+    return table
+
+
+def tensor_table(solution: Solution) -> Table:
+    """The layout of each tensor as an index expression: what the packed array holds at the words' axes and lanes."""
+    table = Table(title="layouts: packed'[axes|lanes] = tensor[index]", title_justify="left", header_style="bold")
+    table.add_column("tensor")
+    table.add_column("operand")
+    table.add_column("layout", overflow="fold")
+    table.add_column("bytes", justify="right")
+    embedding = solution.embedding
+    output = embedding.operator.main.output.tensor
+    for name, packed in layout.derive(embedding).items():
+        stored = embedding.operator.output.name if name == output else name
+        size = solution.costs.packed_bytes.get(stored, 0)
+        table.add_row(stored, embedding.binding.operands[name], Text(str(packed)), f"{size:,}")
+    return table
+
+
+def cost_table(operator: Operator, target: Isa, solution: Solution, objective: str) -> Table:
+    """Invocations, utilisation beside the fixed packing's, modelled cycles and bytes, and what the solver proved."""
+    price = solution.costs
+    table = Table(title="costs", title_justify="left", show_header=False)
+    table.add_row("invocations", f"{price.invocations:,}")
+    table.add_row("utilisation", f"{price.utilisation:.4f}{_fixed_note(solution)}")
+    table.add_row("cycles, modelled", f"{price.cycles:,}")
+    table.add_row("bytes, packed", f"{price.bytes:,}")
+    table.add_row("status", f"{solution.status} for the objective {objective}, in {solution.seconds * 1000:.1f} ms")
+    return table
+
+
+def solved(problem: str, suite: str, target: Isa, objective: str, solution: Solution) -> Record:
+    """The record of a solution before anything is run."""
+    fixed = fixed_utilisation(solution)
+    return Record(
+        problem=problem,
+        suite=suite,
+        op=solution.embedding.operator.title,
+        isa=target.name,
+        parameters=dict(target.parameters),
+        objective=objective,
+        embedding=str(solution.embedding),
+        status=solution.status,
+        solve_s=solution.seconds,
+        utilisation=solution.costs.utilisation,
+        utilisation_fixed=fixed,
+        invocations=solution.costs.invocations,
+        modelled_cycles=solution.costs.cycles,
+        modelled_bytes=solution.costs.bytes,
+    )
+
+
+def fixed_utilisation(solution: Solution) -> float:
+    """Utilisation of the fixed n, c, k packing of the same instruction."""
+    return costs.fixed_embedding(solution.embedding).utilisation
+
+
+def _fixed_note(solution: Solution) -> str:
+    fixed = fixed_utilisation(solution)
+    return f" ({fixed:.4f} with the fixed n, c, k packing)"
+
+
+def _digit_cells(embedding: Embedding, digit: Digit) -> list[str]:
+    size, steps = embedding.size(digit), embedding.steps(digit)
+    what = f"{digit.radix} of {' x '.join(f'{dim}={embedding.extents[dim]}' for dim in reversed(digit.dims))}"
+    return [what, f"{size:,}", f"{steps:,}", str(steps * digit.radix - size)]

@@ -1,0 +1,48 @@
+"""`isa-embed isa list|show|check`: what instruction sets there are, what one says, whether a file is right."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+import isa as isa_files
+from dataflow import UserError
+from embed.cli.card import card
+from embed.cli.console import wide_console
+from embed.cli.operators import read_settings
+from embed.cli.options import Settings
+
+isa_app = typer.Typer(help="Instruction sets: the shipped ones, and your own files.", no_args_is_help=False)
+
+Name = Annotated[str, typer.Argument(metavar="NAME|FILE", help="a shipped name or a .toml file")]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="an ISA file")]
+
+
+@isa_app.command("list")
+def list_command() -> None:
+    """List the shipped instruction sets."""
+    table = Table("name", "instructions", "memories", "parameters", "what it is", header_style="bold")
+    for name in isa_files.names():
+        target = isa_files.load(name)
+        counts = (str(len(target.instructions)), ", ".join(target.memories), ", ".join(target.parameters))
+        table.add_row(name, *counts, target.doc)
+    wide_console().print(table)
+
+
+@isa_app.command("show")
+def show_command(name: Name, settings: Settings = None) -> None:
+    """Print an instruction set: parameters, memories, instructions with their patterns, encodings, timing."""
+    console = wide_console()
+    for piece in card(isa_files.load(name, read_settings(settings or ()))):
+        console.print(piece)
+
+
+@isa_app.command("check")
+def check_command(file: File, settings: Settings = None) -> None:
+    """Read a file and say what is wrong with it, or that nothing is."""
+    if not file.is_file():
+        raise UserError(f"{file}: there is no such file")
+    target = isa_files.load(str(file.absolute()), read_settings(settings or ()))
+    things = {"memories": target.memories, "formats": target.formats, "instructions": target.instructions, "timings": target.timings}
+    typer.echo(f"{file}: ok: {target.name} with {', '.join(f'{len(found)} {what}' for what, found in things.items())}")

@@ -1,0 +1,126 @@
+"""Operators as words on the command line: `conv2d c=3 h=224 ... stride=2,1`, or `--expr TEXT` and the sizes of its dims."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import dataflow
+from dataflow.dtypes import is_dtype
+from dataflow.library import Sizes
+
+Builder = Callable[..., dataflow.Operator]
+
+_EPILOGUE = {"shift": int, "low": int, "high": int, "bias": bool, "relu": bool}
+
+
+def read_operator(
+    words: Sequence[str], *, expr: str | None = None, dtype: str | None = None, epilogue: str = "none"
+) -> dataflow.Operator:
+    """The operator that the words name, or that `expr` defines over the sizes in `words`; then its epilogue.
+
+    A quoted operator in one word counts as its words. Raises UserError naming what would be valid.
+    """
+    parts = [part for word in words for part in word.split()]
+    operator = read_library(parts, dtype) if expr is None else read_expression(expr, parts, dtype or "i8")
+    return add_epilogue(operator, epilogue)
+
+
+def read_library(parts: Sequence[str], dtype: str | None = None) -> dataflow.Operator:
+    """An operator of the library from its name and its `NAME=VALUE` words."""
+    if not parts:
+        raise dataflow.UserError(f"which operator? Name one of {_names()} with its sizes, or give --expr")
+    name, *words = parts
+    if name not in dataflow.LIBRARY:
+        raise dataflow.UserError(f"unknown operator '{name}'; there are: {_names()}")
+    build = dataflow.LIBRARY[name]
+    takes = inspect.signature(build).parameters
+    given = read_pairs(name, words)
+    if dtype is not None:
+        given.setdefault("dtype", dtype)
+    for key in given:
+        if key not in takes:
+            raise dataflow.UserError(f"{name} has no '{key}'; it takes {describe(build)}")
+    missing = [key for key, parameter in takes.items() if parameter.default is parameter.empty and key not in given]
+    if missing:
+        raise dataflow.UserError(f"{name} needs {', '.join(missing)}; it takes {describe(build)}")
+    return build(**{key: _value(name, key, text, takes[key].annotation) for key, text in given.items()})
+
+
+def read_expression(text: str, parts: Sequence[str], dtype: str) -> dataflow.Operator:
+    """An operator from its index expression, such as `out[i,j] += a[i,k]*b[k,j]`, and `i=64 j=64 k=64`."""
+    if not is_dtype(dtype):
+        raise dataflow.UserError(f"unknown dtype '{dtype}'; there are: f16, bf16, f32, f64, i1..i64, u1..u64")
+    sizes = {key: _integer("--expr", key, value) for key, value in read_pairs("--expr", parts).items()}
+    for key, size in sizes.items():
+        if size < 1:
+            raise dataflow.UserError(f"{key}={size}: a size is a positive integer")
+    return dataflow.Operator("expr", (dataflow.infer(text, sizes, dtype),), tuple(sizes.items()))
+
+
+def add_epilogue(operator: dataflow.Operator, text: str) -> dataflow.Operator:
+    """Follow the operator with the int8 epilogue `shift=8,bias,relu,low=-128,high=127`; `none` leaves its sums."""
+    if text == "none":
+        return operator
+    options: dict[str, Any] = {}
+    for part in filter(None, text.split(",")):
+        key, _, value = part.partition("=")
+        if key not in _EPILOGUE:
+            valid = "shift=N, bias, relu, low=N, high=N, or none"
+            raise dataflow.UserError(f"--epilogue has no '{key}'; it takes {valid}")
+        options[key] = _integer("--epilogue", key, value) if _EPILOGUE[key] is int else _flag("--epilogue", key, value or "1")
+    return dataflow.requantise(operator, **options)
+
+
+def read_pairs(subject: str, words: Sequence[str]) -> dict[str, str]:
+    """`NAME=VALUE` words by name; raises UserError for a word of another form or a name given twice."""
+    found: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not (key and equals and value):
+            raise dataflow.UserError(f"{subject}: expected NAME=VALUE, not '{word}'")
+        if key in found:
+            raise dataflow.UserError(f"{subject}: {key} is given twice")
+        found[key] = value
+    return found
+
+
+def read_settings(words: Sequence[str]) -> dict[str, int]:
+    """Parameters of the ISA from `--set NAME=VALUE`."""
+    return {key: _integer("--set", key, value) for key, value in read_pairs("--set", words).items()}
+
+
+def describe(build: Builder) -> str:
+    """The keys of an operator, with the defaults of those that have one."""
+    takes = inspect.signature(build).parameters.items()
+    return " ".join(key if p.default is p.empty else f"{key}={_shown(p.default)}" for key, p in takes)
+
+
+def _shown(value: object) -> object:
+    return int(value) if isinstance(value, bool) else value
+
+
+def _names() -> str:
+    return ", ".join(dataflow.LIBRARY)
+
+
+def _value(subject: str, key: str, text: str, kind: object) -> object:
+    if kind is str:
+        return text
+    if kind is bool:
+        return _flag(subject, key, text)
+    if kind == Sizes and "," in text:
+        return tuple(_integer(subject, key, part) for part in text.split(","))
+    return _integer(subject, key, text)
+
+
+def _flag(subject: str, key: str, text: str) -> bool:
+    if text not in ("0", "1"):
+        raise dataflow.UserError(f"{subject}: {key}={text} must be 0 or 1")
+    return text == "1"
+
+
+def _integer(subject: str, key: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise dataflow.UserError(f"{subject}: {key}={text} is not an integer") from None

@@ -1,0 +1,126 @@
+"""What an embedding costs: invocations, utilisation, packed bytes, and cycles by the ISA file's timing.
+
+Cycles are the roofline of the packed program: the compute unit's instructions, the bus that reads every packed tensor
+once, and the store unit, whichever takes longest.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+from dataflow.dtypes import bits
+from dataflow.expression import Read
+from dataflow.operator import Operator
+from embed import layout
+from embed.binding import bindings
+from embed.embedding import Digit, Embedding
+from embed.epilogue import Epilogue, plan
+from embed.lanes import allowed_dims
+from isa.model import Instruction, Isa
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Cycles of the parts of a program, for one operator on one instruction.
+
+    `invocation` and `result` (reset and epilogue) are compute cycles per instruction and per output word,
+    `store` the store unit's cycles per output word, `bus` the bytes that all reads share per cycle.
+    `input_bytes` and `extra_bytes` are bytes per packed word of the operands and of the epilogue's tensors,
+    `result_bytes` those of an output word in external memory, all byte planes together.
+    """
+
+    invocation: int
+    result: int
+    store: int
+    bus: int
+    input_bytes: Mapping[str, int]
+    extras: Mapping[str, Read]
+    extra_bytes: int
+    result_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """The price of one embedding; `packed_bytes` by operator tensor, `bytes` their sum."""
+
+    invocations: int
+    utilisation: float
+    cycles: int
+    packed_bytes: Mapping[str, int]
+
+    @property
+    def bytes(self) -> int:
+        return sum(self.packed_bytes.values())
+
+
+def rates(operator: Operator, instruction: Instruction, target: Isa) -> Rates:
+    """Read the ISA file's timing; an instruction without one takes a cycle a trip, memory without one is free."""
+    epilogue = plan(operator, target)
+    pattern = instruction.pattern
+    assert pattern is not None
+    reads = {step.operand.tensor: step.operand for step in epilogue.passes if step.operand}
+    words = {tensor.name: prod(tensor.shape) for tensor in pattern.tensors}
+    result = words[pattern.output.tensor]
+    return Rates(
+        invocation=_trip(target, instruction.name),
+        result=_result_cycles(instruction, epilogue, target),
+        store=_store_cycles(target) * epilogue.planes,
+        bus=target.timing.constants.get("bus_bytes", 0) if target.timings else 0,
+        input_bytes={t.name: words[t.name] * bits(t.dtype) // 8 for t in pattern.inputs},
+        extras=reads,
+        extra_bytes=result * bits(pattern.tensors[0].dtype) // 8,
+        result_bytes=result * bits(operator.output.dtype) // 8,
+    )
+
+
+def evaluate(embedding: Embedding, rate: Rates) -> Costs:
+    """The costs of an embedding, from its layouts."""
+    layouts = layout.derive(embedding)
+    operands = embedding.binding.operands
+    main = embedding.operator.main
+    packed = {t: layouts[t].words * rate.input_bytes[operands[t]] for t in layouts if t != main.output.tensor}
+    for name, read in rate.extras.items():
+        tensor = next(tensor for tensor in embedding.operator.inputs if tensor.name == name)
+        packed[name] = layout.derive_one(embedding, read, embedding.pattern.output.tensor, tensor).words * rate.extra_bytes
+    results = layouts[main.output.tensor].words
+    compute = rate.invocation * embedding.invocations + rate.result * results
+    bus = -(-sum(packed.values()) // rate.bus) if rate.bus else 0
+    packed[embedding.operator.output.name] = results * rate.result_bytes
+    return Costs(embedding.invocations, embedding.utilisation, max(compute, bus, rate.store * results), packed)
+
+
+def fixed_utilisation(operator: Operator, instruction: Instruction) -> float | None:
+    """Utilisation of the usual fixed recipe: one dim on each lane dimension, whatever the shape; None without a binding.
+
+    The dims are the first that each lane dimension may hold: batch, input channels and output channels of a
+    convolution (TVM's NCHWnc packing), n, k and m of a matrix product. Of two bindings the better one counts.
+    """
+    pattern = instruction.pattern
+    if pattern is None:
+        return None
+    found = []
+    for binding in bindings(operator.main, pattern):
+        digits = []
+        for lane, lanes in pattern.extents.items():
+            allowed = allowed_dims(operator.main, pattern, binding, lane)
+            if lanes > 1 and allowed:
+                digits.append(Digit(lane, allowed[:1], lanes))
+        found.append(Embedding(operator, instruction.name, pattern, binding, tuple(digits)).utilisation)
+    return max(found, default=None)
+
+
+def _result_cycles(instruction: Instruction, epilogue: Epilogue, target: Isa) -> int:
+    """Reset, every pass, and the passes between byte planes, for one output word."""
+    resets = [name for name in target.instructions if name == f"{instruction.name}_reset"]
+    cycles = sum(_trip(target, name) for name in resets)
+    cycles += sum(_trip(target, step.instruction) for step in epilogue.passes)
+    return cycles + (epilogue.planes - 1) * sum(_trip(target, step.instruction) for step in epilogue.between)
+
+
+def _trip(target: Isa, name: str) -> int:
+    costs = target.timing.costs if target.timings else {}
+    return costs[name].trip if name in costs else 1
+
+
+def _store_cycles(target: Isa) -> int:
+    return _trip(target, "store") if target.timings and "store" in target.timing.costs else 0

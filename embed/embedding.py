@@ -1,0 +1,147 @@
+"""An embedding: how the lanes of an instruction are filled with the iteration points of an operator.
+
+The map is partial: a lane without an image is idle and must be fed zeros. Whoever found it, everything after
+the solver works from this value alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dataflow.computation import Computation
+from dataflow.operator import Operator
+from embed.binding import Binding
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Digit:
+    """A digit of one lane dimension: operator dims flattened, innermost first, and cut into runs of `radix` points.
+
+    One dim makes an axis digit; several make a fused digit, padded only at the very end.
+    """
+
+    lane: str
+    dims: tuple[str, ...]
+    radix: int
+
+    @property
+    def loop(self) -> str:
+        """Name of the loop over its runs."""
+        return "".join(reversed(self.dims)) + "_o"
+
+    def __str__(self) -> str:
+        return f"{'.'.join(reversed(self.dims))}:{self.radix}"
+
+
+@dataclass(frozen=True, slots=True)
+class TileLoop:
+    """A loop over tile origins: over the runs of a digit, or over a dim that no lane holds."""
+
+    name: str
+    extent: int
+    dims: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """The instruction `name` with `pattern`, placed in `operator` under `binding`.
+
+    `digits` are grouped by lane dimension, innermost first; dims that stand in no digit are loops.
+    """
+
+    operator: Operator
+    name: str
+    pattern: Computation
+    binding: Binding
+    digits: tuple[Digit, ...]
+
+    @cached_property
+    def extents(self) -> dict[str, int]:
+        """Extents of the operator's dims."""
+        return self.operator.main.extents
+
+    @cached_property
+    def lanes(self) -> dict[str, int]:
+        """Extents of the instruction's dims."""
+        return self.pattern.extents
+
+    def digits_of(self, lane: str) -> tuple[Digit, ...]:
+        return tuple(digit for digit in self.digits if digit.lane == lane)
+
+    def size(self, digit: Digit) -> int:
+        """Points along a digit, over all its runs."""
+        return prod(self.extents[dim] for dim in digit.dims)
+
+    def steps(self, digit: Digit) -> int:
+        """Runs that cover a digit."""
+        return -(-self.size(digit) // digit.radix)
+
+    @cached_property
+    def outer_dims(self) -> tuple[str, ...]:
+        """Operator dims that no digit holds."""
+        held = {dim for digit in self.digits for dim in digit.dims}
+        return tuple(dim for dim in self.extents if dim not in held)
+
+    @cached_property
+    def loops(self) -> tuple[TileLoop, ...]:
+        """The loops over tile origins, in the order of the operator's box."""
+        runs = [TileLoop(digit.loop, self.steps(digit), digit.dims) for digit in self.digits]
+        plain = [TileLoop(dim, self.extents[dim], (dim,)) for dim in self.outer_dims]
+        order = list(self.extents)
+        return tuple(sorted([*runs, *plain], key=lambda loop: min(order.index(dim) for dim in loop.dims)))
+
+    @property
+    def invocations(self) -> int:
+        """How many instructions cover the operator."""
+        return prod(loop.extent for loop in self.loops)
+
+    @property
+    def utilisation(self) -> float:
+        """Useful points over the points that the invocations pay for."""
+        return self.operator.main.points / (self.invocations * self.pattern.points)
+
+    def lane_digits(self, lane: str, values: Array) -> tuple[dict[Digit, Array], Array]:
+        """Value of each digit at lane positions `values`, and which positions lie beyond the digits (idle)."""
+        found, rest = {}, values
+        for digit in self.digits_of(lane):
+            found[digit] = rest % digit.radix
+            rest = rest // digit.radix
+        return found, rest > 0
+
+    def unflatten(self, digit: Digit, flat: Array) -> tuple[dict[str, Array], Array]:
+        """Coordinates of the digit's dims at positions `flat` along it, and which positions lie past its end."""
+        coordinates, rest = {}, flat
+        for dim in digit.dims[:-1]:
+            coordinates[dim] = rest % self.extents[dim]
+            rest = rest // self.extents[dim]
+        coordinates[digit.dims[-1]] = rest
+        return coordinates, flat >= self.size(digit)
+
+    def points(self, origin: Mapping[str, int], lanes: Mapping[str, Array]) -> tuple[dict[str, Array], Array]:
+        """The map phi for one invocation: operator coordinates at lane positions, and the mask of idle lanes.
+
+        `origin` gives each tile loop its value; `lanes` holds index arrays that broadcast together.
+        """
+        shape = np.broadcast_shapes(*(values.shape for values in lanes.values())) if lanes else ()
+        idle = np.zeros(shape, bool)
+        found: dict[str, Array] = {dim: np.asarray(origin[dim]) for dim in self.outer_dims}
+        for lane, values in lanes.items():
+            digits, beyond = self.lane_digits(lane, values)
+            idle = idle | beyond
+            for digit, value in digits.items():
+                coordinates, past = self.unflatten(digit, origin[digit.loop] * digit.radix + value)
+                found |= coordinates
+                idle = idle | past
+        return found, idle
+
+    def __str__(self) -> str:
+        """One readable line: which tensor plays which operand, and what fills each lane dimension."""
+        filled = [f"{lane}={'*'.join(map(str, self.digits_of(lane))) or '-'}" for lane in self.lanes if self.lanes[lane] > 1]
+        return f"{self.name}({', '.join(f'{t}->{o}' for o, t in self.binding.pairs[1:])}) {' '.join(filled)}"

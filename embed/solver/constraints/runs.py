@@ -1,0 +1,36 @@
+"""Runs: a digit's dims and radix fix its steps, `ceil(size / radix)`, by a table of all its useful forms.
+
+A radix is useful if no smaller one has the same steps; the lanes it saves stay free for other digits.
+"""
+
+from collections.abc import Iterator
+from itertools import product
+from math import prod
+
+from ortools.sat.python import cp_model
+
+from embed.solver.problem import Problem
+from embed.solver.variables import Key, Variables
+
+
+def build(model: cp_model.CpModel, problem: Problem, variables: Variables) -> None:
+    for key in variables.digits:
+        columns = [*variables.members[key].values(), variables.radix[key], variables.steps[key]]
+        model.add_allowed_assignments(columns, list(_rows(problem, variables, key)))
+
+
+def _rows(problem: Problem, variables: Variables, key: Key) -> Iterator[tuple[int, ...]]:
+    """Members, radix and steps: the absent digit first, then every set of dims that contains the lead."""
+    extents = [problem.extents[dim] for dim in variables.members[key]]
+    yield (*(0 for _ in extents), 1, 1)
+    for others in product((0, 1), repeat=len(extents) - 1):
+        members = (1, *others)
+        size = prod(extent for extent, member in zip(extents, members, strict=True) if member)
+        for radix in useful_radices(size, problem.lanes[key[0]]):
+            yield (*members, radix, -(-size // radix))
+
+
+def useful_radices(size: int, lanes: int) -> list[int]:
+    """Radices from 2 to `lanes` that cover `size` points in fewer runs than any smaller one."""
+    limit = min(size, lanes)
+    return [radix for radix in range(2, limit + 1) if -(-size // radix) < -(-size // (radix - 1))]

@@ -1,0 +1,59 @@
+"""One placement problem: an operator, an instruction, a binding, and what things cost."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from dataflow.computation import Computation
+from dataflow.expression import Read
+from dataflow.operator import Operator
+from embed.binding import Binding
+from embed.costs import Rates
+from embed.lanes import allowed_dims
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Place the instruction `name` with `pattern` in `operator`; dims of extent 1 are left out of the search."""
+
+    operator: Operator
+    name: str
+    pattern: Computation
+    binding: Binding
+    rates: Rates
+
+    @cached_property
+    def extents(self) -> dict[str, int]:
+        """Extents of the dims that matter."""
+        return {dim: extent for dim, extent in self.operator.main.extents.items() if extent > 1}
+
+    @property
+    def extents_of_all(self) -> dict[str, int]:
+        """Extents of every dim, those of extent 1 included."""
+        return self.operator.main.extents
+
+    @cached_property
+    def lanes(self) -> dict[str, int]:
+        """Instruction dims that have more than one lane."""
+        return {lane: extent for lane, extent in self.pattern.extents.items() if extent > 1}
+
+    @cached_property
+    def allowed(self) -> dict[str, tuple[str, ...]]:
+        """Dims that may fill each lane dimension, in the order of the box."""
+        main = self.operator.main
+        return {
+            lane: tuple(dim for dim in allowed_dims(main, self.pattern, self.binding, lane) if dim in self.extents)
+            for lane in self.lanes
+        }
+
+    @cached_property
+    def reads(self) -> dict[str, Read]:
+        """Accesses of every tensor that gets a packed layout, the output and the epilogue's tensors included."""
+        return {**self.operator.main.accesses, **self.rates.extras}
+
+    def uses(self, tensor: str, dim: str) -> bool:
+        return any(index.coefficient(dim) for index in self.reads[tensor].index)
+
+    def shape(self, tensor: str) -> tuple[int, ...]:
+        """Shape of a tensor of the operator."""
+        known = {t.name: t.shape for t in (*self.operator.inputs, *self.operator.main.tensors)}
+        return known[tensor]

@@ -1,0 +1,103 @@
+"""Which lanes move together: the dims of a contraction grouped by the operand that lacks them, and what is refused."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations, product
+
+from dataflow.computation import Computation
+from dataflow.errors import UserError
+from dataflow.symbolic import Access, Vector, access, accesses, common_kernel
+from embed.binding import Binding
+
+
+class NotSeparableError(UserError):
+    """Displacement tables would lose embeddings of this pattern or operator; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An instruction pattern to be placed in an operator under one binding, with the pattern's lane groups.
+
+    `groups` holds for each operand the dims that it alone lacks; `batch` the dims that every operand uses.
+    """
+
+    operator: Computation
+    pattern: Computation
+    binding: Binding
+    batch: tuple[str, ...]
+    groups: Mapping[str, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, operator: Computation, pattern: Computation, binding: Binding) -> "Problem":
+        """Raises NotSeparableError where tables cannot hold every embedding."""
+        batch, groups = lane_groups(pattern)
+        problem = cls(operator, pattern, binding, batch, groups)
+        _check_operator(problem)
+        return problem
+
+    @property
+    def lanes(self) -> tuple[Vector, ...]:
+        """The instruction's box, row-major."""
+        return tuple(product(*(range(dim.extent) for dim in self.pattern.dims)))
+
+    def position(self, dims: tuple[str, ...], lane: Vector) -> Vector:
+        """Coordinates of `lane` in some of the pattern's dims."""
+        return tuple(value for dim, value in zip(self.pattern.dims, lane, strict=True) if dim.name in dims)
+
+    def positions(self, dims: tuple[str, ...]) -> tuple[Vector, ...]:
+        """The box of some of the pattern's dims, row-major; its first position is the origin."""
+        return tuple(product(*(range(dim.extent) for dim in self.pattern.dims if dim.name in dims)))
+
+    def access(self, operand: str) -> Access:
+        """How the operator tensor bound to `operand` is accessed."""
+        return accesses(self.operator)[self.binding.tensors[operand]]
+
+
+def lane_groups(pattern: Computation) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """Dims that every operand uses, and by operand the dims that only it lacks. Raises NotSeparableError."""
+    _check_reads(pattern)
+    found: dict[str | None, list[str]] = {None: [], **{name: [] for name in pattern.accesses}}
+    for dim in pattern.dims:
+        lacking = [name for name, read in pattern.accesses.items() if all(dim.name not in i.dims for i in read.index)]
+        if len(lacking) > 1 and dim.extent > 1:
+            raise NotSeparableError(f"not a contraction: {' and '.join(lacking)} both lack '{dim.name}' in '{pattern}'")
+        found[lacking[0] if len(lacking) == 1 else None].append(dim.name)
+    groups = {name: tuple(dims) for name, dims in found.items() if name is not None}
+    return tuple(found[None]), groups
+
+
+def _check_reads(pattern: Computation) -> None:
+    """Every tensor has one access, and two lanes share its element only if they agree in all dims that it uses."""
+    names = [pattern.output.tensor, *(read.tensor for read in pattern.reads)]
+    for name in names:
+        if names.count(name) > 1:
+            raise NotSeparableError(f"not a contraction: '{pattern}' accesses '{name}' more than once")
+    for read in (pattern.output, *pattern.reads):
+        used = [dim.name for dim in pattern.dims if dim.extent > 1 and any(dim.name in i.dims for i in read.index)]
+        if common_kernel([_restricted(pattern, access(pattern, read), used)], len(used)):
+            raise NotSeparableError(
+                f"not a contraction: {read} is one element for several {','.join(used)} in '{pattern}'"
+            )
+
+
+def _restricted(computation: Computation, full: Access, names: list[str]) -> Access:
+    """The access over some dims, the others held still."""
+    kept = [place for place, dim in enumerate(computation.dims) if dim.name in names]
+    return Access(full.tensor, tuple(tuple(row[place] for place in kept) for row in full.matrix), full.offset)
+
+
+def _check_operator(problem: Problem) -> None:
+    """Moves of two groups add up only if no displacement leaves both lacking operands where they are.
+
+    The mixed difference of phi over a group lacking s and a group lacking t lies in the kernels of both A_s and A_t.
+    """
+    operator = problem.operator
+    moving = [dim.name for dim in operator.dims if dim.extent > 1]
+    for one, other in combinations(
+        [name for name, dims in problem.groups.items() if len(problem.positions(dims)) > 1], 2
+    ):
+        pair = [_restricted(operator, problem.access(operand), moving) for operand in (one, other)]
+        for vector in common_kernel(pair, len(moving)):
+            dims = ",".join(name for name, value in zip(moving, vector, strict=True) if value)
+            tensors = f"{pair[0].tensor} and {pair[1].tensor}"
+            raise NotSeparableError(f"not separable: neither {tensors} sees a move along {dims} in '{operator}'")

@@ -1,0 +1,263 @@
+"""Fixed-width encodings: the manual's bit diagram as text, turned into bits and back.
+
+- ``opcode:3=2 reset:1 uop_bgn:log2(uop.count) 0:*``: lsb first, `0:*` fills the word
+- ``0 1 0 01111 1 0 lane[0] b[4] b[3:0] 0 a acc``: msb first, bits, split fields, operands by name
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from isa.arithmetic import Formula, FormulaError
+from isa.errors import IsaError, listing
+
+_TOKEN = re.compile(r"\S+")
+_LITERAL = re.compile(r"[01]+")
+_SLICE = re.compile(r"([A-Za-z_]\w*)\[(\d{1,4})(?::(\d{1,4}))?\]")
+_SIGNED = re.compile(r"signed\((.+)\)")
+_NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|0[bB][01]+|\d{1,40}")
+_NAME = re.compile(r"[A-Za-z_]\w*")
+_WIDEST = 1 << 16
+
+Widths = Callable[[Formula], int]
+
+
+class LayoutError(Exception):
+    """What is wrong with a field list, the 0-based offset in its text, and whether smaller widths would help."""
+
+    def __init__(self, message: str, offset: int = 0, sizes: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.offset = offset
+        self.sizes = sizes
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """`width` bits of a field from its bit `low`, standing at bit `position` of the instruction (bit 0 = lsb)."""
+
+    low: int
+    width: int
+    position: int
+
+    @property
+    def mask(self) -> int:
+        return (1 << self.width) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A named field: its width in bits, whether it is two's complement, and where its bits are."""
+
+    name: str
+    width: int
+    signed: bool
+    slices: tuple[Slice, ...]
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """Smallest and largest value."""
+        if self.signed:
+            return -(1 << (self.width - 1)), (1 << (self.width - 1)) - 1
+        return 0, (1 << self.width) - 1
+
+    @property
+    def mask(self) -> int:
+        """The instruction bits that hold this field."""
+        return sum(part.mask << part.position for part in self.slices)
+
+    def place(self, value: int) -> int:
+        """The instruction bits that hold this value; raises IsaError if it does not fit."""
+        low, high = self.limits
+        if not low <= value <= high:
+            kind = "signed" if self.signed else "unsigned"
+            raise IsaError(f"{self.name} = {value} does not fit {self.width} {kind} bits ({low}..{high})")
+        return sum(((value >> part.low) & part.mask) << part.position for part in self.slices)
+
+    def read(self, bits: int) -> int:
+        """The value these instruction bits hold."""
+        value = sum(((bits >> part.position) & part.mask) << part.low for part in self.slices)
+        return value - (1 << self.width) if self.signed and value >> (self.width - 1) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """A bit layout: `size` bits in little-endian words of `word` bits; `mask` and `value` are the literal bits."""
+
+    order: str
+    word: int
+    size: int
+    fields: dict[str, Field]
+    defaults: dict[str, int]
+    mask: int
+    value: int
+
+    def pack(self, values: Mapping[str, int]) -> int:
+        """The bits for these values, a missing one being zero; raises IsaError for an unknown name or a misfit."""
+        unknown = [name for name in values if name not in self.fields]
+        if unknown:
+            raise IsaError(f"there is no field '{unknown[0]}'; the fields are {listing(self.fields)}")
+        bits = self.value
+        for name, value in values.items():
+            bits |= self.fields[name].place(value)
+        return bits
+
+    def unpack(self, bits: int) -> dict[str, int]:
+        """The value of every field."""
+        return {name: field.read(bits) for name, field in self.fields.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One token of a field list: literal bits (no name), or bits `low`.. of a field; width None fills the word."""
+
+    name: str
+    low: int
+    width: int | None
+    value: int
+    offset: int
+    signed: bool = False
+    sliced: bool = False
+
+
+def parse_layout(text: str, order: str, word: int, widths: Widths, operands: Mapping[str, int]) -> Encoding:
+    """Read a field list.
+
+    `widths` gives the value of a width formula; `operands` the width of a field written by name alone. Raises
+    LayoutError when a field stands twice, bits are missing, or the fields do not fill whole words.
+    """
+    parts, defaults = [], {}
+    for match in _TOKEN.finditer(text):
+        part, default = _part(match, widths, operands)
+        parts.append(part)
+        if default is not None:
+            defaults[part.name] = default
+    if not parts:
+        raise LayoutError("there are no fields")
+    placed, size = _place(parts, order, word)
+    fields = _fields(placed)
+    _check_defaults(fields, defaults, parts)
+    literals = [(part, position) for part, position in placed if not part.name]
+    mask = sum(((1 << (part.width or 0)) - 1) << position for part, position in literals)
+    value = sum(part.value << position for part, position in literals)
+    return Encoding(order, word, size, fields, defaults, mask, value)
+
+
+def _part(match: re.Match[str], widths: Widths, operands: Mapping[str, int]) -> tuple[_Part, int | None]:
+    token, at = match.group(), match.start()
+    if _LITERAL.fullmatch(token):
+        return _Part("", 0, len(token), int(token, 2), at), None
+    sliced = _SLICE.fullmatch(token)
+    if sliced:
+        high, low = int(sliced[2]), int(sliced[3] or sliced[2])
+        if low > high:
+            raise LayoutError(f"write the higher bit first: {sliced[1]}[{low}:{high}]", at)
+        return _Part(sliced[1], low, high - low + 1, 0, at, sliced=True), None
+    if _NAME.fullmatch(token):
+        if token not in operands:
+            raise LayoutError(f"field '{token}' has no width: write {token}:WIDTH", at)
+        return _Part(token, 0, operands[token], 0, at), None
+    name, colon, rest = token.partition(":")
+    if not colon:
+        raise LayoutError(f"'{token}' is not a field: write name:width, name:width=value, name[high:low] or bits", at)
+    return _sized(name, rest, at, widths)
+
+
+def _sized(name: str, rest: str, at: int, widths: Widths) -> tuple[_Part, int | None]:
+    """A token `name:width`, `name:width=value`, `number:width` or `number:*`."""
+    width_text, equals, default_text = rest.partition("=")
+    if equals and not _NUMBER.fullmatch(default_text.removeprefix("-")):
+        raise LayoutError(f"'{default_text}' is not a number", at + len(name) + len(width_text) + 2)
+    default = _number(default_text) if equals else None
+    signed = _SIGNED.fullmatch(width_text)
+    start = at + len(name) + 1 + (len("signed(") if signed else 0)
+    is_literal = bool(_NUMBER.fullmatch(name))
+    if width_text == "*" and is_literal:
+        return _Part("", 0, None, _number(name), at), None
+    width = _width(signed[1] if signed else width_text, start, widths)
+    if is_literal:
+        if _number(name) >> width:
+            raise LayoutError(f"{name} does not fit {width} bits", at)
+        return _Part("", 0, width, _number(name), at), None
+    if not _NAME.fullmatch(name):
+        raise LayoutError(f"'{name}' is neither a name nor a number", at)
+    return _Part(name, 0, width, 0, at, signed=bool(signed)), default
+
+
+def _number(text: str) -> int:
+    negative, digits = text.startswith("-"), text.removeprefix("-")
+    base = {"0x": 16, "0b": 2}.get(digits[:2].lower(), 10)
+    value = int(digits, base)
+    return -value if negative else value
+
+
+def _width(text: str, at: int, widths: Widths) -> int:
+    try:
+        width = widths(Formula.parse(text))
+    except FormulaError as fault:
+        raise LayoutError(fault.message, at + fault.offset) from None
+    if not 0 < width <= _WIDEST:
+        raise LayoutError(f"a field of {width} bits: a width is 1..{_WIDEST}", at)
+    return width
+
+
+def _place(parts: list[_Part], order: str, word: int) -> tuple[list[tuple[_Part, int]], int]:
+    """The position of every part, and the bits of the whole; no part crosses a word."""
+    placed, used = [], 0
+    for part in parts:
+        room = word - used % word
+        width = part.width if part.width is not None else room % word
+        if width > room:
+            what = f"'{part.name}'" if part.name else "a literal"
+            left = f"the {room} bits left in word {used // word} of {word} bits"
+            raise LayoutError(f"{what} of {width} bits does not fit {left}", part.offset, sizes=True)
+        if part.value >> width:
+            raise LayoutError(f"{part.value} does not fit {width} bits", part.offset)
+        if width:
+            start = used if order == "lsb" else used // word * word + room - width
+            placed.append((_Part(part.name, part.low, width, part.value, part.offset, part.signed, part.sliced), start))
+        used += width
+    if used % word:
+        raise LayoutError(f"the fields sum to {used} bits, not a multiple of {word}", parts[-1].offset, sizes=True)
+    return placed, used
+
+
+def _fields(placed: list[tuple[_Part, int]]) -> dict[str, Field]:
+    groups: dict[str, list[tuple[_Part, int]]] = {}
+    for part, position in placed:
+        if part.name:
+            groups.setdefault(part.name, []).append((part, position))
+    return {name: _field(name, group) for name, group in groups.items()}
+
+
+def _field(name: str, group: list[tuple[_Part, int]]) -> Field:
+    covered = 0
+    for part, _ in group:
+        bits = ((1 << (part.width or 0)) - 1) << part.low
+        if covered & bits:
+            raise LayoutError(f"bits of field '{name}' stand twice", part.offset)
+        covered |= bits
+    width = covered.bit_length()
+    missing = [bit for bit in range(width) if not covered >> bit & 1]
+    if missing:
+        raise LayoutError(f"bit {missing[0]} of field '{name}' is missing", group[0][0].offset)
+    slices = tuple(Slice(part.low, part.width or 0, position) for part, position in group)
+    return Field(name, width, group[0][0].signed, slices)
+
+
+def _check_defaults(fields: Mapping[str, Field], defaults: Mapping[str, int], parts: list[_Part]) -> None:
+    for name, value in defaults.items():
+        try:
+            fields[name].place(value)
+        except IsaError as error:
+            raise LayoutError(str(error), next(part.offset for part in parts if part.name == name)) from None
+
+
+def diagram(encoding: Encoding) -> Iterator[tuple[int, int, str]]:
+    """(lowest bit, width, name) of every named piece, from bit 0 up; a split field shows its slice."""
+    pieces = []
+    for field in encoding.fields.values():
+        for part in field.slices:
+            split = f"[{part.low + part.width - 1}:{part.low}]" if len(field.slices) > 1 else ""
+            pieces.append((part.position, part.width, field.name + split))
+    yield from sorted(pieces)

@@ -1,0 +1,182 @@
+"""The [[instruction]] entries of an ISA file."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from dataflow.computation import Computation, Tensor
+from isa.arithmetic import Formula
+from isa.context import Context, identifier, layout
+from isa.encoding import Encoding
+from isa.entries import Entry, read_entry
+from isa.errors import IsaError, listing
+from isa.model import FIELD, Instruction, Operand, Repeat
+from isa.operands import memory_of, read_operand, read_tensors
+from isa.patterns import read_variants
+from isa.schema import Node
+
+
+def read_instructions(node: Node, context: Context) -> dict[str, Instruction]:
+    """Every entry by name, in the order of the file."""
+    instructions: dict[str, Instruction] = {}
+    entries: dict[str, Entry] = {}
+    for number, value in enumerate(node.value):
+        entry = read_entry(Node(node.source, (*node.path, number), value), entries)
+        instruction = _instruction(entry, context)
+        _check_distinct(instruction, instructions.values(), entry)
+        instructions[entry.name] = instruction
+        entries[entry.name] = entry
+    return instructions
+
+
+def _check_distinct(new: Instruction, before: Iterable[Instruction], entry: Entry) -> None:
+    for old in before:
+        if (
+            old.encoding
+            and new.encoding
+            and old.encoding.size == new.encoding.size
+            and old.fixed_bits == new.fixed_bits
+        ):
+            raise entry.node.error(
+                f"'{new.name}' has the same bits as '{old.name}'; tell them apart with `set`", key=True
+            )
+
+
+def _instruction(entry: Entry, context: Context) -> Instruction:
+    index, choice = _extents(entry, "index", context), _extents(entry, "choice", context)
+    tensors = read_tensors(entry, index, context)
+    encoding = _encoding(entry, choice, context)
+    fixed = _fixed(entry, encoding, context)
+    variants = read_variants(entry, index, choice, tensors)
+    repeat = _repeat(entry, encoding, context)
+    names = _names(encoding, repeat, context)
+    return Instruction(
+        name=entry.name,
+        doc=entry.text("doc"),
+        index=variants[0].extents if variants else {},
+        choice=choice,
+        pattern=variants[0] if variants else None,
+        variants=variants,
+        operands=_operands(entry, tensors, variants, _Scope(encoding, names, context)),
+        repeat=repeat,
+        when=_formula(entry.members["when"], names, context) if "when" in entry.members else None,
+        requires=entry.texts("requires"),
+        syntax=entry.text("syntax"),
+        notation=_notation(entry),
+        encoding=encoding,
+        fixed=fixed,
+        like=entry.text("like") or None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What formulas of an entry may use."""
+
+    encoding: Encoding | None
+    names: Collection[str]
+    context: Context
+
+
+def _extents(entry: Entry, key: str, context: Context) -> dict[str, int]:
+    extents: dict[str, int] = {}
+    for name, node in entry.table(key).items():
+        identifier(node, name)
+        if name in context.names:
+            raise node.error(f"'{name}' is already a parameter; use another name", key=True)
+        extents[name] = node.integer(context.names, 1)
+    return extents
+
+
+def _notation(entry: Entry) -> str:
+    node = entry.members.get("encoding")
+    return node.value if node and isinstance(node.value, str) else ""
+
+
+def _encoding(entry: Entry, choice: Mapping[str, int], context: Context) -> Encoding | None:
+    if "format" in entry.members and "encoding" in entry.members:
+        raise entry.members["encoding"].error("an entry has a format or an encoding, not both", key=True)
+    if "format" in entry.members:
+        return context.format(entry.members["format"]).encoding
+    node = entry.members.get("encoding")
+    if node is None or isinstance(node.value, str):
+        return None
+    return layout(node.table("encoding"), context, _implied_widths(entry, choice, context))
+
+
+def _implied_widths(entry: Entry, choice: Mapping[str, int], context: Context) -> dict[str, int]:
+    """Bits of a field that is written by name alone: enough to number the operand's words or the choice's values."""
+    counts = dict(choice)
+    for name, node in entry.table("operands").items():
+        memory = memory_of(node, context)
+        if memory and memory.count:
+            counts[name] = memory.count
+    return {name: max(1, (count - 1).bit_length()) for name, count in counts.items()}
+
+
+def _fixed(entry: Entry, encoding: Encoding | None, context: Context) -> dict[str, int]:
+    """The values of the fields that make this entry."""
+    fixed = dict(encoding.defaults) if encoding else {}
+    for name, node in entry.settings.items():
+        if encoding is None or name not in encoding.fields:
+            there = listing(encoding.fields if encoding else ())
+            raise node.error(f"there is no field '{name}' to set; the fields are: {there}", key=True)
+        fixed[name] = node.integer(context.names)
+        try:
+            encoding.fields[name].place(fixed[name])
+        except IsaError as error:
+            raise node.error(str(error)) from None
+    return fixed
+
+
+def _names(encoding: Encoding | None, loops: Iterable[Repeat], context: Context) -> dict[str, None]:
+    """The names that a formula may use while an instruction runs."""
+    fields = encoding.fields if encoding else ()
+    return dict.fromkeys((*fields, *(loop.name for loop in loops), *context.names))
+
+
+def _formula(node: Node, names: Collection[str], context: Context) -> Formula:
+    return node.known(node.formula(), names, context.words)
+
+
+def _repeat(entry: Entry, encoding: Encoding | None, context: Context) -> tuple[Repeat, ...]:
+    loops: list[Repeat] = []
+    for name, node in entry.table("repeat").items():
+        names = _names(encoding, loops, context)
+        identifier(node, name)
+        if name in names:
+            raise node.error(f"'{name}' is already a field or parameter; use another name", key=True)
+        loops.append(_loop(name, node, names, context))
+    return tuple(loops)
+
+
+def _loop(name: str, node: Node, names: Collection[str], context: Context) -> Repeat:
+    node.check("formula")
+    start, dots, stop = str(node.value).partition("..")
+    if not dots:
+        return Repeat(name, Formula.parse("0"), _formula(node, names, context))
+    places = ((start, 0), (stop, len(start) + 2))
+    return Repeat(name, *(node.known(node.part(text, at), names, context.words, at) for text, at in places))
+
+
+def _operands(
+    entry: Entry, tensors: Mapping[str, Tensor], variants: tuple[Computation, ...], scope: _Scope
+) -> dict[str, Operand]:
+    """The operands the pattern uses."""
+    if not variants:
+        return {}
+    nodes = entry.table("operands")
+    used = [tensor.name for tensor in variants[0].tensors]
+    operands = {
+        name: read_operand(nodes[name], tensors[name], scope.encoding, scope.names, scope.context)
+        for name in nodes
+        if name in used
+    }
+    _check_output(operands[used[0]], nodes[used[0]])
+    return operands
+
+
+def _check_output(output: Operand, node: Node) -> None:
+    if output.memory == FIELD:
+        raise node.error("the pattern writes a field; an output is in a memory", key=True)
+    if output.when:
+        raise dict(node.items())["when"].error("an output has no `when`; guard the whole entry", key=True)

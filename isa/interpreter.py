@@ -1,0 +1,153 @@
+"""Runs one instruction on numpy memories from its entry alone: pattern, addresses, loops and guards.
+
+Slow and exact: it is the reference that encodings, simulators and lowerings are compared with.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dataflow.computation import Computation, Tensor
+from dataflow.dtypes import bits, is_signed, numpy_dtype
+from dataflow.reference import evaluate
+from isa.arithmetic import Formula, FormulaError
+from isa.errors import IsaError, listing
+from isa.machine import MachineInstruction
+from isa.model import FIELD, Instruction, Isa, Memory, Operand
+
+Array = npt.NDArray[Any]
+_WIDTHS_OF_NUMPY = (8, 16, 32, 64)
+
+
+def allocate(target: Isa, external_bytes: Mapping[str, int]) -> dict[str, npt.NDArray[np.uint8]]:
+    """Zeroed memories: each a uint8 array, words by bytes; external ones flat, with the sizes given."""
+    return {
+        name: np.zeros(external_bytes.get(name, 0), np.uint8)
+        if memory.count is None
+        else np.zeros((memory.count, memory.word_bytes), np.uint8)
+        for name, memory in target.memories.items()
+    }
+
+
+def run(target: Isa, instruction: MachineInstruction, memories: Mapping[str, Array]) -> None:
+    """Execute an instruction on memories, in place.
+
+    A memory is any C-contiguous array with the bytes of all its words, little-endian. Raises IsaError for an unknown
+    name or field, a memory that is missing or has another size, or an address outside its memory.
+    """
+    entry = target.instruction(instruction.name)
+    values = target.values(instruction)
+    if entry.pattern is None:
+        return
+    machine = _Machine(target, entry, memories)
+    pattern = _chosen(entry, values)
+    for names in machine.trips({**target.names, **values}):
+        machine.trip(pattern, names)
+
+
+def _chosen(entry: Instruction, values: Mapping[str, int]) -> Computation:
+    number = 0
+    for name, extent in entry.choice.items():
+        if not 0 <= values[name] < extent:
+            raise IsaError(f"{entry.name}: {name} = {values[name]} is not in 0..{extent - 1}")
+        number = number * extent + values[name]
+    return entry.variants[number]
+
+
+class _Machine:
+    """One entry and the memories it works on, as bytes."""
+
+    def __init__(self, target: Isa, entry: Instruction, memories: Mapping[str, Array]) -> None:
+        self.target = target
+        self.entry = entry
+        self.memories = memories
+        self.bytes: dict[str, npt.NDArray[np.uint8]] = {}
+
+    def trips(self, names: dict[str, int], depth: int = 0) -> Iterator[dict[str, int]]:
+        """The names of each trip of the loops that the entry's guard lets through."""
+        if depth == len(self.entry.repeat):
+            if self.entry.when is None or self.formula(self.entry.when, names):
+                yield names
+            return
+        loop = self.entry.repeat[depth]
+        for value in range(self.formula(loop.start, names), self.formula(loop.stop, names)):
+            yield from self.trips({**names, loop.name: value}, depth + 1)
+
+    def trip(self, pattern: Computation, names: Mapping[str, int]) -> None:
+        """Read the inputs, evaluate the pattern, write the output."""
+        arrays = {operand.name: self.read(operand, names) for operand in self.entry.inputs}
+        assert self.entry.output is not None
+        result = evaluate(pattern, arrays)
+        place = self.place(self.entry.output, names)
+        place[...] = _to_bytes(result, self.entry.output.tensor).reshape(place.shape)
+
+    def read(self, operand: Operand, names: Mapping[str, int]) -> Array:
+        tensor = operand.tensor
+        if operand.memory == FIELD:
+            return np.array(names[operand.at if self.entry.encoding else operand.name], numpy_dtype(tensor.dtype))
+        if operand.when is not None and not self.formula(operand.when, names):
+            return np.zeros(tensor.shape, numpy_dtype(tensor.dtype))
+        return _from_bytes(self.place(operand, names), tensor)
+
+    def place(self, operand: Operand, names: Mapping[str, int]) -> npt.NDArray[np.uint8]:
+        """The bytes of the words an operand lies in, a view."""
+        assert operand.address is not None
+        memory = self.target.memories[operand.memory]
+        words = operand.tensor.size * bits(operand.tensor.dtype) // memory.bits
+        return self.span(memory, self.formula(operand.address, names), words, operand.name)
+
+    def span(self, memory: Memory, first: int, words: int, what: str) -> npt.NDArray[np.uint8]:
+        data = self.data(memory)
+        count = data.size // memory.word_bytes
+        if first < 0 or first + words > count:
+            raise IsaError(f"{self.entry.name}: {what} is word {first} of '{memory.name}', which has {count} words")
+        return data[first * memory.word_bytes : (first + words) * memory.word_bytes]
+
+    def data(self, memory: Memory) -> npt.NDArray[np.uint8]:
+        if memory.name not in self.bytes:
+            self.bytes[memory.name] = _flat(memory, self.memories)
+        return self.bytes[memory.name]
+
+    def formula(self, formula: Formula, names: Mapping[str, int]) -> int:
+        try:
+            return formula.value(names, self.word_field)
+        except FormulaError as error:
+            raise IsaError(f"{self.entry.name}: {error.message}") from None
+
+    def word_field(self, name: str, index: int, field: str) -> int:
+        """A field of a word of a memory whose words have a format."""
+        memory = self.target.memories[name]
+        assert memory.format is not None
+        word = self.span(memory, index, 1, "a word it reads")
+        return self.target.decode_format(memory.format, int.from_bytes(word.tobytes(), "little"))[field]
+
+
+def _flat(memory: Memory, memories: Mapping[str, Array]) -> npt.NDArray[np.uint8]:
+    if memory.name not in memories:
+        raise IsaError(f"memory '{memory.name}' is missing; given are: {listing(memories)}")
+    array = memories[memory.name]
+    if not array.flags.c_contiguous or (memory.bytes is not None and array.nbytes != memory.bytes):
+        size = "any number of" if memory.bytes is None else memory.bytes
+        raise IsaError(f"memory '{memory.name}' is a C-contiguous array of {size} bytes, not {array.nbytes}")
+    return array.reshape(-1).view(np.uint8)
+
+
+def _from_bytes(data: npt.NDArray[np.uint8], tensor: Tensor) -> Array:
+    dtype, width = numpy_dtype(tensor.dtype), bits(tensor.dtype)
+    if width in _WIDTHS_OF_NUMPY:
+        return np.frombuffer(data.tobytes(), dtype).reshape(tensor.shape)
+    table = np.unpackbits(data, bitorder="little").reshape(tensor.size, width).astype(np.int64)
+    values = (table << np.arange(width)).sum(axis=1)
+    if is_signed(tensor.dtype):
+        values -= table[:, -1] << width
+    return np.asarray(values, dtype).reshape(tensor.shape)
+
+
+def _to_bytes(values: Array, tensor: Tensor) -> npt.NDArray[np.uint8]:
+    width = bits(tensor.dtype)
+    if width in _WIDTHS_OF_NUMPY:
+        return np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
+    table = (values.reshape(-1, 1).astype(np.int64) >> np.arange(width)) & 1
+    return np.packbits(table.astype(np.uint8).reshape(-1), bitorder="little")

@@ -1,0 +1,158 @@
+"""From an ISA file to an Isa: parameters, memories and formats here, then instructions and timing."""
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+
+from isa.arithmetic import Formula
+from isa.context import Context, identifier, layout
+from isa.errors import IsaError, listing
+from isa.instructions import read_instructions
+from isa.model import Format, Isa, Memory, Parameter
+from isa.schema import Node
+from isa.source import Source
+from isa.timing import read_timings
+
+_KINDS = ("external", "scratchpad", "register")
+_LARGEST_WORD = 1 << 24
+
+
+def names() -> list[str]:
+    """Names of the ISAs that are shipped."""
+    return sorted(entry.name.removesuffix(".toml") for entry in files("isa").iterdir() if entry.name.endswith(".toml"))
+
+
+def load(name_or_path: str | Path, parameters: Mapping[str, int] | None = None) -> Isa:
+    """Load a shipped ISA by name, or a file by path, with some parameters overridden.
+
+    Raises IsaError for a name or file that does not exist, a mistake in the file, or a parameter it does not have.
+    """
+    path, label = _find(name_or_path)
+    return build(Source.read(path, label), path, parameters or {})
+
+
+def loads(text: str, parameters: Mapping[str, int] | None = None, label: str = "isa.toml") -> Isa:
+    """Load an ISA from the text of a file; `label` names it in errors."""
+    return build(Source.of(text, label), Path(label), parameters or {})
+
+
+def build(source: Source, path: Path, overrides: Mapping[str, int]) -> Isa:
+    """The Isa of a file that has been read."""
+    root = Node(source, (), source.values)
+    top = root.table("file")
+    context = Context()
+    parameters = _parameters(top.get("parameters"), overrides, context, source.label)
+    _memories(top["memory"], context)
+    _formats(top.get("format"), context)
+    _word_formats(top["memory"], context)
+    instructions = read_instructions(top["instruction"], context)
+    timings = read_timings(top.get("timing"), instructions, context)
+    doc = top["doc"].text() if "doc" in top else ""
+    return Isa(top["name"].text(), doc, path, parameters, context.memories, context.formats, instructions, timings)
+
+
+def _find(name_or_path: str | Path) -> tuple[Path, str]:
+    """The file, and its name in messages."""
+    given = str(name_or_path)
+    if given in names():
+        return Path(str(files("isa") / f"{given}.toml")), f"isa/{given}.toml"
+    path = Path(given)
+    if "\0" in given:
+        raise IsaError(f"{given!r} is not the name of a file")
+    if path.is_dir():
+        raise IsaError(f"{given}: error: this is a folder, not an ISA file")
+    if path.is_file() or path.suffix or len(path.parts) > 1:
+        return path, given
+    raise IsaError(f"there is no ISA '{given}'; there are: {listing(names())}, or give the path of a file")
+
+
+def _parameters(node: Node | None, overrides: Mapping[str, int], context: Context, label: str) -> tuple[Parameter, ...]:
+    found = dict(node.items()) if node else {}
+    for name, value in overrides.items():
+        if name not in found:
+            raise IsaError(f"{label}: there is no parameter '{name}'; the parameters are: {listing(found)}")
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise IsaError(f"{label}: parameter '{name}' is an integer, not {value!r}")
+    parameters = []
+    for name, entry in found.items():
+        parameter = _parameter(name, entry, overrides, context)
+        context.define(name, parameter.value, [name])
+        parameters.append(parameter)
+    return tuple(parameters)
+
+
+def _parameter(name: str, entry: Node, overrides: Mapping[str, int], context: Context) -> Parameter:
+    identifier(entry, name)
+    doc = ""
+    if isinstance(entry.value, dict):
+        members = entry.table("parameter")
+        doc = members["doc"].text() if "doc" in members else ""
+        entry = members["default"]
+    default = entry.integer(context.names)
+    return Parameter(name, overrides.get(name, default), default, doc)
+
+
+def _memories(node: Node, context: Context) -> None:
+    for name, entry in node.items():
+        identifier(entry, name)
+        if name == "field":
+            raise entry.error("'field' means a field of the instruction; give the memory another name", key=True)
+        memory, sizes = _memory(name, entry, context)
+        context.memories[name] = memory
+        context.define(f"{name}.bits", memory.bits, context.origins_of(*sizes))
+        if memory.count is not None:
+            context.define(f"{name}.count", memory.count, context.origins_of(*sizes))
+    if not context.memories:
+        raise node.error("there is no memory", key=True)
+
+
+def _memory(name: str, entry: Node, context: Context) -> tuple[Memory, list[Formula]]:
+    members = entry.table("memory")
+    kind = members["kind"].text()
+    if kind not in _KINDS:
+        raise members["kind"].error(f"unknown kind '{kind}'; a memory is one of: {listing(_KINDS)}")
+    bits = members["bits"].integer(context.names, 8)
+    if bits % 8 or bits > _LARGEST_WORD:
+        raise members["bits"].error(f"a word is a multiple of 8 bits and at most {_LARGEST_WORD}, not {bits}")
+    doc = members["doc"].text() if "doc" in members else ""
+    sizes = [members[key].formula() for key in ("bits", "count", "bytes") if key in members]
+    return Memory(name, kind, bits, _count(members, kind, bits, entry, context), doc), sizes
+
+
+def _count(members: Mapping[str, Node], kind: str, bits: int, entry: Node, context: Context) -> int | None:
+    given = [key for key in ("count", "bytes") if key in members]
+    if kind == "external":
+        if given:
+            raise members[given[0]].error("external memory has no size", key=True)
+        return None
+    if len(given) != 1:
+        raise entry.error(f"'{entry.name}' needs its size: write count, or bytes", key=True)
+    size = members[given[0]].integer(context.names, 1)
+    if given == ["count"]:
+        return size
+    if size * 8 % bits:
+        raise members["bytes"].error(f"{size} bytes are not a whole number of words of {bits} bits")
+    return size * 8 // bits
+
+
+def _formats(node: Node | None, context: Context) -> None:
+    for name, entry in node.items() if node else ():
+        identifier(entry, name)
+        members = entry.table("format")
+        doc = members["doc"].text() if "doc" in members else ""
+        context.formats[name] = Format(name, layout(members, context), doc)
+
+
+def _word_formats(node: Node, context: Context) -> None:
+    """Tie memories to the formats of their words: an address may then read `uop[u].dst`."""
+    for name, entry in node.items():
+        members = dict(entry.items())
+        if "format" not in members:
+            continue
+        memory, used = context.memories[name], context.format(members["format"])
+        if used.encoding.size != memory.bits:
+            raise members["format"].error(
+                f"format '{used.name}' has {used.encoding.size} bits but one word of '{name}' has {memory.bits}"
+            )
+        context.memories[name] = Memory(name, memory.kind, memory.bits, memory.count, memory.doc, used.name)
+        context.words.update({f"{name}.{field}": None for field in used.encoding.fields})

@@ -1,0 +1,298 @@
+"""What an ISA file says, as values: memories, formats, instructions, timing."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from dataflow.computation import Computation, Tensor
+from isa.arithmetic import Formula
+from isa.encoding import Encoding
+from isa.errors import IsaError, listing
+from isa.machine import MachineInstruction
+
+FIELD = "field"
+"""`in = "field"`: the operand is not in a memory but is the value of a field of the instruction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A named integer of the file: its value now, its default, and what it means."""
+
+    name: str
+    value: int
+    default: int
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Words of `bits` bits; kind is external, scratchpad or register; external memory has no count.
+
+    `format` names the format of its words, for a memory of micro-operations.
+    """
+
+    name: str
+    kind: str
+    bits: int
+    count: int | None
+    doc: str = ""
+    format: str | None = None
+
+    @property
+    def word_bytes(self) -> int:
+        return self.bits // 8
+
+    @property
+    def bytes(self) -> int | None:
+        """Bytes of the whole, None for external memory."""
+        return None if self.count is None else self.count * self.bits // 8
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A named bit layout: of instructions, or of the words of a memory."""
+
+    name: str
+    encoding: Encoding
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A tensor of the pattern and where it lies: consecutive words of `memory` from the word `address`.
+
+    Where `when` is false, an input operand is zero and its memory is not read. `memory` is "field" for the
+    value of the field `at`; for a manual's own encoding `at` is the operand's slot (`ModRM.rm`).
+    """
+
+    name: str
+    memory: str
+    tensor: Tensor
+    address: Formula | None = None
+    when: Formula | None = None
+    at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """One loop around the pattern: `start <= name < stop`, formulas over fields and outer loops."""
+
+    name: str
+    start: Formula
+    stop: Formula
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One entry. `index` is the box of the pattern, `choice` names constants that the encoding picks,
+    `repeat` the loops around it (outermost first), `when` says at which trips it acts.
+
+    `variants` are the pattern for every value of the choices, the last fastest; `pattern` is the first.
+    `fixed` are the values of the fields that make this entry; the other fields are a MachineInstruction's own.
+    `notation` is the encoding in a manual's own words, where it is not a field list.
+    """
+
+    name: str
+    doc: str
+    index: dict[str, int]
+    choice: dict[str, int]
+    pattern: Computation | None
+    variants: tuple[Computation, ...]
+    operands: dict[str, Operand]
+    repeat: tuple[Repeat, ...]
+    when: Formula | None
+    requires: tuple[str, ...]
+    syntax: str
+    notation: str
+    encoding: Encoding | None
+    fixed: dict[str, int]
+    like: str | None = None
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the fields that a MachineInstruction of this entry holds.
+
+        Without a field encoding they are the word numbers of its operands, its immediates and its choices, by name.
+        """
+        if self.encoding is None:
+            return (*self.operands, *self.choice)
+        return tuple(name for name in self.encoding.fields if name not in self.fixed)
+
+    @property
+    def output(self) -> Operand | None:
+        """The operand the pattern writes."""
+        return self.operands[self.pattern.output.tensor] if self.pattern else None
+
+    @property
+    def inputs(self) -> tuple[Operand, ...]:
+        """The operands the pattern reads, an accumulated or updated output included."""
+        if self.pattern is None:
+            return ()
+        names = [self.pattern.output.tensor] if self.pattern.accumulate else []
+        names += [read.tensor for read in self.pattern.reads]
+        return tuple(self.operands[name] for name in dict.fromkeys(names))
+
+    @property
+    def fixed_bits(self) -> tuple[int, int]:
+        """(mask, value) of the bits that are the same in every instruction of this entry."""
+        if self.encoding is None:
+            return 0, 0
+        mask, value = self.encoding.mask, self.encoding.value
+        for name, fixed in self.fixed.items():
+            field = self.encoding.fields[name]
+            mask |= field.mask
+            value |= field.place(fixed)
+        return mask, value
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Cycles of one instruction alone: `start`, and more per thing of `per` (`trip`, `element`, `beat`, ...)."""
+
+    unit: str
+    start: int
+    per: dict[str, int]
+
+    @property
+    def trip(self) -> int:
+        """Cycles for each trip of the repeat loops."""
+        return self.per.get("trip", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """One core: where the numbers come from, its constants, and the cost of instructions by name."""
+
+    name: str
+    source: tuple[str, ...]
+    constants: dict[str, int]
+    costs: dict[str, Cost]
+    doc: str = ""
+
+    def __getitem__(self, constant: str) -> int:
+        if constant not in self.constants:
+            raise IsaError(f"[timing.{self.name}] has no '{constant}'; it has {listing(self.constants)}")
+        return self.constants[constant]
+
+
+@dataclass(frozen=True)
+class Isa:
+    """A loaded ISA file."""
+
+    name: str
+    doc: str
+    path: Path
+    parameter_list: tuple[Parameter, ...]
+    memories: dict[str, Memory]
+    formats: dict[str, Format]
+    instructions: dict[str, Instruction]
+    timings: dict[str, Timing] = field(default_factory=dict)
+
+    @cached_property
+    def parameters(self) -> dict[str, int]:
+        """Values by name, overrides included."""
+        return {parameter.name: parameter.value for parameter in self.parameter_list}
+
+    @cached_property
+    def names(self) -> dict[str, int]:
+        """What a formula may always use: the parameters, and `bits` and `count` of each memory (`acc.count`)."""
+        bits = {f"{memory.name}.bits": memory.bits for memory in self.memories.values()}
+        counts = {f"{memory.name}.count": memory.count for memory in self.memories.values() if memory.count is not None}
+        return {**self.parameters, **bits, **counts}
+
+    @property
+    def timing(self) -> Timing:
+        """The first timing section; raises IsaError if the file has none."""
+        if not self.timings:
+            raise IsaError(f"{self.path}: '{self.name}' has no [timing.NAME] section")
+        return next(iter(self.timings.values()))
+
+    def instruction(self, name: str) -> Instruction:
+        """The entry of that name; raises IsaError with the names there are."""
+        if name not in self.instructions:
+            raise IsaError(f"'{self.name}' has no instruction '{name}'; it has {listing(self.instructions)}")
+        return self.instructions[name]
+
+    def encode(self, instruction: MachineInstruction) -> bytes:
+        """Its bytes, words little-endian; raises IsaError for an unknown name or field or a value that does not fit."""
+        entry = self.instruction(instruction.name)
+        encoding = self._encoding(entry)
+        return encoding.pack(self.values(instruction)).to_bytes(encoding.size // 8, "little")
+
+    def values(self, instruction: MachineInstruction) -> dict[str, int]:
+        """The value of every field, fixed and absent ones included; raises IsaError like `encode`."""
+        entry = self.instruction(instruction.name)
+        own = entry.fields
+        for name, value in instruction.fields.items():
+            if name not in own and entry.fixed.get(name) != value:
+                raise IsaError(f"{entry.name} has no field '{name}'; it has {listing(own)}")
+            if entry.encoding:
+                _check_fits(entry, name, value)
+        return {**dict.fromkeys(own, 0), **entry.fixed, **instruction.fields}
+
+    def decode(self, data: bytes) -> MachineInstruction:
+        """The instruction these bytes are, with every field its entry leaves open; raises IsaError if there is none."""
+        bits = int.from_bytes(data, "little")
+        for entry, encoding, mask, value in self._by_specificity:
+            if encoding.size == len(data) * 8 and bits & mask == value:
+                return MachineInstruction(entry.name, {name: encoding.fields[name].read(bits) for name in entry.fields})
+        raise IsaError(f"{data.hex(' ')} is no instruction of '{self.name}'")
+
+    def decode_all(self, data: bytes) -> Iterator[MachineInstruction]:
+        """The instructions of a stream, in order; raises IsaError with the offset of bytes that are none."""
+        sizes = sorted({encoding.size // 8 for _, encoding, _, _ in self._by_specificity})
+        at = 0
+        while at < len(data):
+            size, found = self._first(data, at, sizes)
+            yield found
+            at += size
+
+    def disassemble(self, data: bytes) -> str:
+        """A stream as text, one line per instruction: its name and the fields that are not zero."""
+        return "\n".join(map(str, self.decode_all(data)))
+
+    def encode_format(self, name: str, values: Mapping[str, int]) -> int:
+        """One word of a named format from its fields; raises IsaError like `encode`."""
+        try:
+            return self.format(name).encoding.pack({**self.format(name).encoding.defaults, **values})
+        except IsaError as error:
+            raise IsaError(f"format {name}: {error}") from None
+
+    def decode_format(self, name: str, bits: int) -> dict[str, int]:
+        """The fields of one word of a named format."""
+        return self.format(name).encoding.unpack(bits)
+
+    def format(self, name: str) -> Format:
+        """The format of that name; raises IsaError with the names there are."""
+        if name not in self.formats:
+            raise IsaError(f"'{self.name}' has no format '{name}'; it has {listing(self.formats)}")
+        return self.formats[name]
+
+    @cached_property
+    def _by_specificity(self) -> tuple[tuple[Instruction, Encoding, int, int], ...]:
+        """(entry, its encoding, mask, value), most fixed bits first: an alias comes before what it is an alias of."""
+        rows = [(entry, entry.encoding, *entry.fixed_bits) for entry in self.instructions.values() if entry.encoding]
+        return tuple(sorted(rows, key=lambda row: -row[2].bit_count()))
+
+    def _first(self, data: bytes, at: int, sizes: list[int]) -> tuple[int, MachineInstruction]:
+        for size in sizes:
+            if at + size <= len(data):
+                try:
+                    return size, self.decode(data[at : at + size])
+                except IsaError:
+                    continue
+        raise IsaError(f"byte {at}: {data[at : at + 16].hex(' ')} is no instruction of '{self.name}'")
+
+    def _encoding(self, entry: Instruction) -> Encoding:
+        if entry.encoding is None:
+            raise IsaError(f"{entry.name} has no field encoding in {self.path}")
+        return entry.encoding
+
+
+def _check_fits(entry: Instruction, name: str, value: int) -> None:
+    assert entry.encoding is not None
+    try:
+        entry.encoding.fields[name].place(value)
+    except IsaError as error:
+        raise IsaError(f"{entry.name}: {error}") from None

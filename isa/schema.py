@@ -1,0 +1,218 @@
+"""Every key an ISA file may have, and a reader of tables that checks them."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from isa.arithmetic import Formula, FormulaError
+from isa.errors import IsaError, listing
+from isa.positions import Path
+from isa.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of a table: the kind of its value, whether it must be there, and what it means."""
+
+    kind: str
+    doc: str
+    required: bool = False
+
+
+KINDS = {
+    "text": "a string",
+    "texts": "a string or a list of strings",
+    "integer": "an integer, or a formula in a string",
+    "formula": "a formula in a string, or an integer",
+    "table": "a table",
+    "tables": "a list of tables",
+    "encoding": "a string in the manual's notation, or a table with order, word and fields",
+}
+
+_LAYOUT = {
+    "order": Key("text", "lsb: the first field is the lowest; msb: the first field is the highest", True),
+    "word": Key("integer", "bits of one little-endian word; no field crosses a word", True),
+    "fields": Key("text", "bits | number:width | name:width | name:width=value | name[high:low] | operand | 0:*", True),
+}
+
+TABLES: dict[str, dict[str, Key]] = {
+    "file": {
+        "name": Key("text", "name of the ISA", True),
+        "doc": Key("text", "what machine this is, and the source of the facts"),
+        "parameters": Key("table", "named integers: a default, or {default, doc}"),
+        "memory": Key("table", "the memories by name", True),
+        "format": Key("table", "bit layouts by name"),
+        "instruction": Key("tables", "the entries", True),
+        "timing": Key("table", "cores by name"),
+    },
+    "parameter": {
+        "default": Key("integer", "its value unless overridden", True),
+        "doc": Key("text", "what it means, with its unit"),
+    },
+    "memory": {
+        "kind": Key("text", "external, scratchpad or register", True),
+        "bits": Key("integer", "bits of one addressable word, a multiple of 8", True),
+        "count": Key("integer", "number of words; or say bytes"),
+        "bytes": Key("integer", "size of the whole, from which count follows"),
+        "format": Key("text", "the [format.NAME] of its words, whose fields addresses may read"),
+        "doc": Key("text", "what it holds"),
+    },
+    "format": {**_LAYOUT, "doc": Key("text", "what it holds")},
+    "encoding": _LAYOUT,
+    "instruction": {
+        "name": Key("text", "name of the entry", True),
+        "doc": Key("text", "what it does"),
+        "like": Key("text", "an entry above, whose keys this one has where it does not say otherwise"),
+        "index": Key("table", "the dims of the pattern and their extents"),
+        "choice": Key("table", "constants that the encoding picks, and how many values each has"),
+        "pattern": Key("text", "one assignment in index notation: what one trip does"),
+        "operands": Key("table", "the tensors of the pattern"),
+        "repeat": Key("table", "loops around the pattern, outermost first: a count, or start..stop"),
+        "when": Key("formula", "the trips at which the entry acts"),
+        "set": Key("table", "fields whose value makes this entry"),
+        "format": Key("text", "the [format.NAME] of its bits"),
+        "encoding": Key("encoding", "its bits, where it shares no format"),
+        "syntax": Key("text", "assembler text, with {operand} in it"),
+        "requires": Key("texts", "CPU features"),
+    },
+    "operand": {
+        "in": Key("text", "a memory, or field", True),
+        "type": Key("text", "scalar type and shape in dims of the index: i8[b,i]", True),
+        "address": Key("formula", "its first word; by default the field of the operand's name"),
+        "when": Key("formula", "where it is false the operand is zero and is not read"),
+        "at": Key("text", "the field that holds it, or its slot in the manual's notation"),
+    },
+    "timing": {
+        "source": Key("texts", "where the numbers come from", True),
+        "like": Key("text", "a core above, whose numbers this one has where it does not say otherwise"),
+        "doc": Key("text", "what core this is"),
+    },
+    "cost": {
+        "unit": Key("text", "what it occupies; instructions of one unit do not overlap", True),
+        "start": Key("integer", "cycles of one instruction that does nothing", True),
+        "trip": Key("integer", "further cycles for each trip of the repeat loops"),
+        "pad": Key("integer", "further cycles for each operand that `when` makes zero"),
+        "burst": Key("integer", "further cycles for each bus burst"),
+        "latency": Key("integer", "cycles until the output can be used"),
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A value of the file, and where it is."""
+
+    source: Source
+    path: Path
+    value: Any
+
+    def error(self, message: str, offset: int | None = None, key: bool = False) -> IsaError:
+        """An error that points at this value, at its key, or into its text."""
+        return self.source.error(message, self.path, offset, key)
+
+    def items(self) -> Iterator[tuple[str, "Node"]]:
+        """The members of a table, in the order of the file."""
+        if not isinstance(self.value, dict):
+            raise self.error(f"'{self.name}' is a table")
+        for key, value in self.value.items():
+            yield key, Node(self.source, (*self.path, key), value)
+
+    @property
+    def name(self) -> str:
+        return str(self.path[-1]) if self.path else "the file"
+
+    def members(self, table: str, free: bool = False) -> dict[str, "Node"]:
+        """The members by key, after checking keys and kinds against `TABLES[table]`; `free` allows others."""
+        keys = TABLES[table]
+        found = dict(self.items())
+        for key, node in found.items():
+            if key in keys:
+                node.check(keys[key].kind)
+            elif not free:
+                raise node.error(f"unknown key '{key}'; a key here is one of: {listing(keys)}", key=True)
+        return found
+
+    def require(self, found: Mapping[str, "Node"], table: str) -> None:
+        """Raise an error if a required key is not among `found`."""
+        for key, spec in TABLES[table].items():
+            if spec.required and key not in found:
+                raise self.error(f"'{key}' is missing: {spec.doc}", key=True)
+
+    def table(self, table: str) -> dict[str, "Node"]:
+        """The members by key, with the required ones there."""
+        found = self.members(table)
+        self.require(found, table)
+        return found
+
+    def check(self, kind: str) -> None:
+        """Raise an error if the value is not of this kind of `KINDS`."""
+        if not _is_kind(self.value, kind):
+            raise self.error(f"'{self.name}' is {KINDS[kind]}, not {_shown(self.value)}")
+
+    def text(self) -> str:
+        self.check("text")
+        return str(self.value)
+
+    def texts(self) -> tuple[str, ...]:
+        self.check("texts")
+        return (self.value,) if isinstance(self.value, str) else tuple(self.value)
+
+    def formula(self) -> Formula:
+        """The formula in a string or integer value."""
+        self.check("formula")
+        return self.part(str(self.value), 0)
+
+    def part(self, text: str, offset: int) -> Formula:
+        """The formula that stands at `offset` in this text."""
+        try:
+            return Formula.parse(text)
+        except FormulaError as error:
+            raise self.error(error.message, offset + error.offset) from None
+
+    def integer(self, names: Mapping[str, int], least: int | None = None) -> int:
+        """The value now, from the names that have one; raises an error if it is below `least`."""
+        self.check("integer")
+        formula = self.formula()
+        self.known(formula, names)
+        try:
+            value = formula.value(names)
+        except FormulaError as error:
+            raise self.error(error.message) from None
+        if least is not None and value < least:
+            shown = f"{formula} = {value}" if isinstance(self.value, str) else str(value)
+            raise self.error(f"'{self.name}' is at least {least}, not {shown}")
+        return value
+
+    def known(
+        self,
+        formula: Formula,
+        names: Collection[str],
+        words: Collection[str] = (),
+        offset: int = 0,
+    ) -> Formula:
+        """The formula, which stands at `offset` in this text; raises an error at the first name that is not there."""
+        for name in formula.names():
+            if name.text not in (words if name.word else names):
+                what = "word field" if name.word else "name"
+                there = listing(words if name.word else names)
+                raise self.error(
+                    f"there is no {what} '{name.text}'; the {what}s here are: {there}", offset + name.offset
+                )
+        return formula
+
+
+def _is_kind(value: object, kind: str) -> bool:
+    if kind in ("integer", "formula"):
+        return isinstance(value, str | int) and not isinstance(value, bool)
+    if kind == "texts" and isinstance(value, list):
+        return bool(value) and all(isinstance(item, str) for item in value)
+    if kind == "tables":
+        return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+    if kind == "encoding":
+        return isinstance(value, str | dict)
+    return isinstance(value, dict if kind == "table" else str)
+
+
+def _shown(value: object) -> str:
+    names = {dict: "a table", list: "a list", bool: "a boolean", float: "a float", int: "an integer", str: "a string"}
+    return names.get(type(value), f"a {type(value).__name__}")

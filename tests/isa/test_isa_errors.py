@@ -1,0 +1,92 @@
+"""Wrong ISA files and wrong requests give the expected text; no text at all makes the loader crash."""
+
+from pathlib import Path
+
+import pytest
+from conftest import Golden
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import isa
+from isa import loads
+
+HERE = Path(__file__).parent
+WRONG = sorted((HERE / "wrong").glob("*.toml"))
+TOY = (HERE / "files" / "toy.toml").read_text(encoding="utf-8")
+VTA = (Path(isa.__file__).parent / "vta.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", WRONG, ids=lambda path: path.stem)
+def test_wrong_file(path: Path, golden: Golden) -> None:
+    with pytest.raises(isa.IsaError) as caught:
+        loads(path.read_text(encoding="utf-8"), label=path.name)
+    golden(f"{caught.value}\n", path.with_suffix(".expect"))
+
+
+def test_there_are_many_wrong_files() -> None:
+    assert len(WRONG) >= 15
+    assert {path.stem for path in WRONG} == {path.stem for path in (HERE / "wrong").glob("*.expect")}
+
+
+@pytest.mark.parametrize(
+    ("what", "parameters", "expected"),
+    [
+        ("vtx", {}, "there is no ISA 'vtx'; there are: vta"),
+        ("missing.toml", {}, "missing.toml: error: cannot read this file: No such file or directory"),
+        ("folder", {}, "folder: error: this is a folder, not an ISA file"),
+        ("binary.toml", {}, "binary.toml: error: not UTF-8 text (byte 2); an ISA file is TOML"),
+        ("vta", {"batches": 2}, "isa/vta.toml: there is no parameter 'batches'; the parameters are: batch, block_in"),
+        ("vta", {"batch": "2"}, "isa/vta.toml: parameter 'batch' is an integer, not '2'"),
+        ("vta", {"batch": True}, "isa/vta.toml: parameter 'batch' is an integer, not True"),
+        ("vta", {"batch": 0}, "'bits' is at least 8, not 8 * batch * block_in = 0"),
+        ("vta", {"acc_bytes": 100}, "100 bytes are not a whole number of words of 512 bits"),
+        ("vta", {"block_in": 8, "block_out": 8}, "does not fit the 8 bits left in word 0 of 32 bits; its widths follow"),
+    ],
+)
+def test_wrong_request(
+    what: str, parameters: dict[str, int], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "binary.toml").write_bytes(b"ab\xff\xfe")
+    with pytest.raises(isa.IsaError) as caught:
+        isa.load(what, parameters)
+    assert expected in str(caught.value)
+
+
+@st.composite
+def mutations(draw: st.DrawFn) -> str:
+    """The text of a valid file with a few pieces cut, doubled, swapped or overwritten."""
+    text = draw(st.sampled_from([TOY, TOY, VTA]))
+    for _ in range(draw(st.integers(1, 4))):
+        start = draw(st.integers(0, len(text)))
+        end = min(len(text), start + draw(st.integers(0, 30)))
+        piece = draw(st.sampled_from(PIECES) | st.text(max_size=4) | st.just(text[start:end] * 2))
+        text = text[:start] + piece + text[end:]
+    return text
+
+
+PIECES = [
+    "", "", "=", '"', "'''", '"""', "[", "]", "[[", "{", "}", "(", ")", ",", ".", "..", "#", "\n", "\r\n", "\t", "\\", "-1",
+    "0", "1", "64", "9" * 40, "1e3", "true", "[]", "{}", "l", "lanes", "acc", "acc.count", "log2(", "//", "/", "%", "**",
+    "0:*", "[3:0]", "[1]", "field", "like", "set", "when", "choice", "i32", "u1", "f32", "and", "not", "<", "<<", "0x10",
+    "1970-01-01", "uop[u].dst", "-" * 200, "(" * 150, "\N{GREEK SMALL LETTER PHI}",
+]  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(mutations())
+def test_no_text_crashes_the_loader(text: str) -> None:
+    try:
+        loads(text)
+    except isa.IsaError as error:
+        assert str(error).startswith("isa.toml:")
+
+
+@pytest.mark.parametrize("opening", ["(", "[", "-", "i32(", "not "])
+def test_deep_nesting_is_an_error(opening: str) -> None:
+    for place in ('"b + imm"', '"dst[l] = 0"', '"i8[l]"'):
+        with pytest.raises(isa.IsaError):
+            loads(TOY.replace(place, f'"{opening * 5000}1"'))
+    with pytest.raises(isa.IsaError):
+        loads(TOY + "\nx = " + "[" * 5000)
