@@ -51,6 +51,28 @@ def dims_used(computation: Computation, tensor: str) -> tuple[str, ...]:
     return tuple(dim.name for dim in computation.dims if dim.name in used)
 
 
+def split_matrix(access: Access, extents: Sequence[int]) -> Matrix:
+    """A matrix that tells apart the same points of the box as the access does, with digits in rows of their own.
+
+    An index `4*g+c` with c < 4 holds the two digits g and c: it is the same at two points only if both are. Without
+    the split its kernel would hold (g:+1, c:-4), which no two points of the box differ by.
+    """
+    return tuple(part for row in access.matrix for part in _digits(row, extents))
+
+
+def _digits(row: Vector, extents: Sequence[int]) -> list[Vector]:
+    """Cut a row where the smaller terms together cannot reach the common divisor of the larger ones."""
+    order = sorted((place for place, value in enumerate(row) if value), key=lambda place: abs(row[place]))
+    parts: list[set[int]] = [set()]
+    reach = 0
+    for number, place in enumerate(order):
+        if parts[-1] and reach < gcd(*(row[larger] for larger in order[number:])):
+            parts.append(set())
+        parts[-1].add(place)
+        reach += abs(row[place]) * (extents[place] - 1)
+    return [tuple(value if place in part else 0 for place, value in enumerate(row)) for part in parts]
+
+
 def integer_kernel(matrix: Sequence[Sequence[int]], width: int) -> Matrix:
     """A basis of all integer vectors `v` of length `width` with `matrix * v = 0`, its vectors pairwise reduced.
 

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from dataflow import UserError
 from deepbench import results
 from deepbench.executor import Executor, LocalProcesses
 from deepbench.journal import open_journal
@@ -22,16 +21,26 @@ from embed.cli.console import error_console, wide_console
 from embed.cli.exits import ExitCode
 from embed.cli.files import check_writable, make_directory
 from embed.cli.operators import read_settings
-from embed.cli.options import IsaName, JsonFile, Objective, ObjectiveOption, Seed, Settings as SetOption, TimeLimit
+from embed.cli.options import IsaName, JsonFile, Objective, ObjectiveOption, Seed, TimeLimit
+from embed.cli.options import Settings as SetOption
 from embed.cli.record import Record
 
-Suites = Annotated[list[str] | None, typer.Option("--suite", help=f"{', '.join(SUITES)}; both inference suites if not given")]
+_CORES = os.cpu_count() or 1
+
+Suites = Annotated[
+    list[str] | None, typer.Option("--suite", help=f"{', '.join(SUITES)}; both inference suites if not given")
+]
 Ops = Annotated[list[str] | None, typer.Option("--op", help=f"{' or '.join(OPS)}; both if not given")]
-Only = Annotated[list[str] | None, typer.Option("--only", metavar="PATTERN", help="problems with this in their name (* and ? allowed)")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="PATTERN", help="problems with this in their name (* and ? allowed)"),
+]
 Quick = Annotated[bool, typer.Option("--quick", help="a few problems of each group, in under a minute")]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="worker processes")]
 CsvFile = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="write a CSV file")]
-Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="where results go, and where an interrupted run goes on")]
+Out = Annotated[
+    Path, typer.Option("--out", metavar="DIR", help="where results go, and where an interrupted run goes on")
+]
 
 
 @app.command()
@@ -45,7 +54,7 @@ def deepbench(
     objective: ObjectiveOption = Objective.CYCLES,
     time_limit: TimeLimit = 10.0,
     seed: Seed = 0,
-    jobs: Jobs = os.cpu_count() or 1,
+    jobs: Jobs = _CORES,
     json: JsonFile = None,
     csv: CsvFile = None,
     out: Out = Path("deepbench-results"),

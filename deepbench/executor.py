@@ -46,7 +46,9 @@ class LocalProcesses:
             for future in as_completed(futures):
                 yield future.result()
         except BrokenProcessPool:
-            raise UserError("a worker process died, perhaps out of memory; run the same command again with --jobs 1") from None
+            raise UserError(
+                "a worker process died, perhaps out of memory; run the same command again with --jobs 1"
+            ) from None
         except BaseException:
             for worker in set(multiprocessing.active_children()) - others:
                 worker.terminate()

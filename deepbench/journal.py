@@ -1,4 +1,4 @@
-"""The journal of a running suite: one line per finished problem, so that an interrupted run goes on where it stopped."""
+"""The journal of a running suite: a line per finished problem, so that an interrupted run goes on where it stopped."""
 
 import fcntl
 import hashlib
@@ -43,7 +43,9 @@ def open_journal(directory: Path) -> Iterator[Journal]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"{directory}: another run writes its results there; give --out another directory") from None
+            raise UserError(
+                f"{directory}: another run writes its results there; give --out another directory"
+            ) from None
         yield Journal(file, path)
 
 

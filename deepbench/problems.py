@@ -112,5 +112,3 @@ def _representative(problems: Sequence[Problem]) -> list[Problem]:
         last = len(small) - 1
         kept |= {small[last * i // (_QUICK_EACH - 1)].name for i in range(_QUICK_EACH)}
     return [problem for problem in problems if problem.name in kept]
-
-

@@ -80,7 +80,10 @@ def fingerprints(problems: Sequence[Problem], settings: Settings) -> dict[str, s
         "code": code_digest(),
         "libraries": {name: version(name) for name in ("ortools", "numpy")},
     }
-    return {p.name: fingerprint({**common, "problem": p.name, "operator": str(p.operator()), "sizes": p.sizes}) for p in problems}
+    return {
+        p.name: fingerprint({**common, "problem": p.name, "operator": str(p.operator()), "sizes": p.sizes})
+        for p in problems
+    }
 
 
 def _resume_hint(done: int, total: int, path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The tables at the end of a suite: every problem, the geometric means of each group, and what to know about the run."""
+"""The tables at the end of a suite: every problem, geometric means of each group, and what to know about the run."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import exp, log
@@ -107,7 +107,9 @@ def _sizes(problem: Problem) -> str:
 
 def _trade(record: Record) -> str:
     """What utilisation was given up, and the cycles it saves: `-0.021: cycles -12%`."""
-    if not (record.utilisation and record.utilisation_best and record.modelled_cycles and record.modelled_cycles_at_best):
+    if not (
+        record.utilisation and record.utilisation_best and record.modelled_cycles and record.modelled_cycles_at_best
+    ):
         return ""
     lost = record.utilisation_best - record.utilisation
     if lost < 0.0005:

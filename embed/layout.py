@@ -21,6 +21,8 @@ from dataflow.expression import Read
 from embed.embedding import Array, Digit, Embedding
 
 _CHUNK_ELEMENTS = 1 << 22
+_WIDEST_PAD = 15
+"""Zero words a load puts on one side; VTA's pad fields have 4 bits (tvm-vta, hw_spec.h)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +174,7 @@ def window_axes(embedding: Embedding, read: Read, shape: tuple[int, ...]) -> lis
         own = [dim for dim in index.dims if uses.get(dim) == 1]
         if own:
             unit = tuple(int(place == number) for place in range(len(shape)))
-            window = Window.of(index, own, embedding.extents, embedding.operator.main.output_dims, shape[number])
+            window = Window.of(index, own, embedding.extents, embedding.operator.main.output_dims, shape[number:])
             axes += _dimension_axes(index, own, embedding.extents, unit, window)
     for dim, count in uses.items():
         if count > 1:
@@ -204,12 +206,12 @@ class Window:
 
     @classmethod
     def of(
-        cls, index: Affine, own: list[str], extents: Mapping[str, int], results: tuple[str, ...], size: int
+        cls, index: Affine, own: list[str], extents: Mapping[str, int], results: tuple[str, ...], shape: tuple[int, ...]
     ) -> "Window | None":
-        """The window over `own`, dims of extent > 1 of an index into a dimension of `size`; None to keep them apart.
+        """The window over `own`, dims of extent > 1 of an index into the first dimension of `shape`; None to keep them apart.
 
-        Padding is left out where lanes do not move along the dimension and every output's window holds some data,
-        so that no load has only padding; `results` are the operator's output dims.
+        Padding is left out in the last two dimensions, if narrow enough for a load unit, where lanes do not move along
+        the dimension and every output's window holds some data; `results` are the operator's output dims.
         """
         moves = {dim: index.coefficient(dim) for dim in own}
         if any(move < 0 for move in moves.values()):
@@ -218,10 +220,10 @@ class Window:
         span = _reach(moves, extents, step)
         if span > prod(extents[dim] for dim in own):
             return None
-        before, after = padding(index.constant, step, span, size)
+        before, after = padding(index.constant, step, span, shape[0])
         sums = {dim: move for dim, move in moves.items() if dim not in results}
         lanes = any(extents[dim] > 1 and dim not in moves for dim in index.dims)
-        if lanes or max(before, after) >= _reach(sums, extents, step):
+        if lanes or len(shape) > 2 or max(before, after) >= min(_reach(sums, extents, step), _WIDEST_PAD + 1):
             return cls(step, span, 0, 0)
         return cls(step, span - before - after, before, after)
 

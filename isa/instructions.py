@@ -114,7 +114,9 @@ def _implied_widths(entry: Entry, choice: Mapping[str, int], context: Context) -
 
 
 def _fixed(entry: Entry, encoding: Encoding | None, context: Context) -> dict[str, int]:
-    """The values of the fields that make this entry."""
+    """The values of the fields that make this entry; a manual's notation knows its own fields."""
+    if _notation(entry):
+        return {name: node.integer(context.names) for name, node in entry.settings.items()}
     fixed = dict(encoding.defaults) if encoding else {}
     for name, node in entry.settings.items():
         if encoding is None or name not in encoding.fields:

@@ -7,54 +7,57 @@ from isa.errors import listing
 from isa.model import Cost, Instruction, Timing
 from isa.schema import TABLES, Node
 
+_Members = dict[str, Node]
+
 
 def read_timings(node: Node | None, instructions: Mapping[str, Instruction], context: Context) -> dict[str, Timing]:
     """Every core by name; an instruction without a cost has that of the entry it is like."""
+    before: dict[str, _Members] = {}
     timings: dict[str, Timing] = {}
     for name, entry in node.items() if node else ():
-        timings[name] = _timing(name, entry, timings, instructions, context)
+        own = entry.members("timing", free=True)
+        entry.require(own, "timing")
+        merged = {**_base(own["like"], before), **own} if "like" in own else own
+        before[name] = own
+        timings[name] = _timing(name, merged, own, instructions, context)
     return timings
 
 
+def _base(like: Node, before: Mapping[str, _Members]) -> _Members:
+    """The numbers of the core that one is like."""
+    name = like.text()
+    if name not in before:
+        raise like.error(f"there is no core '{name}' above; there are: {listing(before)}")
+    if "like" in before[name]:
+        raise like.error(f"'{name}' is itself like '{before[name]['like'].value}': name that core")
+    return {key: node for key, node in before[name].items() if key not in TABLES["timing"]}
+
+
 def _timing(
-    name: str, node: Node, before: Mapping[str, Timing], instructions: Mapping[str, Instruction], context: Context
+    name: str, members: _Members, own: _Members, instructions: Mapping[str, Instruction], context: Context
 ) -> Timing:
-    members = node.members("timing", free=True)
-    node.require(members, "timing")
-    base = _base(members["like"], before) if "like" in members else None
-    constants = dict(base.constants) if base else {}
-    costs = dict(base.costs) if base else {}
-    for key, value in members.items():
-        if key in TABLES["timing"]:
-            continue
-        if isinstance(value.value, dict):
-            costs[_known(key, value, instructions)] = _cost(value, context)
-        else:
-            constants[identifier(value, key)] = value.integer(context.names, 0)
-    doc = members["doc"].text() if "doc" in members else ""
-    return Timing(name, members["source"].texts(), constants, _spread(costs, instructions), doc)
+    """One core; costs may be formulas of its constants."""
+    numbers = {key: node for key, node in members.items() if key not in TABLES["timing"]}
+    constants: dict[str, int] = {}
+    for key, node in numbers.items():
+        if not isinstance(node.value, dict):
+            constants[identifier(node, key)] = node.integer({**context.names, **constants}, 0)
+    names = {**context.names, **constants}
+    costs = {key: _cost(key, node, instructions, names) for key, node in numbers.items() if key not in constants}
+    doc = own["doc"].text() if "doc" in own else ""
+    return Timing(name, own["source"].texts(), constants, _spread(costs, instructions), doc)
 
 
-def _base(like: Node, before: Mapping[str, Timing]) -> Timing:
-    if like.text() not in before:
-        raise like.error(f"there is no core '{like.value}' above; there are: {listing(before)}")
-    return before[like.text()]
-
-
-def _known(name: str, node: Node, instructions: Mapping[str, Instruction]) -> str:
+def _cost(name: str, node: Node, instructions: Mapping[str, Instruction], names: Mapping[str, int]) -> Cost:
     if name not in instructions:
         raise node.error(f"there is no instruction '{name}'; this file has: {listing(instructions)}", key=True)
-    return name
-
-
-def _cost(node: Node, context: Context) -> Cost:
     members = node.table("cost")
-    numbers = {key: value.integer(context.names, 0) for key, value in members.items() if key != "unit"}
+    numbers = {key: value.integer(names, 0) for key, value in members.items() if key != "unit"}
     start = numbers.pop("start")
     return Cost(members["unit"].text(), start, numbers)
 
 
-def _spread(costs: dict[str, Cost], instructions: Mapping[str, Instruction]) -> dict[str, Cost]:
+def _spread(costs: Mapping[str, Cost], instructions: Mapping[str, Instruction]) -> dict[str, Cost]:
     """The costs in the order of the entries, with those taken from the entry an entry is like."""
     found = {}
     for name, instruction in instructions.items():

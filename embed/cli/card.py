@@ -60,7 +60,9 @@ def timing_table(timing: Timing) -> Table:
     """The cost of each instruction on one core, and where the numbers come from."""
     table = _table(f"timing.{timing.name}", "instruction", "unit", "start", "cycles per")
     for name, cost in timing.costs.items():
-        table.add_row(name, cost.unit, str(cost.start), ", ".join(f"{what}: {cycles}" for what, cycles in cost.per.items()))
+        table.add_row(
+            name, cost.unit, str(cost.start), ", ".join(f"{what}: {cycles}" for what, cycles in cost.per.items())
+        )
     for name, value in timing.constants.items():
         table.add_row(name, "constant", str(value), "")
     table.caption = "; ".join(timing.source)

@@ -1,5 +1,6 @@
 """Where tables and progress bars are drawn."""
 
+import os
 import sys
 
 from rich.console import Console
@@ -9,8 +10,9 @@ _WIDTH = 200
 
 
 def wide_console() -> Console:
-    """Standard output: as wide as the terminal, or wide enough for any table."""
-    return Console(width=None if sys.stdout.isatty() else _WIDTH)
+    """Standard output: as wide as the terminal or as COLUMNS says, or wide enough for any table."""
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(width=None if known else _WIDTH)
 
 
 def error_console() -> Console:

@@ -69,4 +69,3 @@ def _defect(error: Exception) -> int:
         raise error
     what = f"{type(error).__name__}: {error}".splitlines()[0]
     return _fail(f"a defect of isa-embed: {what}; please report it with the output of DEBUG=1", ExitCode.DEFECT)
-

@@ -1,4 +1,4 @@
-"""An embedding explained for a reader: the operator, what fills each lane dimension, where each tensor lies, the price."""
+"""An embedding explained: the operator, what fills each lane dimension, where each tensor lies, the price."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ def explain(operator: Operator, target: Isa, solution: Solution, objective: str)
     yield Text(f"  {embedding.name}: {embedding.pattern}\n")
     yield lane_table(embedding)
     yield tensor_table(solution)
-    yield cost_table(operator, target, solution, objective)
+    yield cost_table(target, solution, objective)
 
 
 def lane_table(embedding: Embedding) -> Table:
@@ -35,7 +35,9 @@ def lane_table(embedding: Embedding) -> Table:
     for lane, lanes in embedding.lanes.items():
         digits = embedding.digits_of(lane)
         if not digits:
-            table.add_row(lane, str(lanes), "one point" if lanes == 1 else f"one point, {lanes - 1} lanes idle", "1", "1", "0")
+            table.add_row(
+                lane, str(lanes), "one point" if lanes == 1 else f"one point, {lanes - 1} lanes idle", "1", "1", "0"
+            )
         for place, digit in enumerate(digits):
             table.add_row("" if place else lane, "" if place else str(lanes), *_digit_cells(embedding, digit))
     return table
@@ -57,12 +59,12 @@ def tensor_table(solution: Solution) -> Table:
     return table
 
 
-def cost_table(operator: Operator, target: Isa, solution: Solution, objective: str) -> Table:
+def cost_table(target: Isa, solution: Solution, objective: str) -> Table:
     """Invocations, utilisation beside the fixed packing's, modelled cycles and bytes, and what the solver proved."""
     price = solution.costs
     table = Table(title="costs", title_justify="left", show_header=False)
     table.add_row("invocations", f"{price.invocations:,}")
-    table.add_row("utilisation", f"{price.utilisation:.4f}{_fixed_note(solution)}")
+    table.add_row("utilisation", f"{price.utilisation:.4f}{_fixed_note(target, solution)}")
     table.add_row("cycles, modelled", f"{price.cycles:,}")
     table.add_row("bytes, packed", f"{price.bytes:,}")
     table.add_row("status", f"{solution.status} for the objective {objective}, in {solution.seconds * 1000:.1f} ms")
@@ -71,7 +73,6 @@ def cost_table(operator: Operator, target: Isa, solution: Solution, objective: s
 
 def solved(problem: str, suite: str, target: Isa, objective: str, solution: Solution) -> Record:
     """The record of a solution before anything is run."""
-    fixed = fixed_utilisation(solution)
     return Record(
         problem=problem,
         suite=suite,
@@ -83,21 +84,22 @@ def solved(problem: str, suite: str, target: Isa, objective: str, solution: Solu
         status=solution.status,
         solve_s=solution.seconds,
         utilisation=solution.costs.utilisation,
-        utilisation_fixed=fixed,
+        utilisation_fixed=fixed_utilisation(target, solution),
         invocations=solution.costs.invocations,
         modelled_cycles=solution.costs.cycles,
         modelled_bytes=solution.costs.bytes,
     )
 
 
-def fixed_utilisation(solution: Solution) -> float:
+def fixed_utilisation(target: Isa, solution: Solution) -> float | None:
     """Utilisation of the fixed n, c, k packing of the same instruction."""
-    return costs.fixed_embedding(solution.embedding).utilisation
+    embedding = solution.embedding
+    return costs.fixed_utilisation(embedding.operator, target.instruction(embedding.name))
 
 
-def _fixed_note(solution: Solution) -> str:
-    fixed = fixed_utilisation(solution)
-    return f" ({fixed:.4f} with the fixed n, c, k packing)"
+def _fixed_note(target: Isa, solution: Solution) -> str:
+    fixed = fixed_utilisation(target, solution)
+    return "" if fixed is None else f" ({fixed:.4f} with the fixed n, c, k packing)"
 
 
 def _digit_cells(embedding: Embedding, digit: Digit) -> list[str]:

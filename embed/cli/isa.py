@@ -44,5 +44,10 @@ def check_command(file: File, settings: Settings = None) -> None:
     if not file.is_file():
         raise UserError(f"{file}: there is no such file")
     target = isa_files.load(str(file.absolute()), read_settings(settings or ()))
-    things = {"memories": target.memories, "formats": target.formats, "instructions": target.instructions, "timings": target.timings}
-    typer.echo(f"{file}: ok: {target.name} with {', '.join(f'{len(found)} {what}' for what, found in things.items())}")
+    counts = [
+        f"{len(target.memories)} memories",
+        f"{len(target.formats)} formats",
+        f"{len(target.instructions)} instructions",
+        f"{len(target.timings)} timings",
+    ]
+    typer.echo(f"{file}: ok: {target.name} with {', '.join(counts)}")

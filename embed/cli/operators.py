@@ -1,4 +1,4 @@
-"""Operators as words on the command line: `conv2d c=3 h=224 ... stride=2,1`, or `--expr TEXT` and the sizes of its dims."""
+"""Operators as words on the command line: `conv2d c=3 h=224 stride=2,1 ...`, or `--expr TEXT` and its sizes."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -67,7 +67,9 @@ def add_epilogue(operator: dataflow.Operator, text: str) -> dataflow.Operator:
         if key not in _EPILOGUE:
             valid = "shift=N, bias, relu, low=N, high=N, or none"
             raise dataflow.UserError(f"--epilogue has no '{key}'; it takes {valid}")
-        options[key] = _integer("--epilogue", key, value) if _EPILOGUE[key] is int else _flag("--epilogue", key, value or "1")
+        options[key] = (
+            _integer("--epilogue", key, value) if _EPILOGUE[key] is int else _flag("--epilogue", key, value or "1")
+        )
     return dataflow.requantise(operator, **options)
 
 

@@ -119,9 +119,7 @@ def by_engine(program: Iterable[Step]) -> dict[Engine, list[Step]]:
 def _step(index: int, instruction: MachineInstruction) -> Step:
     engine = ENGINE_OF.get(instruction.name)
     if engine is None:
-        raise UserError(
-            f"instruction {index}: VTA has no '{instruction.name}'; it has: {', '.join(ENGINE_OF)}"
-        )
+        raise UserError(f"instruction {index}: VTA has no '{instruction.name}'; it has: {', '.join(ENGINE_OF)}")
     fields = instruction.fields
     raised = tuple(flag for flag in FLAGS if fields.get(flag, 0))
     return Step(index, instruction, engine, *_tokens(engine, raised))
@@ -136,8 +134,6 @@ def _tokens(engine: Engine, raised: tuple[str, ...]) -> _TokenMoves:
     if key not in _TOKENS:
         queues = _FLAG_QUEUE[engine]
         pops = tuple(queues[flag] for flag in raised if flag.startswith("pop") and flag in queues)
-        pushes = tuple(
-            queues[flag] for flag in raised if flag.startswith("push") and flag in queues
-        )
+        pushes = tuple(queues[flag] for flag in raised if flag.startswith("push") and flag in queues)
         _TOKENS[key] = (pops, pushes, tuple(flag for flag in raised if flag not in queues))
     return _TOKENS[key]

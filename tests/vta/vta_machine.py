@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from embed.vta.engines import ENGINE_OF, Engine
 from embed.vta.machine import Machine
 from embed.vta.program import Program, Segment
 from isa.machine import MachineInstruction
@@ -164,3 +165,39 @@ class ScalarVta:
 def wrap(value: int) -> int:
     """A Python integer as 32-bit two's complement."""
     return (value + 2**31) % 2**32 - 2**31
+
+
+_HANDOVER = {
+    (Engine.LOAD, Engine.COMPUTE): ("push_next", "pop_prev"),
+    (Engine.STORE, Engine.COMPUTE): ("push_prev", "pop_next"),
+    (Engine.COMPUTE, Engine.LOAD): ("push_prev", "pop_next"),
+    (Engine.COMPUTE, Engine.STORE): ("push_next", "pop_prev"),
+}
+
+
+def in_sequence(instructions: Sequence[MachineInstruction]) -> list[MachineInstruction]:
+    """The same instructions and a FINISH, with tokens (and NOPs) that force them to run one after the other."""
+    placed: list[MachineInstruction] = []
+    previous: Engine | None = None
+    for each in [*instructions, instruction("finish")]:
+        engine = ENGINE_OF[each.name]
+        if previous is not None and engine is not previous:
+            if Engine.COMPUTE not in (engine, previous):
+                _hand_over(placed, previous, instruction("load_uop"))
+                previous = Engine.COMPUTE
+            _hand_over(placed, previous, each)
+        else:
+            placed.append(each)
+        previous = engine
+    return placed
+
+
+def _hand_over(placed: list[MachineInstruction], previous: Engine, following: MachineInstruction) -> None:
+    push, pop = _HANDOVER[previous, ENGINE_OF[following.name]]
+    placed[-1] = with_fields(placed[-1], **{push: 1})
+    placed.append(with_fields(following, **{pop: 1}))
+
+
+def with_fields(each: MachineInstruction, **fields: int) -> MachineInstruction:
+    """The instruction with some fields changed."""
+    return MachineInstruction(each.name, {**each.fields, **fields})

@@ -6,7 +6,7 @@ from itertools import combinations, product
 
 from dataflow.computation import Computation
 from dataflow.errors import UserError
-from dataflow.symbolic import Access, Vector, access, accesses, common_kernel
+from dataflow.symbolic import Access, Matrix, Vector, access, accesses, integer_kernel, split_matrix
 from embed.binding import Binding
 
 
@@ -52,6 +52,10 @@ class Problem:
         """How the operator tensor bound to `operand` is accessed."""
         return accesses(self.operator)[self.binding.tensors[operand]]
 
+    def digits(self, operand: str) -> Matrix:
+        """That access as a matrix which a displacement within the box must send to 0 to keep the element."""
+        return split_matrix(self.access(operand), [dim.extent for dim in self.operator.dims])
+
 
 def lane_groups(pattern: Computation) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
     """Dims that every operand uses, and by operand the dims that only it lacks. Raises NotSeparableError."""
@@ -74,16 +78,17 @@ def _check_reads(pattern: Computation) -> None:
             raise NotSeparableError(f"not a contraction: '{pattern}' accesses '{name}' more than once")
     for read in (pattern.output, *pattern.reads):
         used = [dim.name for dim in pattern.dims if dim.extent > 1 and any(dim.name in i.dims for i in read.index)]
-        if common_kernel([_restricted(pattern, access(pattern, read), used)], len(used)):
+        matrix = split_matrix(access(pattern, read), [dim.extent for dim in pattern.dims])
+        if integer_kernel(_columns(pattern, matrix, used), len(used)):
             raise NotSeparableError(
                 f"not a contraction: {read} is one element for several {','.join(used)} in '{pattern}'"
             )
 
 
-def _restricted(computation: Computation, full: Access, names: list[str]) -> Access:
-    """The access over some dims, the others held still."""
+def _columns(computation: Computation, matrix: Matrix, names: list[str]) -> Matrix:
+    """The columns of some dims."""
     kept = [place for place, dim in enumerate(computation.dims) if dim.name in names]
-    return Access(full.tensor, tuple(tuple(row[place] for place in kept) for row in full.matrix), full.offset)
+    return tuple(tuple(row[place] for place in kept) for row in matrix)
 
 
 def _check_operator(problem: Problem) -> None:
@@ -93,11 +98,10 @@ def _check_operator(problem: Problem) -> None:
     """
     operator = problem.operator
     moving = [dim.name for dim in operator.dims if dim.extent > 1]
-    for one, other in combinations(
-        [name for name, dims in problem.groups.items() if len(problem.positions(dims)) > 1], 2
-    ):
-        pair = [_restricted(operator, problem.access(operand), moving) for operand in (one, other)]
-        for vector in common_kernel(pair, len(moving)):
+    lacking = [name for name, dims in problem.groups.items() if len(problem.positions(dims)) > 1]
+    for one, other in combinations(lacking, 2):
+        both = (*problem.digits(one), *problem.digits(other))
+        for vector in integer_kernel(_columns(operator, both, moving), len(moving)):
             dims = ",".join(name for name, value in zip(moving, vector, strict=True) if value)
-            tensors = f"{pair[0].tensor} and {pair[1].tensor}"
+            tensors = f"{problem.binding.tensors[one]} nor {problem.binding.tensors[other]}"
             raise NotSeparableError(f"not separable: neither {tensors} sees a move along {dims} in '{operator}'")

@@ -8,7 +8,7 @@ from ortools.sat.python import cp_model
 from dataflow.symbolic import Vector
 from embed.solver.tables.lanes import Problem
 
-Expression = cp_model.LinearExprT
+Expression = cp_model.LinearExpr | int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,25 @@
-"""VTA in software: a functional simulator, exact to the bit, and a timed one, exact to the cycle where that is known."""
+"""VTA in software: a functional simulator, exact to the bit, and a timed one, exact where cycles were measured."""
 
 from embed.vta.simulator.errors import SimulationError
 from embed.vta.simulator.functional import Execution, simulate
+from embed.vta.simulator.report import EngineTime, TimingReport
 from embed.vta.simulator.semantics import CHISEL, FSIM, Semantics
 from embed.vta.simulator.state import Counters
+from embed.vta.simulator.timed import time_program
+from embed.vta.simulator.timing import DE10, PYNQ, TimingModel
 
-__all__ = ["CHISEL", "FSIM", "Counters", "Execution", "Semantics", "SimulationError", "simulate"]
+__all__ = [
+    "CHISEL",
+    "DE10",
+    "FSIM",
+    "PYNQ",
+    "Counters",
+    "EngineTime",
+    "Execution",
+    "Semantics",
+    "SimulationError",
+    "TimingModel",
+    "TimingReport",
+    "simulate",
+    "time_program",
+]

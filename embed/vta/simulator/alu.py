@@ -54,9 +54,7 @@ class AluUnit:
 
     def _kernel(self, state: State, step: Step, loops: Loops, immediate: bool) -> Kernel:
         if loops.end > state.uop_depth:
-            raise SimulationError(
-                step.index, f"uop_end {loops.end} is beyond the uop memory of {state.uop_depth}"
-            )
+            raise SimulationError(step.index, f"uop_end {loops.end} is beyond the uop memory of {state.uop_depth}")
         words = state.uop[loops.begin : loops.end]
         reads_dst = not (immediate and state.semantics.immediate_reads_src)
         reads_src = not (immediate and reads_dst)
@@ -113,9 +111,7 @@ def independent_runs(previous: Indices) -> list[slice]:
     return [*runs, slice(start, len(previous))]
 
 
-def _apply(
-    operation: str, left: Ints, right: Ints | np.int32, immediate: int, state: State, index: int
-) -> Ints:
+def _apply(operation: str, left: Ints, right: Ints | np.int32, immediate: int, state: State, index: int) -> Ints:
     if operation == "min":
         return np.minimum(left, right)
     if operation == "max":
@@ -135,7 +131,5 @@ def _shift(left: Ints, amount: Ints | np.int32, negative: bool, modular: bool, i
         raise SimulationError(index, "a shift by more than 31 is undefined")
     if np.ndim(amount) == 0:
         return np.left_shift(left, -amount) if amount < 0 else np.right_shift(left, amount)
-    shifted: Ints = np.where(
-        amount < 0, np.left_shift(left, -amount & 31), np.right_shift(left, amount & 31)
-    )
+    shifted: Ints = np.where(amount < 0, np.left_shift(left, -amount & 31), np.right_shift(left, amount & 31))
     return shifted

@@ -88,9 +88,7 @@ def _require_rows(state: State, step: Step, shape: Shape) -> None:
 
 def _require_sram(step: Step, memory: str, end: int, depth: int) -> None:
     if end > depth:
-        raise SimulationError(
-            step.index, f"{memory} index {end - 1} is beyond the last element {depth - 1}"
-        )
+        raise SimulationError(step.index, f"{memory} index {end - 1} is beyond the last element {depth - 1}")
 
 
 def _external(state: State, step: Step, shape: Shape) -> Bytes:
@@ -112,9 +110,7 @@ def _external(state: State, step: Step, shape: Shape) -> Bytes:
         raise SimulationError(step.index, str(error)) from None
 
 
-def _typed(
-    rows: Bytes, state: State, name: str
-) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+def _typed(rows: Bytes, state: State, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
     """Bytes of each row as elements of the scratchpad: [rows, columns, *element]."""
     machine = state.machine
     if name == "load_uop":

@@ -37,9 +37,7 @@ class Dram:
 
     def contents(self) -> dict[str, Bytes]:
         """The bytes of every segment now, by name."""
-        return {
-            segment.name: array for segment, array in zip(self._segments, self._arrays, strict=True)
-        }
+        return {segment.name: array for segment, array in zip(self._segments, self._arrays, strict=True)}
 
     def _view(self, place: int, address: int, count: int, length: int, stride: int) -> Bytes:
         offset = address - self._starts[place]
@@ -48,9 +46,7 @@ class Dram:
     def _locate(self, address: int, size: int) -> int:
         place = bisect_right(self._starts, address) - 1
         if place < 0 or address + size > self._segments[place].end:
-            raise OutsideSegments(
-                f"DRAM bytes {address:#x}..{address + size:#x} are not inside one segment"
-            )
+            raise OutsideSegments(f"DRAM bytes {address:#x}..{address + size:#x} are not inside one segment")
         return place
 
 

@@ -49,9 +49,7 @@ def simulate(
     scheduler.run(start_engine)
     memory = state.dram.contents()
     outputs = {segment.name: memory[segment.name] for segment in program.outputs}
-    return Execution(
-        memory, outputs, state.counters, dict(zip(Queue, scheduler.tokens, strict=True))
-    )
+    return Execution(memory, outputs, state.counters, dict(zip(Queue, scheduler.tokens, strict=True)))
 
 
 class _Scheduler:
@@ -98,21 +96,13 @@ class _Scheduler:
 
     def _require_legal(self, step: Step) -> None:
         if step.illegal:
-            raise SimulationError(
-                step.index, f"the {step.engine.label} engine has no {', '.join(step.illegal)}"
-            )
+            raise SimulationError(step.index, f"the {step.engine.label} engine has no {', '.join(step.illegal)}")
 
     def _finish(self, step: Step) -> None:
-        left = [
-            queue[self._next[engine]]
-            for engine, queue in self._queues.items()
-            if self._next[engine] < len(queue)
-        ]
+        left = [queue[self._next[engine]] for engine, queue in self._queues.items() if self._next[engine] < len(queue)]
         if left:
             late = min(left, key=lambda other: other.index)
-            raise SimulationError(
-                late.index, f"{late.name} had not run when FINISH (instruction {step.index}) did"
-            )
+            raise SimulationError(late.index, f"{late.name} had not run when FINISH (instruction {step.index}) did")
         self._finished = step.index
 
     def _deadlock(self) -> SimulationError:
@@ -121,9 +111,7 @@ class _Scheduler:
             if self._next[engine] < len(queue):
                 step = queue[self._next[engine]]
                 missing = ", ".join(pop.label for pop in step.pops if not self.tokens[pop])
-                waits.append(
-                    (step.index, f"{engine.label} waits for {missing} at instruction {step.index}")
-                )
+                waits.append((step.index, f"{engine.label} waits for {missing} at instruction {step.index}"))
         return SimulationError(min(waits)[0], "deadlock: " + "; ".join(text for _, text in waits))
 
 
@@ -141,5 +129,5 @@ def _load_acc8(state: State, step: Step) -> None:
     load(state, step)
 
 
-def _nothing(state: State, step: Step) -> None:
-    pass
+def _nothing(_state: State, _step: Step) -> None:
+    """FINISH changes no memory."""

@@ -50,9 +50,7 @@ class Kernel:
 
     @property
     def size(self) -> int:
-        return sum(
-            product.src.size + product.wgt.size + product.dst.size for product in self.products
-        )
+        return sum(product.src.size + product.wgt.size + product.dst.size for product in self.products)
 
 
 class GemmUnit:
@@ -70,9 +68,7 @@ class GemmUnit:
             _require_empty_allowed(state, step)
             return
         if loops.end > state.uop_depth:
-            raise SimulationError(
-                step.index, f"uop_end {loops.end} is beyond the uop memory of {state.uop_depth}"
-            )
+            raise SimulationError(step.index, f"uop_end {loops.end} is beyond the uop memory of {state.uop_depth}")
         kernel = self._kernel(state, step, loops)
         if step.name == "gemm_reset":
             state.acc[kernel.touched] = 0
@@ -105,9 +101,7 @@ def analyse(loops: Loops, uops: Uops, batch: int) -> Kernel:
     """Split the iterations of one GEMM into products; all indices are known to be in bounds."""
     loops, uops = _unroll(loops, uops)
     offsets_src, offsets_dst = loops.offsets(loops.src), loops.offsets(loops.dst)
-    products = tuple(
-        _product(src, wgt, dst, offsets_src, offsets_dst, batch) for src, wgt, dst in _groups(uops)
-    )
+    products = tuple(_product(src, wgt, dst, offsets_src, offsets_dst, batch) for src, wgt, dst in _groups(uops))
     touched = np.unique(np.unique(uops.dst)[:, None] + np.unique(offsets_dst)[None, :])
     return Kernel(products, compact(touched), loops.iterations)
 
@@ -119,12 +113,7 @@ def _unroll(loops: Loops, uops: Uops) -> tuple[Loops, Uops]:
         if extents[level] > 1 and (loops.wgt[level] or not loops.dst[level]):
             trips = np.arange(extents[level], dtype=np.intp)[:, None]
             factors = (loops.dst[level], loops.src[level], loops.wgt[level])
-            uops = Uops(
-                *(
-                    (trips * factor + index).reshape(-1)
-                    for factor, index in zip(factors, uops, strict=True)
-                )
-            )
+            uops = Uops(*((trips * factor + index).reshape(-1) for factor, index in zip(factors, uops, strict=True)))
             extents[level] = 1
     return loops._replace(begin=0, end=len(uops.dst), extents=(extents[0], extents[1])), uops
 
@@ -160,9 +149,7 @@ def _rows(base: Indices, offsets: Indices, batch: int) -> Indices:
     elements = (base[:, None, :] + offsets[None, :, None]).reshape(-1, 1, base.shape[1])
     if batch == 1:
         return elements[:, 0, :]
-    return (elements * batch + np.arange(batch, dtype=np.intp)[None, :, None]).reshape(
-        -1, base.shape[1]
-    )
+    return (elements * batch + np.arange(batch, dtype=np.intp)[None, :, None]).reshape(-1, base.shape[1])
 
 
 def _multiply(state: State, product: Product) -> None:
@@ -182,9 +169,7 @@ def _multiply(state: State, product: Product) -> None:
             part = (left.reshape(left.shape[0], -1) @ matrix).astype(np.int32)
             total = part if total is None else total + part
         assert total is not None
-        _accumulate(
-            acc, product.dst[rows].reshape(-1), total.reshape(-1, machine.block_out), product.unique
-        )
+        _accumulate(acc, product.dst[rows].reshape(-1), total.reshape(-1, machine.block_out), product.unique)
 
 
 def _weights(wgt: Floats, indices: Indices) -> Floats:
@@ -210,9 +195,7 @@ def _accumulate(
 
 def _require_empty_allowed(state: State, step: Step) -> None:
     if not state.semantics.fsim_only:
-        raise SimulationError(
-            step.index, "an empty loop runs away on the hardware; every extent must be at least 1"
-        )
+        raise SimulationError(step.index, "an empty loop runs away on the hardware; every extent must be at least 1")
 
 
 def _require_in_bounds(index: int, loops: Loops, uops: Uops, machine: Machine) -> None:

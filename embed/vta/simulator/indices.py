@@ -50,9 +50,7 @@ def require_below(index: int, memory: str, indices: Indices, offsets: Indices, d
     """Refuse indices + offsets beyond a memory of `depth` elements (both arrays are non-negative)."""
     highest = int(indices.max()) + int(offsets.max())
     if highest >= depth:
-        raise SimulationError(
-            index, f"{memory} index {highest} is beyond the last element {depth - 1}"
-        )
+        raise SimulationError(index, f"{memory} index {highest} is beyond the last element {depth - 1}")
 
 
 def compact(indices: Indices) -> Places:

@@ -19,9 +19,7 @@ class Counters:
 
     gemm_uops: int = 0
     alu_uops: int = 0
-    bytes: dict[str, int] = field(
-        default_factory=lambda: dict.fromkeys(("uop", "inp", "wgt", "acc", "out"), 0)
-    )
+    bytes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("uop", "inp", "wgt", "acc", "out"), 0))
 
 
 class State:
@@ -32,9 +30,7 @@ class State:
     out int8 of the same shape, uop uint32[depth].
     """
 
-    def __init__(
-        self, machine: Machine, dram: Dram, semantics: Semantics, seed: int | None = None
-    ) -> None:
+    def __init__(self, machine: Machine, dram: Dram, semantics: Semantics, seed: int | None = None) -> None:
         depths, shapes = machine.depths, machine.shapes
         self.machine = machine
         self.dram = dram
@@ -43,9 +39,7 @@ class State:
         random = None if seed is None else np.random.default_rng(seed)
         block = (machine.block_in, machine.block_out)
         self.uop: npt.NDArray[np.uint32] = _fill(random, np.uint32, (depths["uop"],))
-        self.inp: Floats = _fill(random, np.int8, (depths["inp"], *shapes["inp"])).astype(
-            np.float32
-        )
+        self.inp: Floats = _fill(random, np.int8, (depths["inp"], *shapes["inp"])).astype(np.float32)
         self.wgt: Floats = _fill(random, np.int8, (depths["wgt"], *block)).astype(np.float32)
         self.acc: npt.NDArray[np.int32] = _fill(random, np.int32, (depths["acc"], *shapes["acc"]))
         self.out: npt.NDArray[np.int8] = _fill(random, np.int8, (depths["out"], *shapes["out"]))
@@ -56,9 +50,7 @@ class State:
         return depth if self.semantics.uop_depth is None else min(depth, self.semantics.uop_depth)
 
 
-def _fill(
-    random: np.random.Generator | None, dtype: npt.DTypeLike, shape: tuple[int, ...]
-) -> npt.NDArray[Any]:
+def _fill(random: np.random.Generator | None, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> npt.NDArray[Any]:
     if random is None:
         return np.zeros(shape, dtype)
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize

@@ -85,8 +85,6 @@ class _Clockwork:
             else:
                 return self._report()
 
-    # -- fetch --------------------------------------------------------------------------------------------
-
     def _fetch(self, time: int) -> None:
         """Ask for the next chunk of instructions, if any is left."""
         if self._next < len(self._steps):
@@ -112,8 +110,6 @@ class _Clockwork:
             self._fetch(time)
         self._try_start(step.engine, time)
 
-    # -- bus ----------------------------------------------------------------------------------------------
-
     def _request(self, time: int, item: int) -> None:
         if item < 0:
             traffic = _instruction_traffic(self._chunk_end - self._next, self._model)
@@ -133,8 +129,6 @@ class _Clockwork:
         engine = Engine.LOAD if client in ("inp", "wgt") else Engine.COMPUTE
         index = self._lanes[engine].queue[0]
         self._post(max(time, self._start[index] + self._costs[index].floor), _Event.DONE, index)
-
-    # -- engines ------------------------------------------------------------------------------------------
 
     def _try_start(self, engine: Engine, time: int) -> None:
         lane = self._lanes[engine]
@@ -190,8 +184,6 @@ class _Clockwork:
 
     def _post(self, time: int, kind: _Event, item: int) -> None:
         heapq.heappush(self._events, (time, kind, item))
-
-    # -- the end ------------------------------------------------------------------------------------------
 
     def _report(self) -> TimingReport:
         if any(end < 0 for end in self._end):

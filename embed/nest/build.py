@@ -1,0 +1,71 @@
+"""From an embedding and a schedule to the loop nest."""
+
+from embed import layout
+from embed.embedding import Embedding
+from embed.epilogue import Epilogue
+from embed.epilogue import Pass as EpiloguePass
+from embed.layout import Layout
+from embed.nest.ir import Compute, Drain, Fill, Nest, Node, Pass, Points, Reset, Tiles
+from embed.nest.schedule import Schedule
+
+
+def build(embedding: Embedding, schedule: Schedule, epilogue: Epilogue) -> Nest:
+    """Tiles of the output outside; in each, reset, sum over tiles of the reduction, epilogue and store."""
+    layouts = derive(embedding, epilogue)
+    results = set(result_loops(embedding))
+    inner = points(embedding, schedule)
+    loads = tuple(Fill(tensor.name) for tensor in embedding.operator.main.inputs)
+    sums = [loop for loop in schedule.order if loop not in results]
+    outer = [loop for loop in schedule.order if loop in results]
+    accumulate = _tiled(sums, schedule, (*loads, *inner))
+    body = (Reset(), *accumulate, *_finish(epilogue))
+    return Nest(embedding, layouts, _tiled(outer, schedule, body), epilogue.planes)
+
+
+def derive(embedding: Embedding, epilogue: Epilogue) -> dict[str, Layout]:
+    """Layouts of the operator's tensors and of those its epilogue reads, which lie in words like the output's."""
+    found = layout.derive(embedding)
+    for step in epilogue.passes:
+        if step.operand is not None:
+            name = step.operand.tensor
+            tensor = next(tensor for tensor in embedding.operator.inputs if tensor.name == name)
+            found[name] = layout.derive_one(embedding, step.operand, embedding.pattern.output.tensor, tensor)
+    return found
+
+
+def result_loops(embedding: Embedding) -> tuple[str, ...]:
+    """Tile loops that move along the output; the others sum."""
+    results = embedding.operator.main.output_dims
+    return tuple(loop.name for loop in embedding.loops if any(dim in results for dim in loop.dims))
+
+
+def points(embedding: Embedding, schedule: Schedule) -> tuple[Node, ...]:
+    """The loops inside a tile around one invocation, sums outside so that consecutive invocations differ in output."""
+    results = result_loops(embedding)
+    names = [loop.name for loop in embedding.loops]
+    order = [*(name for name in names if name not in results), *(name for name in names if name in results)]
+    body: tuple[Node, ...] = (Compute(),)
+    for name in reversed(order):
+        body = (Points(name, body),)
+    return body
+
+
+def _tiled(order: list[str], schedule: Schedule, body: tuple[Node, ...]) -> tuple[Node, ...]:
+    for name in reversed(order):
+        body = (Tiles(name, schedule.tiles[name], body),)
+    return body
+
+
+def _finish(epilogue: Epilogue) -> tuple[Node, ...]:
+    nodes: list[Node] = []
+    for step in epilogue.passes:
+        nodes += [Fill(step.operand.tensor)] if step.operand else []
+        nodes.append(Pass(step))
+    for plane in range(epilogue.planes):
+        nodes += _between(epilogue.between) if plane else []
+        nodes.append(Drain(plane))
+    return tuple(nodes)
+
+
+def _between(steps: tuple[EpiloguePass, ...]) -> list[Node]:
+    return [Pass(step) for step in steps]

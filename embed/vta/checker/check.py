@@ -1,0 +1,42 @@
+"""All rules of a portable VTA program, checked together."""
+
+from embed.vta.checker.external import check_segments
+from embed.vta.checker.fields import check_fields
+from embed.vta.checker.order import check_finish, check_tokens, find_order
+from embed.vta.checker.violation import Findings, ProgramError, Violation
+from embed.vta.checker.walk import Walk
+from embed.vta.engines import ENGINE_OF, Step, steps
+from embed.vta.machine import Machine
+from embed.vta.program import Program
+
+
+def check(program: Program, machine: Machine) -> list[Violation]:
+    """Every rule of `RULES` that a program breaks, by instruction; empty for a program that runs alike everywhere.
+
+    After a deadlock, or behind an instruction whose fields make no sense, memory is followed as far as possible.
+    """
+    findings = Findings()
+    check_segments(program.segments, machine, findings)
+    placed = _placed(program, findings)
+    if placed is not None:
+        check_fields(placed, machine, findings)
+        order = find_order(placed, findings)
+        complete = len(order.sequence) == len(placed)
+        check_tokens(order, complete, findings)
+        check_finish(placed, order, findings)
+        Walk(program, machine, order, findings).run()
+    return sorted(findings.violations, key=lambda violation: violation.index)
+
+
+def verify(program: Program, machine: Machine) -> None:
+    """Raise a ProgramError if the program breaks any rule."""
+    violations = check(program, machine)
+    if violations:
+        raise ProgramError(violations)
+
+
+def _placed(program: Program, findings: Findings) -> list[Step] | None:
+    unknown = [(index, each.name) for index, each in enumerate(program.instructions) if each.name not in ENGINE_OF]
+    for index, name in unknown:
+        findings.add(index, "instruction", f"VTA has no instruction {name}")
+    return None if unknown else steps(program.instructions)

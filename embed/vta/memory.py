@@ -1,0 +1,95 @@
+"""Where everything lies: tiles in the scratchpads, packed arrays in external memory."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dataflow.errors import UserError
+from embed.embedding import Embedding
+from embed.layout import Layout
+from embed.nest.ir import Nest, box
+from embed.nest.schedule import Schedule
+from embed.vta.machine import Machine
+
+_FIRST_ADDRESS = 4096
+"""Physical page 0 does not exist (tvm-vta, functional simulator)."""
+
+_LAST_ADDRESS = 1 << 32
+"""Physical addresses have 32 bits (fsim, and the shells of the Pynq and DE10 boards)."""
+
+_ALIGNMENT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A tensor's home: element number `word` of external memory, and buffers of `size` words from `base` in `memory`."""
+
+    memory: str
+    word: int
+    address: int
+    bytes: int
+    base: int = 0
+    size: int = 0
+    buffers: int = 1
+
+    def buffer(self, turn: int) -> int:
+        """First word of the buffer that the `turn`-th tile uses."""
+        return self.base + turn % self.buffers * self.size
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Places by tensor name, the output's accumulators among them; `result` is the stored output, `end` the first free byte."""
+
+    places: Mapping[str, Place]
+    result: Place
+    end: int
+
+
+def memories(embedding: Embedding, layouts: Mapping[str, Layout], operands: Mapping[str, str]) -> dict[str, str]:
+    """The scratchpad of each tensor; `operands` names that of each operand. Epilogue tensors lie with the output."""
+    output = embedding.binding.pairs[0][0]
+    own = embedding.binding.operands
+    return {tensor: operands[own.get(tensor, output)] for tensor in layouts}
+
+
+def plan(nest: Nest, schedule: Schedule, machine: Machine, homes: Mapping[str, str]) -> Plan:
+    """Lay out external memory and the scratchpads; raises UserError when external memory does not reach."""
+    places: dict[str, Place] = {}
+    address = _FIRST_ADDRESS
+    top = 0
+    for tensor, layout in nest.layouts.items():
+        memory = homes[tensor]
+        size = _tile_words(nest, schedule, layout)
+        buffers = _buffers(nest, schedule, tensor, size >= layout.words)
+        element = machine.element_bytes[memory]
+        stored = 0 if tensor == nest.output else layout.words * element
+        base = top if memory == homes[nest.output] else 0
+        places[tensor] = Place(memory, address // element, address, stored, base, size, buffers)
+        address = _aligned(address + stored)
+        top += size * buffers if memory == homes[nest.output] else 0
+    element = machine.element_bytes["out"]
+    stored = nest.layouts[nest.output].words * element * nest.planes
+    result = Place("out", address // element, address, stored)
+    end = _aligned(address + stored)
+    if end > _LAST_ADDRESS:
+        raise UserError(f"the packed tensors take {end} bytes; VTA addresses {_LAST_ADDRESS}: split the operator")
+    return Plan(places, result, end)
+
+
+def _tile_words(nest: Nest, schedule: Schedule, layout: Layout) -> int:
+    ranges = {name: range(min(schedule.tiles[name], len(span))) for name, span in nest.whole.items()}
+    words = 1
+    for span in box(layout, ranges):
+        words *= len(span)
+    return words
+
+
+def _buffers(nest: Nest, schedule: Schedule, tensor: str, whole: bool) -> int:
+    if tensor == nest.output:
+        return schedule.result_buffers
+    inputs = {found.name for found in nest.embedding.operator.main.inputs}
+    return 1 if whole or tensor not in inputs else schedule.buffers
+
+
+def _aligned(address: int) -> int:
+    return -(-address // _ALIGNMENT) * _ALIGNMENT

@@ -1,0 +1,52 @@
+"""Exit codes and messages: what a command raises becomes one line on stderr."""
+
+import pytest
+import typer
+
+from dataflow import UserError
+from embed.cli.exits import Defect, Interrupted, guarded
+from embed.errors import NoEmbedding
+
+
+def raising(error: BaseException) -> object:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (UserError("no"), 2, "error: no\n"),
+        (NoEmbedding("nothing fits"), 1, "error: nothing fits\n"),
+        (Defect("wrong result"), 3, "error: wrong result\n"),
+        (Interrupted("3 of 4 done"), 130, "isa-embed: 3 of 4 done\n"),
+        (KeyboardInterrupt(), 130, "isa-embed: interrupted\n"),
+        (typer.BadParameter("bad"), 2, "error: Invalid value: bad\n"),
+        (PermissionError(13, "Permission denied", "out.json"), 2, "error: out.json: Permission denied\n"),
+        (
+            ZeroDivisionError("division by zero\nand more"),
+            3,
+            "error: a defect of isa-embed: ZeroDivisionError: division by zero; "
+            "please report it with the output of DEBUG=1\n",
+        ),
+    ],
+)
+def test_one_line_and_a_code(
+    error: BaseException, code: int, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DEBUG", raising=False)
+    monkeypatch.delenv("ISA_EMBED_DEBUG", raising=False)
+    assert guarded(lambda: raising(error)) == code
+    assert capsys.readouterr() == ("", said)
+
+
+def test_the_result_is_the_code() -> None:
+    assert guarded(lambda: 1) == 1
+    assert guarded(lambda: None) == 0
+
+
+@pytest.mark.parametrize("name", ["DEBUG", "ISA_EMBED_DEBUG"])
+def test_debugging_shows_the_traceback_of_defects_only(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(ZeroDivisionError):
+        guarded(lambda: raising(ZeroDivisionError()))
+    assert guarded(lambda: raising(UserError("no"))) == 2
