@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dataflow.computation import Computation
-from dataflow.dtypes import is_integer, limits
+from dataflow.dtypes import bits, is_integer, is_signed, limits
 from dataflow.expression import Apply, Cast, Expression, Read
 from dataflow.views import read_view, write_view
 
@@ -23,26 +23,25 @@ _COPY_ELEMENTS = 1 << 24
 
 def is_contraction(statement: Computation) -> bool:
     """Whether it sums products of two reads whose dims are all in the output or in both reads."""
-    if not statement.accumulate or _factors(statement.body) is None:
+    if not statement.accumulate or statement.tensors[0].dtype in ("f16", "bf16"):
         return False
-    kinds = _classify(statement)
-    return kinds is not None
+    return _factors(statement) is not None and _classify(statement) is not None
 
 
 def contract(statement: Computation, inputs: Mapping[str, Array], out: Array) -> None:
     """Add the contraction to `out` (i64 or f64)."""
     kinds = _classify(statement)
     assert kinds is not None
-    exact = _exact_terms(statement)
-    for ranges in _blocks(statement, kinds, exact):
+    carrier, terms = _carrier(statement)
+    for ranges in _blocks(statement, kinds, terms):
         part = statement.restricted(ranges)
-        factors = _factors(part.body)
+        factors = _factors(part)
         assert factors is not None
         left, right = (read_view(read, inputs[read.tensor], part.extents, _names(part)) for read in factors)
         target = write_view(statement, out, _names(statement, drop=kinds.sums))
         assert target is not None
         place = tuple(_slice(ranges, name) for name in _names(statement, drop=kinds.sums))
-        block = _product(part, kinds, left, right, np.float32 if exact > 1 else np.float64)
+        block = _product(part, kinds, left, right, carrier)
         target[place] += block.astype(out.dtype)
 
 
@@ -56,21 +55,28 @@ class _Kinds:
     sums: tuple[str, ...]
 
 
-def _factors(body: Expression) -> tuple[Read, Read] | None:
-    match body:
+def _factors(statement: Computation) -> tuple[Read, Read] | None:
+    match statement.body:
         case Apply("mul", (left, right)):
-            pair = (_read(left), _read(right))
+            pair = (_read(statement, left), _read(statement, right))
             return (pair[0], pair[1]) if pair[0] and pair[1] else None
     return None
 
 
-def _read(node: Expression) -> Read | None:
+def _read(statement: Computation, node: Expression) -> Read | None:
     match node:
         case Read():
             return node
-        case Cast(_, Read() as read):
+        case Cast(dtype, Read(tensor) as read) if _keeps(statement.tensor(tensor).dtype, dtype):
             return read
     return None
+
+
+def _keeps(narrow: str, wide: str) -> bool:
+    """Whether a cast can be left out: integers agree modulo the output's width, wider floats hold the same number."""
+    if is_integer(wide):
+        return is_integer(narrow) and (bits(wide) >= bits(narrow) or not is_signed(wide) or is_signed(narrow))
+    return narrow == wide or (wide in ("f32", "f64") and bits(narrow) < bits(wide))
 
 
 def _dims_of(read: Read) -> set[str]:
@@ -78,7 +84,7 @@ def _dims_of(read: Read) -> set[str]:
 
 
 def _classify(statement: Computation) -> _Kinds | None:
-    factors = _factors(statement.body)
+    factors = _factors(statement)
     assert factors is not None
     out, left, right = map(_dims_of, (statement.output, *factors))
     found: dict[tuple[bool, bool, bool], list[str]] = {}
@@ -90,23 +96,25 @@ def _classify(statement: Computation) -> _Kinds | None:
     return _Kinds(*(tuple(found.get(kind, ())) for kind in known))
 
 
-def _exact_terms(statement: Computation) -> int:
-    """How many products f32 can sum exactly; 0 for types whose products f32 does not hold."""
-    factors = _factors(statement.body)
+def _carrier(statement: Computation) -> tuple[npt.DTypeLike, int]:
+    """The type to multiply in, and how many products it sums exactly: a float where it can, for BLAS is fast."""
+    factors = _factors(statement)
     assert factors is not None
     dtypes = [statement.tensor(read.tensor).dtype for read in factors]
-    if not all(map(is_integer, dtypes)) or not is_integer(statement.tensors[0].dtype):
-        return 0
+    if not is_integer(statement.tensors[0].dtype):
+        return np.float64, statement.points
     largest = prod(max(map(abs, limits(dtype))) for dtype in dtypes)
-    return (1 << 24) // largest
+    for carrier, digits in ((np.float32, 24), (np.float64, 53)):
+        if (1 << digits) // largest > 1:
+            return carrier, (1 << digits) // largest
+    return np.int64, statement.points
 
 
-def _blocks(statement: Computation, kinds: _Kinds, exact: int) -> Iterator[dict[str, range]]:
+def _blocks(statement: Computation, kinds: _Kinds, terms: int) -> Iterator[dict[str, range]]:
     """Boxes that keep sums exact and copies bounded."""
     extents = statement.extents
     steps = dict(extents)
-    if exact > 1:
-        _shrink(steps, kinds.sums, exact)
+    _shrink(steps, kinds.sums, terms)
     for side in (kinds.rows, kinds.columns):
         _shrink(steps, side, max(1, _COPY_ELEMENTS // prod(steps[dim] for dim in kinds.sums)))
     for dim in kinds.shared:

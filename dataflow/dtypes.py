@@ -1,6 +1,7 @@
 """Scalar types by name: width, range, numpy equivalent. Integers wrap on overflow, as two's complement hardware does."""
 
 import re
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -52,12 +53,46 @@ def numpy_dtype(name: str) -> np.dtype[np.generic]:
     return np.dtype(f"{'i' if is_signed(name) else 'u'}{width // 8}")
 
 
-def convert(values: npt.NDArray[np.generic], name: str) -> npt.NDArray[np.generic]:
-    """Cast an array to the scalar type `name`; integers wrap modulo 2**bits."""
+def convert(values: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    """Cast an array to the scalar type `name`: integers wrap modulo 2**bits, floats round once to nearest even.
+
+    A float that is NaN or has no place in an integer type becomes some integer, as C leaves it.
+    """
     dtype = numpy_dtype(name)
-    if not is_integer(name) or bits(name) in _STORED_WIDTHS:
-        return values.astype(dtype)
+    if name == "bf16":
+        return _to_bf16(values)
+    with np.errstate(invalid="ignore", over="ignore"):
+        if not is_integer(name) or bits(name) in _STORED_WIDTHS:
+            return values.astype(dtype, copy=False)
+        return _wrap(values, name).astype(dtype)
+
+
+def round_to_odd(near: npt.NDArray[Any], error: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Of the two floats around `near + error` (f32 or f64; `near` the nearest) the one with an odd last bit, if inexact.
+
+    Rounding that to at least two bits fewer is rounding once (Boldo and Melquiond, Emulation of FMA and correctly
+    rounded sums, IEEE Transactions on Computers 57(4), 2008).
+    """
+    last = near.view(np.dtype(f"i{near.dtype.itemsize}")) & 1
+    towards = np.where(error > 0, np.inf, -np.inf).astype(near.dtype)
+    moved = (error != 0) & np.isfinite(near) & (last == 0)
+    return np.where(moved, np.nextafter(near, towards), near)
+
+
+def _to_bf16(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """ml_dtypes rounds anything but f32 twice, by way of f32."""
+    exact = np.asarray(values)
+    if exact.dtype in (np.float64, np.int32, np.uint32, np.int64, np.uint64):
+        wide = exact.astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            near = wide.astype(np.float32)
+            exact = round_to_odd(near, wide - near)
+    return exact.astype(ml_dtypes.bfloat16)
+
+
+def _wrap(values: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    """An i64 array of the low bits, with the sign of the type."""
     mask = (1 << bits(name)) - 1
     low = values.astype(np.int64) & mask
     sign = 1 << (bits(name) - 1)
-    return ((low ^ sign) - sign if is_signed(name) else low).astype(dtype)
+    return (low ^ sign) - sign if is_signed(name) else low

@@ -98,6 +98,8 @@ def render(expression: Expression, binding: int = 0) -> str:
             return str(expression)
         case Cast(dtype, argument):
             return f"{dtype}({render(argument)})"
+        case Apply("neg", (Const(value),)) if value >= 0:
+            return f"neg({value})"
         case Apply("neg", (argument,)):
             text = f"-{render(argument, 4)}"
             return f"({text})" if binding > 3 else text

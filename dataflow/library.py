@@ -161,12 +161,12 @@ def _contraction(name: str, sizes: dict[str, int], tensors: dict[str, str], dtyp
 
 
 def _per_axis(name: str, value: Sizes, axes: int, least: int) -> tuple[int, ...]:
-    values = (value,) * axes if isinstance(value, int) else tuple(value)
+    values = tuple(value) if isinstance(value, Sequence) else (value,) * axes
     if len(values) != axes:
         raise UserError(f"{name}={value}: give one number or {axes}, one for each spatial dimension")
     for item in values:
-        if item < least:
-            raise UserError(f"{name}={item}: must be at least {least}")
+        if isinstance(item, bool) or not isinstance(item, int) or item < least:
+            raise UserError(f"{name}={item}: must be an integer of at least {least}")
     return values
 
 

@@ -4,6 +4,7 @@ The text is one Python assignment; it is parsed by `ast.parse` and nothing in it
 """
 
 import ast
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -109,7 +110,8 @@ class _Reader:
 
     def syntax(self) -> ast.Assign | ast.AugAssign:
         try:
-            module = ast.parse(self.text)
+            with warnings.catch_warnings(action="ignore", category=SyntaxWarning):
+                module = ast.parse(self.text)
         except SyntaxError as error:
             raise NotationError(f"not an assignment in index notation: {error.msg}", error.offset or 1, self.text) from None
         except ValueError as error:

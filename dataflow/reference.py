@@ -4,6 +4,8 @@ Integers are exact (wrapping where the types do). It is the oracle every executi
 """
 
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from math import inf, isfinite
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import numpy.typing as npt
 
 from dataflow.computation import Computation, Tensor
 from dataflow.contraction import contract, is_contraction
-from dataflow.dtypes import convert, is_integer, limits, numpy_dtype
+from dataflow.dtypes import convert, is_integer, limits, numpy_dtype, round_to_odd
 from dataflow.errors import UserError
 from dataflow.expression import Apply, Cast, Const, Expression, Read
 from dataflow.operator import Operator
@@ -70,11 +72,11 @@ def _by_points(statement: Computation, inputs: Mapping[str, Array], out: Array) 
     for part, ranges in _slabs(statement):
         dims = tuple(dim.name for dim in part.dims)
         values = np.broadcast_to(_value(part.body, part, inputs, dims), tuple(dim.extent for dim in part.dims))
-        places = _output_places(statement, ranges, dims)
+        places = _output_places(statement, out.shape, ranges, dims)
         if statement.accumulate:
-            np.add.at(out, places, values.astype(out.dtype))
+            np.add.at(out.reshape(-1), places, values.astype(out.dtype))
         else:
-            out[places] = values
+            out.reshape(-1)[places] = values
 
 
 def _slabs(statement: Computation) -> Iterator[tuple[Computation, dict[str, range]]]:
@@ -96,19 +98,19 @@ def _slabs(statement: Computation) -> Iterator[tuple[Computation, dict[str, rang
         yield statement.restricted(box), box
 
 
-def _output_places(statement: Computation, ranges: Mapping[str, range], dims: tuple[str, ...]) -> tuple[Array, ...]:
-    """Output index arrays over the points of a slab, broadcastable to its shape."""
+def _output_places(
+    statement: Computation, shape: tuple[int, ...], ranges: Mapping[str, range], dims: tuple[str, ...]
+) -> Array:
+    """Where each point of a slab writes, as positions in the flattened output."""
     extents = statement.extents
-    places = []
-    for index in statement.output.index:
-        total: Array = np.array(index.constant)
+    total: Array = np.array(0)
+    for index, size in zip(statement.output.index, shape, strict=True):
+        total = total * size + index.constant
         for dim, coefficient in index.terms:
             span = ranges.get(dim, range(extents[dim]))
-            shape = [len(span) if name == dim else 1 for name in dims]
-            total = total + coefficient * np.arange(span.start, span.start + len(span)).reshape(shape)
-        places.append(total)
-    full = [len(ranges.get(dim, range(extents[dim]))) for dim in dims]
-    return tuple(np.broadcast_to(place, full) for place in places)
+            along = [len(span) if name == dim else 1 for name in dims]
+            total = total + coefficient * np.arange(span.start, span.start + len(span)).reshape(along)
+    return np.broadcast_to(total, [len(ranges.get(dim, range(extents[dim]))) for dim in dims])
 
 
 def _value(node: Expression, part: Computation, inputs: Mapping[str, Array], dims: tuple[str, ...]) -> Array:
@@ -121,14 +123,29 @@ def _value(node: Expression, part: Computation, inputs: Mapping[str, Array], dim
             return convert(_value(argument, part, inputs, dims), dtype)
         case Apply(operation, arguments):
             values = [_value(argument, part, inputs, dims) for argument in arguments]
-            return apply(operation, values)
+            dtype = _dtype(node, part)
+            return convert(apply(operation, values), dtype) if dtype else apply(operation, values)
+
+
+def _dtype(node: Expression, part: Computation) -> str | None:
+    """Type of an expression; literals alone have none."""
+    match node:
+        case Read(tensor):
+            return part.tensor(tensor).dtype
+        case Cast(dtype, _):
+            return dtype
+        case Apply(_, arguments):
+            return next((dtype for argument in arguments if (dtype := _dtype(argument, part))), None)
+        case _:
+            return None
 
 
 def apply(operation: str, values: list[Array]) -> Array:
     """One operation of `dataflow.expression.ARITY` on arrays of one type; integers wrap."""
     values = _same_type(values)
     with np.errstate(over="ignore", invalid="ignore"):
-        return _OPERATIONS[operation](*values)
+        result: Array = np.asarray(_OPERATIONS[operation](*values))
+    return result
 
 
 def _same_type(values: list[Array]) -> list[Array]:
@@ -138,26 +155,38 @@ def _same_type(values: list[Array]) -> list[Array]:
     return [value if value.dtype == typed[0] else value.astype(typed[0]) for value in values]
 
 
-def _shift_right(value: Array, amount: Array) -> Array:
+def _shift(value: Array, right: Array) -> Array:
+    """Shift right by i64 amounts, arithmetically for signed types; a negative amount shifts left."""
     width = value.dtype.itemsize * 8
-    right = np.right_shift(value, np.clip(amount, 0, width - 1))
-    left = np.where(amount <= -width, 0, np.left_shift(value, np.clip(-amount, 0, width - 1)))
-    return np.where(amount >= 0, right, left).astype(value.dtype)
+    down = np.right_shift(value, np.clip(right, 0, width - 1).astype(value.dtype))
+    up = np.left_shift(value, np.clip(-right, 0, width - 1).astype(value.dtype))
+    emptied = (right <= -width) | ((right >= width) & (value.dtype.kind == "u"))
+    return np.where(emptied, 0, np.where(right >= 0, down, up)).astype(value.dtype)
 
 
 def _fused(left: Array, right: Array, addend: Array) -> Array:
     """One rounding: f32 and narrower products are exact in f64, whose sum is rounded to odd before it is narrowed."""
     if left.dtype.kind in "iu":
         return left * right + addend
+    if left.dtype == np.float64:
+        return np.frompyfunc(_fused_f64, 3, 1)(left, right, addend).astype(np.float64)
     product, term = left.astype(np.float64) * right.astype(np.float64), addend.astype(np.float64)
-    total = product + term
+    total = np.asarray(product + term)
     back = total - product
-    error = (product - (total - back)) + (term - back)
-    inexact = (error != 0) & np.isfinite(total)
-    even = (total.view(np.int64) & 1) == 0
-    towards = np.where(error > 0, np.inf, -np.inf)
-    odd = np.where(inexact & even, np.nextafter(total, towards), total)
-    return odd.astype(left.dtype)
+    error = np.asarray((product - (total - back)) + (term - back))
+    odd = round_to_odd(total, error)
+    return odd.astype(left.dtype) if left.dtype.kind == "f" else convert(odd, "bf16")
+
+
+def _fused_f64(left: float, right: float, addend: float) -> float:
+    rounded = left * right + addend
+    if not all(map(isfinite, (left, right, addend))):
+        return rounded
+    exact = Fraction(left) * Fraction(right) + Fraction(addend)
+    try:
+        return float(exact) if exact else rounded
+    except OverflowError:
+        return inf if exact > 0 else -inf
 
 
 def _saturate(dtype: str) -> Any:
@@ -172,10 +201,8 @@ _OPERATIONS: dict[str, Any] = {
     "min": np.minimum,
     "max": np.maximum,
     "neg": np.negative,
-    "shr": _shift_right,
-    "shl": lambda value, amount: _shift_right(value, -amount),
+    "shr": lambda value, amount: _shift(value, amount.astype(np.int64)),
+    "shl": lambda value, amount: _shift(value, -amount.astype(np.int64)),
     "fma": _fused,
     **{f"sat_{dtype}": _saturate(dtype) for dtype in ("i8", "u8", "i16", "u16", "i32")},
 }
-
-

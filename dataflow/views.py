@@ -52,7 +52,7 @@ def _strides(index: Sequence[Affine], array: Array, dims: Sequence[str]) -> tupl
 def _strided(array: Array, start: tuple[int, ...], shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
     if any(coordinate < 0 for coordinate in start):
         raise ValueError("a view starts inside its array")
-    corner = array[tuple(slice(coordinate, None) for coordinate in start)]
+    corner = array[(*(slice(coordinate, None) for coordinate in start), ...)]
     return as_strided(corner, shape, strides)
 
 

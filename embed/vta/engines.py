@@ -104,7 +104,7 @@ def moves_data(instruction: MachineInstruction) -> bool:
 
 
 def steps(instructions: Iterable[MachineInstruction]) -> list[Step]:
-    """Place every instruction; flags that its engine does not have end up in `illegal`. Unknown names are UserErrors."""
+    """Place every instruction; flags its engine lacks end up in `illegal`. Unknown names raise UserError."""
     return [_step(index, instruction) for index, instruction in enumerate(instructions)]
 
 

@@ -77,7 +77,7 @@ class VtaKernel:
 
     def timing(self, model: TimingModel | None = None) -> TimingReport:
         """Simulated cycles of the whole program, under the ISA file's first timing section unless one is given."""
-        return time_program(self.code, self.machine, model or TimingModel.of(self.target))
+        return time_program(self.code, self.machine, model or TimingModel.from_table(self.target.timing.constants))
 
 
 def compile_vta(embedding: Embedding, target: Isa) -> VtaKernel:

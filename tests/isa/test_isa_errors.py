@@ -2,10 +2,10 @@
 
 import contextlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Golden
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +21,7 @@ FILES = [TOY, MIXED, VTA]
 
 
 @pytest.mark.parametrize("path", WRONG, ids=lambda path: path.stem)
-def test_wrong_file(path: Path, golden: Golden) -> None:
+def test_wrong_file(path: Path, golden: Callable[[str, Path], None]) -> None:
     with pytest.raises(isa.IsaError) as caught:
         loads(path.read_text(encoding="utf-8"), label=path.name)
     golden(f"{caught.value}\n", path.with_suffix(".expect"))

@@ -63,6 +63,10 @@ class _Scheduler:
         self._length = len(program)
         self._finished: int | None = None
         self._actions = _actions(state)
+        for step in program:
+            if step.illegal:
+                text = f"the {step.engine.label} engine has no {', '.join(step.illegal)}"
+                raise SimulationError(step.index, text)
 
     def run(self, start: Engine) -> None:
         order = [Engine((start + turn) % len(Engine)) for turn in range(len(Engine))]
@@ -82,7 +86,6 @@ class _Scheduler:
             step = queue[position]
             if not all(tokens[pop] for pop in step.pops):
                 break
-            self._require_legal(step)
             for pop in step.pops:
                 tokens[pop] -= 1
             self._actions[step.name](self._state, step)
@@ -93,10 +96,6 @@ class _Scheduler:
             if step.name == "finish":
                 self._finish(step)
         return position > first
-
-    def _require_legal(self, step: Step) -> None:
-        if step.illegal:
-            raise SimulationError(step.index, f"the {step.engine.label} engine has no {', '.join(step.illegal)}")
 
     def _finish(self, step: Step) -> None:
         left = [queue[self._next[engine]] for engine, queue in self._queues.items() if self._next[engine] < len(queue)]
