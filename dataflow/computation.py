@@ -100,7 +100,7 @@ class Computation:
         return tuple(dim.name for dim in self.dims if dim.name not in kept)
 
     def restricted(self, ranges: Mapping[str, range]) -> "Computation":
-        """The part of the box in `ranges`; input indices keep their place, output indices count from the part's start."""
+        """The part of the box in `ranges`; input indices keep their place, output indices start with the part."""
         origin = {name: span.start for name, span in ranges.items()}
         dims = tuple(Dim(d.name, len(ranges[d.name]) if d.name in ranges else d.extent) for d in self.dims)
         body = map_reads(self.body, lambda read: Read(read.tensor, tuple(i.shifted(origin) for i in read.index)))

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dataflow.computation import Computation
-from dataflow.dtypes import bits, is_integer, is_signed, limits
+from dataflow.dtypes import bits, is_integer, limits
 from dataflow.expression import Apply, Cast, Expression, Read
 from dataflow.views import read_view, write_view
 
@@ -75,7 +75,7 @@ def _read(statement: Computation, node: Expression) -> Read | None:
 def _keeps(narrow: str, wide: str) -> bool:
     """Whether a cast can be left out: integers agree modulo the output's width, wider floats hold the same number."""
     if is_integer(wide):
-        return is_integer(narrow) and (bits(wide) >= bits(narrow) or not is_signed(wide) or is_signed(narrow))
+        return is_integer(narrow)
     return narrow == wide or (wide in ("f32", "f64") and bits(narrow) < bits(wide))
 
 
@@ -145,7 +145,9 @@ def _product(part: Computation, kinds: _Kinds, left: Array, right: Array, dtype:
     return block.transpose([order.index(name) for name in names if name in order])
 
 
-def _matrix(view: Array, names: Sequence[str], rows: Sequence[str], columns: Sequence[str], dtype: npt.DTypeLike) -> Array:
+def _matrix(
+    view: Array, names: Sequence[str], rows: Sequence[str], columns: Sequence[str], dtype: npt.DTypeLike
+) -> Array:
     used = [names.index(name) for name in (*rows, *columns)]
     moved = view.transpose([*used, *(axis for axis in range(view.ndim) if axis not in used)])
     height = prod(view.shape[names.index(name)] for name in rows)

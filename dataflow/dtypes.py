@@ -1,4 +1,4 @@
-"""Scalar types by name: width, range, numpy equivalent. Integers wrap on overflow, as two's complement hardware does."""
+"""Scalar types by name: width, range, numpy equivalent. Integers wrap on overflow, as two's complement does."""
 
 import re
 from typing import Any
@@ -68,10 +68,10 @@ def convert(values: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
 
 
 def round_to_odd(near: npt.NDArray[Any], error: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Of the two floats around `near + error` (f32 or f64; `near` the nearest) the one with an odd last bit, if inexact.
+    """Of the two floats around `near + error` (f32 or f64, `near` the nearest) the one with an odd last bit.
 
-    Rounding that to at least two bits fewer is rounding once (Boldo and Melquiond, Emulation of FMA and correctly
-    rounded sums, IEEE Transactions on Computers 57(4), 2008).
+    An exact `near` is kept. Rounding the result to at least two bits fewer is rounding once (Boldo and Melquiond,
+    Emulation of FMA and correctly rounded sums, IEEE Transactions on Computers 57(4), 2008).
     """
     last = near.view(np.dtype(f"i{near.dtype.itemsize}")) & 1
     towards = np.where(error > 0, np.inf, -np.inf).astype(near.dtype)

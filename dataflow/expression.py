@@ -86,6 +86,19 @@ def map_reads(expression: Expression, change: Callable[[Read], Expression]) -> E
             return expression
 
 
+def dtype_of(expression: Expression, types: Callable[[str], str | None]) -> str | None:
+    """Scalar type of an expression whose tensors have `types`; literals alone have none."""
+    match expression:
+        case Read(tensor):
+            return types(tensor)
+        case Cast(dtype, _):
+            return dtype
+        case Apply(_, arguments):
+            return next((known for argument in arguments if (known := dtype_of(argument, types))), None)
+        case _:
+            return None
+
+
 _INFIX = {"add": ("+", 2), "sub": ("-", 2), "mul": ("*", 3), "shl": ("<<", 1), "shr": (">>", 1)}
 
 

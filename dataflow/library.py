@@ -152,7 +152,9 @@ def _product(left: str, right: str, dtype: str) -> str:
     return f"{left} * {right}" if total == dtype else f"{total}({left}) * {total}({right})"
 
 
-def _contraction(name: str, sizes: dict[str, int], tensors: dict[str, str], dtype: str, shown: dict[str, int]) -> Operator:
+def _contraction(
+    name: str, sizes: dict[str, int], tensors: dict[str, str], dtype: str, shown: dict[str, int]
+) -> Operator:
     (out, left, right) = (f"{tensor}[{index}]" for tensor, index in tensors.items())
     types = dict(zip(tensors, (_accumulator(dtype), dtype, dtype), strict=True))
     declared = {t: Tensor(t, types[t], tuple(sizes[d] for d in index.split(","))) for t, index in tensors.items()}

@@ -7,12 +7,14 @@ import ast
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
+from math import isfinite
 
 from dataflow.affine import Affine
 from dataflow.computation import Computation, Dim, Tensor
-from dataflow.dtypes import ACCUMULATOR, is_dtype
+from dataflow.dtypes import ACCUMULATOR, is_dtype, is_integer, limits
 from dataflow.errors import UserError
-from dataflow.expression import ARITY, Apply, Cast, Const, Expression, Read, map_reads, reads, walk
+from dataflow.expression import ARITY, Apply, Cast, Const, Expression, Read, dtype_of, map_reads, reads, walk
 
 _BINARY = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.LShift: "shl", ast.RShift: "shr"}
 
@@ -31,28 +33,30 @@ def parse(text: str, extents: Mapping[str, int], tensors: Mapping[str, Tensor]) 
 
     Raises NotationError for a syntax error, an unknown name, a wrong number of indices or types that do not agree.
     """
-    reader = _Reader(text.strip(), extents, tensors)
-    return reader.statement()
+    return _Reader(text, extents, tensors).statement()
 
 
 def infer(text: str, extents: Mapping[str, int], dtype: str) -> Computation:
     """Read one statement whose tensors are not declared.
 
     Inputs have type `dtype` and just the shape the indices reach (an index below 0 reads padding). A text
-    without casts means products summed in the accumulator type of `dtype`: the casts are put in.
+    without casts means products summed in the accumulator type of `dtype`: the casts are put in. One with casts
+    means what it says, and the output has the type of the body.
     """
-    text = text.strip()
-    shapes = _Undeclared(extents)
-    draft = _Reader(text, extents, shapes).statement()
-    names = dict.fromkeys(read.tensor for read in draft.reads)
+    reader = _Reader(text, extents, _Undeclared())
+    draft = reader.statement()
     total = ACCUMULATOR.get(dtype, dtype)
-    body = draft.body
-    if total != dtype and not _has_cast(body):
-        body = map_reads(body, lambda read: Cast(total, read))
-    target = shapes.tensor(draft.output, total)
-    inputs = [shapes.merged([read for read in draft.reads if read.tensor == name], dtype) for name in names]
-    statement = Computation(draft.dims, (target, *inputs), draft.output, draft.accumulate, body)
-    return parse(str(statement), extents, {tensor.name: tensor for tensor in statement.tensors})
+    body, output = draft.body, draft.output.tensor
+    if _has_cast(body):
+        total = dtype_of(body, lambda name: None if name == output else dtype) or total
+    elif total != dtype:
+        body = map_reads(body, lambda read: read if read.tensor == output else Cast(total, read))
+    tensors = {}
+    for name in dict.fromkeys((output, *(read.tensor for read in draft.reads))):
+        shape = reader.reached([read for read in (draft.output, *draft.reads) if read.tensor == name])
+        tensors[name] = Tensor(name, total if name == output else dtype, shape)
+    statement = Computation(draft.dims, tuple(tensors.values()), draft.output, draft.accumulate, body)
+    return parse(str(statement), extents, tensors)
 
 
 def _has_cast(body: Expression) -> bool:
@@ -71,57 +75,87 @@ class _Typed:
 class _Undeclared(dict[str, Tensor]):
     """Stands for declarations that are not there: every name is a tensor, of unknown shape and type."""
 
-    def __init__(self, extents: Mapping[str, int]) -> None:
-        super().__init__()
-        self.extents = extents
-
-    def tensor(self, read: Read, dtype: str) -> Tensor:
-        return Tensor(read.tensor, dtype, tuple(index.bounds(self.extents)[1] + 1 for index in read.index))
-
-    def merged(self, found: list[Read], dtype: str) -> Tensor:
-        shapes = [self.tensor(read, dtype).shape for read in found]
-        return Tensor(found[0].tensor, dtype, tuple(map(max, zip(*shapes, strict=True))))
-
 
 class _Reader:
     """Turns the syntax tree of one assignment into a computation."""
 
     def __init__(self, text: str, extents: Mapping[str, int], tensors: Mapping[str, Tensor]) -> None:
-        self.text = text
+        self.text = text.rstrip().replace("\n", " ").replace("\r", " ")
+        self.start = len(self.text) - len(self.text.lstrip())
         self.extents = extents
         self.tensors = tensors
         self.declared = not isinstance(tensors, _Undeclared)
+        for name, extent in extents.items():
+            if isinstance(extent, bool) or not isinstance(extent, int) or extent < 1:
+                raise UserError(f"{name}={extent}: a size is a positive integer")
 
     def error(self, message: str, node: ast.AST) -> NotationError:
         column = getattr(node, "col_offset", 0)
-        return NotationError(message, len(self.text.encode()[:column].decode()) + 1, self.text)
+        before = self.text.lstrip().encode()[:column].decode()
+        return NotationError(message, self.start + len(before) + 1, self.text)
 
     def statement(self) -> Computation:
+        try:
+            return self.assignment()
+        except (RecursionError, MemoryError):
+            raise NotationError("the expression is nested too deeply", self.start + 1, self.text) from None
+
+    def assignment(self) -> Computation:
         node = self.syntax()
         target = node.targets[0] if isinstance(node, ast.Assign) else node.target
         output = self.read(target)
         value = self.expression(node.value)
         self.same_type(output, value)
-        names = dict.fromkeys(read.tensor for read in (output.expression, *reads(value.expression)) if isinstance(read, Read))
+        self.fits(value, output.dtype)
+        if self.declared:
+            self.written(output)
+        names = dict.fromkeys(
+            read.tensor for read in (output.expression, *reads(value.expression)) if isinstance(read, Read)
+        )
         tensors = tuple(self.tensors[name] for name in names) if self.declared else ()
         dims = tuple(Dim(name, extent) for name, extent in self.extents.items())
         assert isinstance(output.expression, Read)
         return Computation(dims, tensors, output.expression, isinstance(node, ast.AugAssign), value.expression)
 
+    def written(self, output: _Typed) -> None:
+        """Only reads may leave their tensor."""
+        assert isinstance(output.expression, Read)
+        for index, size in zip(output.expression.index, self.tensors[output.expression.tensor].shape, strict=True):
+            low, high = index.bounds(self.extents)
+            if low < 0 or high >= size:
+                raise self.error(f"'{index}' writes {low} to {high}, outside 0 to {size - 1}", output.node)
+
+    def reached(self, found: list[Read]) -> tuple[int, ...]:
+        """The smallest shape that holds the elements at and above 0 of all accesses of one tensor."""
+        name = found[0].tensor
+        if len({len(read.index) for read in found}) > 1:
+            raise NotationError(f"'{name}' has a different number of indices in places", self.start + 1, self.text)
+        shape = tuple(
+            max(index.bounds(self.extents)[1] + 1 for index in axis)
+            for axis in zip(*(r.index for r in found), strict=True)
+        )
+        if any(size < 1 for size in shape):
+            raise NotationError(f"every index of '{name}' is below 0", self.start + 1, self.text)
+        return shape
+
     def syntax(self) -> ast.Assign | ast.AugAssign:
+        here = self.start + 1
         try:
             with warnings.catch_warnings(action="ignore", category=SyntaxWarning):
-                module = ast.parse(self.text)
+                module = ast.parse(self.text.lstrip())
         except SyntaxError as error:
-            raise NotationError(f"not an assignment in index notation: {error.msg}", error.offset or 1, self.text) from None
+            column = self.start + (error.offset or 1)
+            raise NotationError(f"not an assignment in index notation: {error.msg}", column, self.text) from None
         except ValueError as error:
-            raise NotationError(f"not an assignment in index notation: {error}", 1, self.text) from None
+            raise NotationError(f"not an assignment in index notation: {error}", here, self.text) from None
         match module.body:
             case [ast.Assign(targets=[_]) as node]:
                 return node
             case [ast.AugAssign(op=ast.Add()) as node]:
                 return node
-        raise NotationError("write one assignment, `tensor[index,...] = ...` or `tensor[index,...] += ...`", 1, self.text)
+        raise NotationError(
+            "write one assignment, `tensor[index,...] = ...` or `tensor[index,...] += ...`", here, self.text
+        )
 
     def read(self, node: ast.AST) -> _Typed:
         match node:
@@ -133,6 +167,8 @@ class _Reader:
                 index = [single]
             case _:
                 raise self.error("expected a tensor element, such as `a[i,k]`", node)
+        if name in self.extents and name not in self.tensors:
+            raise self.error(f"'{name}' is an index, not a tensor", node)
         if self.declared and name not in self.tensors:
             raise self.error(f"unknown tensor '{name}'; declared are: {', '.join(self.tensors) or 'none'}", node)
         if self.declared and len(index) != len(self.tensors[name].shape):
@@ -145,9 +181,11 @@ class _Reader:
             case ast.Name() | ast.Subscript():
                 return self.read(node)
             case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
-                return _Typed(Const(value), None, node)
-            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
-                return _Typed(Const(-value), None, node)
+                return self.literal(value, node)
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)) if not isinstance(
+                value, bool
+            ):
+                return self.literal(-value, node)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return self.apply("neg", [operand], node)
             case ast.BinOp(left=left, op=sign, right=right) if type(sign) in _BINARY:
@@ -156,18 +194,38 @@ class _Reader:
                 return _Typed(Cast(name, self.expression(argument).expression), name, node)
             case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in ARITY:
                 return self.apply(name, arguments, node)
+            case ast.Call(func=ast.Name(id=name)) if is_dtype(name) or name in ARITY:
+                raise self.error(f"'{name}' takes {ARITY.get(name, 1)} plain arguments", node)
             case ast.Call(func=ast.Name(id=name)):
-                raise self.error(f"unknown operation '{name}'; there are types (i8, f32, ...) and {', '.join(ARITY)}", node)
+                raise self.error(
+                    f"unknown operation '{name}'; there are types (i8, f32, ...) and {', '.join(ARITY)}", node
+                )
         raise self.error("expected a tensor element, a number, +, -, *, <<, >> or an operation", node)
 
     def apply(self, operation: str, arguments: list[ast.expr], node: ast.AST) -> _Typed:
         if len(arguments) != ARITY[operation]:
             raise self.error(f"'{operation}' takes {ARITY[operation]} arguments, not {len(arguments)}", node)
         values = [self.expression(argument) for argument in arguments]
-        for value in values[1:]:
-            self.same_type(values[0], value)
+        for left, right in combinations(values, 2):
+            self.same_type(left, right)
         known = next((value.dtype for value in values if value.dtype), None)
+        for value in values:
+            self.fits(value, known)
         return _Typed(Apply(operation, tuple(value.expression for value in values)), known, node)
+
+    def literal(self, value: int | float, node: ast.expr) -> _Typed:
+        if isinstance(value, float) and not isfinite(value):
+            raise self.error("a number is finite", node)
+        return _Typed(Const(value), None, node)
+
+    def fits(self, value: _Typed, dtype: str | None) -> None:
+        """A literal takes the type of what it meets, which must hold it."""
+        if not isinstance(value.expression, Const) or dtype is None or not is_integer(dtype):
+            return
+        low, high = limits(dtype)
+        number = value.expression.value
+        if isinstance(number, float) or not low <= number <= high:
+            raise self.error(f"{number} is not an {dtype}, which is {low} to {high}", value.node)
 
     def same_type(self, left: _Typed, right: _Typed) -> None:
         if left.dtype and right.dtype and left.dtype != right.dtype:
@@ -180,7 +238,9 @@ class _Reader:
             case ast.Name(id=name) if name in self.extents:
                 return Affine(((name, 1),))
             case ast.Name(id=name):
-                raise self.error(f"index '{name}' has no size; sizes are given for: {', '.join(self.extents) or 'none'}", node)
+                raise self.error(
+                    f"index '{name}' has no size; sizes are given for: {', '.join(self.extents) or 'none'}", node
+                )
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return _scaled(self.affine(operand), -1)
             case ast.BinOp(left=left, op=ast.Add(), right=right):

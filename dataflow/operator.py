@@ -1,8 +1,9 @@
 """An operator: what the user wants computed, as one computation and the element-wise statements that follow it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-from dataflow.computation import Computation, Tensor
+from dataflow.computation import Computation, Dim, Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,18 @@ class Operator:
         written = {statement.output.tensor for statement in self.statements}
         found = {tensor.name: tensor for statement in self.statements for tensor in statement.inputs}
         return tuple(tensor for name, tensor in found.items() if name not in written)
+
+    def restricted(self, extents: Mapping[str, int]) -> "Operator":
+        """The operator over the first points of some output dims, each an output dimension of its own."""
+        main = self.main.restricted({dim: range(extent) for dim, extent in extents.items()})
+        shape = main.tensors[0].shape
+        parts = []
+        for statement in self.epilogue:
+            dims = tuple(Dim(dim.name, extent) for dim, extent in zip(statement.dims, shape, strict=True))
+            written = (self.main.output.tensor, *(known.output.tensor for known in self.epilogue))
+            tensors = tuple(replace(t, shape=shape) if t.name in written else t for t in statement.tensors)
+            parts.append(replace(statement, dims=dims, tensors=tensors))
+        return Operator(self.name, (main, *parts), self.parameters)
 
     def __str__(self) -> str:
         return "; ".join(map(str, self.statements))

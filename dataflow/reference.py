@@ -15,7 +15,7 @@ from dataflow.computation import Computation, Tensor
 from dataflow.contraction import contract, is_contraction
 from dataflow.dtypes import convert, is_integer, limits, numpy_dtype, round_to_odd
 from dataflow.errors import UserError
-from dataflow.expression import Apply, Cast, Const, Expression, Read
+from dataflow.expression import Apply, Cast, Const, Expression, Read, dtype_of
 from dataflow.operator import Operator
 from dataflow.views import read_view, write_view
 
@@ -63,6 +63,11 @@ def _statement(statement: Computation, arrays: Mapping[str, Array]) -> Array:
     return convert(out, target.dtype)
 
 
+def _spans(statement: Computation, ranges: Mapping[str, range]) -> list[range]:
+    """The range of every dim of the box in a slab."""
+    return [ranges.get(dim.name, range(dim.extent)) for dim in statement.dims]
+
+
 def _sum_type(dtype: str) -> npt.DTypeLike:
     return np.int64 if is_integer(dtype) else np.float64
 
@@ -72,6 +77,10 @@ def _by_points(statement: Computation, inputs: Mapping[str, Array], out: Array) 
     for part, ranges in _slabs(statement):
         dims = tuple(dim.name for dim in part.dims)
         values = np.broadcast_to(_value(part.body, part, inputs, dims), tuple(dim.extent for dim in part.dims))
+        view = None if statement.accumulate else write_view(statement, out, dims)
+        if view is not None:
+            view[tuple(slice(span.start, span.stop) for span in _spans(statement, ranges))] = values
+            continue
         places = _output_places(statement, out.shape, ranges, dims)
         if statement.accumulate:
             np.add.at(out.reshape(-1), places, values.astype(out.dtype))
@@ -119,25 +128,12 @@ def _value(node: Expression, part: Computation, inputs: Mapping[str, Array], dim
             return np.asarray(value)
         case Read(tensor):
             return read_view(node, inputs[tensor], part.extents, dims)
-        case Cast(dtype, argument):
-            return convert(_value(argument, part, inputs, dims), dtype)
+        case Cast(target, argument):
+            return convert(_value(argument, part, inputs, dims), target)
         case Apply(operation, arguments):
             values = [_value(argument, part, inputs, dims) for argument in arguments]
-            dtype = _dtype(node, part)
+            dtype = dtype_of(node, lambda name: part.tensor(name).dtype)
             return convert(apply(operation, values), dtype) if dtype else apply(operation, values)
-
-
-def _dtype(node: Expression, part: Computation) -> str | None:
-    """Type of an expression; literals alone have none."""
-    match node:
-        case Read(tensor):
-            return part.tensor(tensor).dtype
-        case Cast(dtype, _):
-            return dtype
-        case Apply(_, arguments):
-            return next((dtype for argument in arguments if (dtype := _dtype(argument, part))), None)
-        case _:
-            return None
 
 
 def apply(operation: str, values: list[Array]) -> Array:
@@ -169,7 +165,7 @@ def _fused(left: Array, right: Array, addend: Array) -> Array:
     if left.dtype.kind in "iu":
         return left * right + addend
     if left.dtype == np.float64:
-        return np.frompyfunc(_fused_f64, 3, 1)(left, right, addend).astype(np.float64)
+        return np.asarray(np.frompyfunc(_fused_f64, 3, 1)(left, right, addend), np.float64)
     product, term = left.astype(np.float64) * right.astype(np.float64), addend.astype(np.float64)
     total = np.asarray(product + term)
     back = total - product

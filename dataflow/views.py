@@ -1,4 +1,4 @@
-"""Strided views of arrays over the dims of a computation: element (p, q, ...) is what the access reads at that point."""
+"""Strided views of arrays over the dims of a computation: element (p, q, ...) is what is read at that point."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -52,8 +52,8 @@ def _strides(index: Sequence[Affine], array: Array, dims: Sequence[str]) -> tupl
 def _strided(array: Array, start: tuple[int, ...], shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
     if any(coordinate < 0 for coordinate in start):
         raise ValueError("a view starts inside its array")
-    corner = array[(*(slice(coordinate, None) for coordinate in start), ...)]
-    return as_strided(corner, shape, strides)
+    place: tuple[Any, ...] = (*(slice(coordinate, None) for coordinate in start), Ellipsis)
+    return as_strided(array[place], shape, strides)
 
 
 def _reachable(array: Array, bounds: Sequence[tuple[int, int]]) -> tuple[Array, tuple[int, ...]]:
@@ -69,7 +69,9 @@ def _reachable(array: Array, bounds: Sequence[tuple[int, int]]) -> tuple[Array, 
 def _distinct(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     """Whether all elements of a view lie at different addresses: each stride clears the ones below it."""
     reach = 0
-    for stride, extent in sorted((abs(stride), extent) for stride, extent in zip(strides, shape, strict=True) if extent > 1):
+    for stride, extent in sorted(
+        (abs(stride), extent) for stride, extent in zip(strides, shape, strict=True) if extent > 1
+    ):
         if stride <= reach:
             return False
         reach += stride * (extent - 1)

@@ -24,6 +24,7 @@ from embed.cli.operators import read_settings
 from embed.cli.options import IsaName, JsonFile, Objective, ObjectiveOption, Seed, TimeLimit
 from embed.cli.options import Settings as SetOption
 from embed.cli.record import Record
+from isa import load
 
 _CORES = os.cpu_count() or 1
 
@@ -62,6 +63,7 @@ def deepbench(
     """Run DeepBench's problems on an instruction set: embed, compile, execute, check, and show what it costs."""
     problems = select(suite or SUITES[:2], op or OPS, only or (), quick)
     asked = Settings(isa, tuple(read_settings(settings or ()).items()), objective.value, time_limit, seed)
+    load(isa, dict(asked.parameters))
     check_writable(json, csv)
     make_directory(out)
     records, wall = _run(problems, asked, LocalProcesses(min(jobs, len(problems))), out)

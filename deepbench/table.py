@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deepbench.problems import Problem
+from embed.cli.console import new_table
 from embed.cli.record import Record
 
 Group = tuple[str, str]
@@ -29,25 +30,22 @@ def print_report(console: Console, problems: Sequence[Problem], records: Sequenc
 def problem_table(group: Group, rows: Sequence[tuple[Problem, Record]]) -> Table:
     """The problems of one suite and operator, geometric means in the last row."""
     records = [record for _, record in rows]
-    table = Table(title=" ".join(group), show_footer=True, header_style="bold", pad_edge=False)
-    table.add_column("#", footer="geomean", no_wrap=True)
-    table.add_column("sizes", overflow="fold")
-    table.add_column("embedding", overflow="fold")
-    for title, _, mean in _columns():
-        table.add_column(title, footer=mean(records), justify="right", no_wrap=True)
+    columns = _columns()
+    titles = [title for title, _, _ in columns]
+    table = new_table(" ".join(group), "#", "sizes", "embedding", *titles, right=titles, footer=True)
+    for column, mean in zip(table.columns[3:], columns, strict=True):
+        column.footer, column.no_wrap = mean[2](records), True
+    table.columns[0].footer = "geomean"
     for problem, record in rows:
-        cells = [show(record) for _, show, _ in _columns()]
+        cells = [show(record) for _, show, _ in columns]
         table.add_row(problem.name.rpartition("/")[2], _sizes(problem), record.embedding or record.error, *cells)
     return table
 
 
 def group_table(groups: Mapping[Group, Sequence[Record]]) -> Table:
     """One row of geometric means for each group."""
-    table = Table(title="geometric means", header_style="bold", pad_edge=False)
-    for title in ("suite", "op"):
-        table.add_column(title)
-    for title in ("problems", "optimal", "checked", "util", "fixed", "util / fixed", "invocations", "cycles", "bytes"):
-        table.add_column(title, justify="right")
+    titles = ("problems", "optimal", "checked", "util", "fixed", "util / fixed", "invocations", "cycles", "bytes")
+    table = new_table("geometric means", "suite", "op", *titles, right=titles)
     for group, records in groups.items():
         table.add_row(*group, *_group_cells(records))
     return table

@@ -13,7 +13,7 @@ from dataflow.expression import Read
 from dataflow.operator import Operator
 from embed import layout
 from embed.binding import bindings
-from embed.embedding import Digit, Embedding
+from embed.embedding import Digit, Embedding, Placeable
 from embed.epilogue import Epilogue, plan
 from embed.lanes import allowed_dims
 from isa.model import Instruction, Isa
@@ -105,7 +105,7 @@ def fixed_utilisation(operator: Operator, instruction: Instruction) -> float | N
             allowed = allowed_dims(operator.main, pattern, binding, lane)
             if lanes > 1 and allowed:
                 digits.append(Digit(lane, allowed[:1], lanes))
-        found.append(Embedding(operator, instruction.name, pattern, binding, tuple(digits)).utilisation)
+        found.append(Embedding(operator, Placeable(instruction.name, pattern), binding, tuple(digits)).utilisation)
     return max(found, default=None)
 
 

@@ -5,7 +5,7 @@ the solver works from this value alone.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 from typing import Any
@@ -14,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dataflow.computation import Computation
+from dataflow.errors import UserError
 from dataflow.operator import Operator
 from embed.binding import Binding
+from isa.model import Isa
 
 Array = npt.NDArray[Any]
 
@@ -50,17 +52,45 @@ class TileLoop:
 
 
 @dataclass(frozen=True)
+class Placeable:
+    """What an embedding needs to know of an instruction: its pattern, and the zeros that loads of its operands supply.
+
+    `pads` gives, for each operand, how many zero words its load can put on either side of a row.
+    """
+
+    name: str
+    pattern: Computation
+    pads: Mapping[str, int] = field(default_factory=dict, hash=False)
+
+    @classmethod
+    def of(cls, target: Isa, name: str) -> "Placeable":
+        """The entry `name` of an ISA; raises IsaError if there is none and UserError if it has no pattern."""
+        entry = target.instruction(name)
+        if entry.pattern is None:
+            raise UserError(f"{name} of {target.name} has no pattern, so nothing can be placed with it")
+        memories = {operand.name: target.memories.get(operand.memory) for operand in entry.operands.values()}
+        return cls(name, entry.pattern, {name: memory.pads for name, memory in memories.items() if memory and memory.pads})
+
+
+@dataclass(frozen=True)
 class Embedding:
-    """The instruction `name` with `pattern`, placed in `operator` under `binding`.
+    """An instruction placed in `operator` under `binding`.
 
     `digits` are grouped by lane dimension, innermost first; dims that stand in no digit are loops.
     """
 
     operator: Operator
-    name: str
-    pattern: Computation
+    instruction: Placeable
     binding: Binding
     digits: tuple[Digit, ...]
+
+    @property
+    def name(self) -> str:
+        return self.instruction.name
+
+    @property
+    def pattern(self) -> Computation:
+        return self.instruction.pattern
 
     @cached_property
     def extents(self) -> dict[str, int]:

@@ -19,9 +19,10 @@ _WIDEST_SHIFT = 15
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One instruction over every accumulator; its second operand is `immediate` or the tensor read as `operand`."""
+    """One instruction over every accumulator: `operation` with `immediate` or the tensor read as `operand`."""
 
     instruction: str
+    operation: str
     immediate: int = 0
     operand: Read | None = None
 
@@ -119,8 +120,8 @@ class _Chooser:
         name = self._named(operation, True)
         if operation == "shr" and abs(value) > _WIDEST_SHIFT:
             half = _WIDEST_SHIFT if value > 0 else -_WIDEST_SHIFT
-            return [Pass(name, half), *self.immediate(operation, value - half)]
-        return [Pass(name, value)]
+            return [Pass(name, operation, half), *self.immediate(operation, value - half)]
+        return [Pass(name, operation, value)]
 
     def _sides(self, operation: str, left: Expression, right: Expression, value: Expression) -> tuple[Expression, Expression]:
         if _reaches(left, value):
@@ -136,7 +137,7 @@ class _Chooser:
             case Read() | Cast("i32", Read()):
                 read = other.argument if isinstance(other, Cast) else other
                 assert isinstance(read, Read)
-                return [Pass(self._named(operation, False), operand=read)]
+                return [Pass(self._named(operation, False), operation, operand=read)]
         raise NoEmbedding(f"{self.target.name} takes a number or a tensor element as the second operand of '{operation}'")
 
     def _named(self, operation: str, immediate: bool) -> str:

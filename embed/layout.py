@@ -21,8 +21,6 @@ from dataflow.expression import Read
 from embed.embedding import Array, Digit, Embedding
 
 _CHUNK_ELEMENTS = 1 << 22
-_WIDEST_PAD = 15
-"""Zero words a load puts on one side; VTA's pad fields have 4 bits (tvm-vta, hw_spec.h)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +147,7 @@ def derive_one(embedding: Embedding, read: Read, operand: str, tensor: Tensor | 
         digit = next((digit for digit in embedding.digits if digit.loop == loop.name), None)
         if digit is not None and used & set(digit.dims):
             axes.append(Axis(loop.name, loop.extent, ((loop.name, 1),), (0,) * rank, digit))
-    axes += window_axes(embedding, read, declared.shape)
+    axes += window_axes(embedding, read, declared.shape, embedding.instruction.pads.get(operand, 0))
     layout = Layout(embedding, declared, read.index, lanes, tuple(axes))
     return replace(layout, axes=_ordered(layout))
 
@@ -165,7 +163,7 @@ def _ordered(layout: Layout) -> tuple[Axis, ...]:
     return tuple(sorted(layout.axes, key=place))
 
 
-def window_axes(embedding: Embedding, read: Read, shape: tuple[int, ...]) -> list[Axis]:
+def window_axes(embedding: Embedding, read: Read, shape: tuple[int, ...], pads: int) -> list[Axis]:
     """Axes of the outer dims: one shared window for each tensor dimension where that stores less, else one a dim."""
     outer = [dim for dim in embedding.outer_dims if embedding.extents[dim] > 1]
     uses = {dim: sum(1 for index in read.index if index.coefficient(dim)) for dim in outer}
@@ -174,7 +172,7 @@ def window_axes(embedding: Embedding, read: Read, shape: tuple[int, ...]) -> lis
         own = [dim for dim in index.dims if uses.get(dim) == 1]
         if own:
             unit = tuple(int(place == number) for place in range(len(shape)))
-            window = Window.of(index, own, embedding.extents, embedding.operator.main.output_dims, shape[number:])
+            window = Window.of(index, own, embedding.extents, embedding.operator.main.output_dims, shape[number:], pads)
             axes += _dimension_axes(index, own, embedding.extents, unit, window)
     for dim, count in uses.items():
         if count > 1:
@@ -206,12 +204,18 @@ class Window:
 
     @classmethod
     def of(
-        cls, index: Affine, own: list[str], extents: Mapping[str, int], results: tuple[str, ...], shape: tuple[int, ...]
+        cls,
+        index: Affine,
+        own: list[str],
+        extents: Mapping[str, int],
+        results: tuple[str, ...],
+        shape: tuple[int, ...],
+        pads: int,
     ) -> "Window | None":
         """The window over `own`, dims of extent > 1 of an index into the first dimension of `shape`; None to keep them apart.
 
-        Padding is left out in the last two dimensions, if narrow enough for a load unit, where lanes do not move along
-        the dimension and every output's window holds some data; `results` are the operator's output dims.
+        Padding of up to `pads` words is left out in the last two dimensions, where lanes do not move along the
+        dimension and every output's window holds some data; `results` are the operator's output dims.
         """
         moves = {dim: index.coefficient(dim) for dim in own}
         if any(move < 0 for move in moves.values()):
@@ -223,7 +227,7 @@ class Window:
         before, after = padding(index.constant, step, span, shape[0])
         sums = {dim: move for dim, move in moves.items() if dim not in results}
         lanes = any(extents[dim] > 1 and dim not in moves for dim in index.dims)
-        if lanes or len(shape) > 2 or max(before, after) >= min(_reach(sums, extents, step), _WIDEST_PAD + 1):
+        if lanes or len(shape) > 2 or max(before, after) > min(_reach(sums, extents, step) - 1, pads):
             return cls(step, span, 0, 0)
         return cls(step, span - before - after, before, after)
 

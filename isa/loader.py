@@ -1,6 +1,7 @@
 """From an ISA file to an Isa: parameters, memories and formats here, then instructions and timing."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -116,7 +117,8 @@ def _memory(name: str, entry: Node, context: Context) -> tuple[Memory, list[Form
         raise members["bits"].error(f"a word is a multiple of 8 bits and at most {_LARGEST_WORD}, not {bits}")
     doc = members["doc"].text() if "doc" in members else ""
     sizes = [members[key].formula() for key in ("bits", "count", "bytes") if key in members]
-    return Memory(name, kind, bits, _count(members, kind, bits, entry, context), doc), sizes
+    pads = members["pads"].integer(context.names, 0) if "pads" in members else 0
+    return Memory(name, kind, bits, _count(members, kind, bits, entry, context), doc, pads=pads), sizes
 
 
 def _count(members: Mapping[str, Node], kind: str, bits: int, entry: Node, context: Context) -> int | None:
@@ -154,5 +156,5 @@ def _word_formats(node: Node, context: Context) -> None:
             raise members["format"].error(
                 f"format '{used.name}' has {used.encoding.size} bits but one word of '{name}' has {memory.bits}"
             )
-        context.memories[name] = Memory(name, memory.kind, memory.bits, memory.count, memory.doc, used.name)
+        context.memories[name] = replace(memory, format=used.name)
         context.words.update({f"{name}.{field}": None for field in used.encoding.fields})

@@ -29,7 +29,8 @@ class Parameter:
 class Memory:
     """Words of `bits` bits; kind is external, scratchpad or register; external memory has no count.
 
-    `format` names the format of its words, for a memory of micro-operations.
+    `format` names the format of its words, for a memory of micro-operations; `pads` is how many zero words its load
+    instruction can put on either side of a row.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Memory:
     count: int | None
     doc: str = ""
     format: str | None = None
+    pads: int = 0
 
     @property
     def word_bytes(self) -> int:

@@ -56,6 +56,7 @@ TABLES: dict[str, dict[str, Key]] = {
         "bytes": Key("integer", "size of the whole, from which count follows"),
         "format": Key("text", "the [format.NAME] of its words, whose fields addresses may read"),
         "doc": Key("text", "what it holds"),
+        "pads": Key("integer", "zero words that a load can put on either side of a row"),
     },
     "format": {**_LAYOUT, "doc": Key("text", "what it holds")},
     "encoding": _LAYOUT,

@@ -10,7 +10,7 @@ from embed.cli.run import run_command
 
 app = typer.Typer(
     name="isa-embed",
-    help="Place the instructions of an ISA in a tensor operator, lower the best placement, run it and check the numbers.",
+    help="Place the instructions of an ISA in a tensor operator, lower the best placement, run it, check it.",
     epilog="Exit codes: 0 done, 1 no embedding, 2 bad input, 3 a defect of isa-embed, 130 interrupted.",
     invoke_without_command=True,
     add_completion=False,

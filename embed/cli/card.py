@@ -6,6 +6,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from embed.cli.console import new_table
 from isa.encoding import Encoding
 from isa.model import Instruction, Isa, Timing
 
@@ -25,7 +26,7 @@ def card(target: Isa) -> Iterator[RenderableType]:
 
 def parameter_table(target: Isa) -> Table:
     """Every parameter with its value and default."""
-    table = _table("parameters", "name", "value", "default", "doc")
+    table = new_table("parameters", "name", "value", "default", "doc")
     for parameter in target.parameter_list:
         table.add_row(parameter.name, str(parameter.value), str(parameter.default), parameter.doc)
     return table
@@ -33,7 +34,7 @@ def parameter_table(target: Isa) -> Table:
 
 def memory_table(target: Isa) -> Table:
     """Every memory with the size of a word and of the whole."""
-    table = _table("memories", "name", "kind", "bits of a word", "words", "bytes", "doc")
+    table = new_table("memories", "name", "kind", "bits of a word", "words", "bytes", "doc")
     for memory in target.memories.values():
         size = [_count(memory.count), _count(memory.bytes)]
         table.add_row(memory.name, memory.kind, f"{memory.bits:,}", *size, memory.doc)
@@ -42,7 +43,7 @@ def memory_table(target: Isa) -> Table:
 
 def instruction_table(target: Isa) -> Table:
     """Every instruction: its box, its pattern, and where its operands lie."""
-    table = _table("instructions", "name", "box", "pattern", "operands", "doc")
+    table = new_table("instructions", "name", "box", "pattern", "operands", "doc")
     for entry in target.instructions.values():
         table.add_row(entry.name, _box(entry), Text(str(entry.pattern or "-")), _operands(entry), entry.doc)
     return table
@@ -50,7 +51,7 @@ def instruction_table(target: Isa) -> Table:
 
 def format_table(target: Isa) -> Table:
     """Every bit layout, fields from the first bit to the last."""
-    table = _table("formats", "name", "bits", "fields", "doc")
+    table = new_table("formats", "name", "bits", "fields", "doc")
     for form in target.formats.values():
         table.add_row(form.name, str(form.encoding.size), Text(_fields(form.encoding)), form.doc)
     return table
@@ -58,7 +59,7 @@ def format_table(target: Isa) -> Table:
 
 def timing_table(timing: Timing) -> Table:
     """The cost of each instruction on one core, and where the numbers come from."""
-    table = _table(f"timing.{timing.name}", "instruction", "unit", "start", "cycles per")
+    table = new_table(f"timing.{timing.name}", "instruction", "unit", "start", "cycles per")
     for name, cost in timing.costs.items():
         table.add_row(
             name, cost.unit, str(cost.start), ", ".join(f"{what}: {cycles}" for what, cycles in cost.per.items())
@@ -66,13 +67,6 @@ def timing_table(timing: Timing) -> Table:
     for name, value in timing.constants.items():
         table.add_row(name, "constant", str(value), "")
     table.caption = "; ".join(timing.source)
-    return table
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(*columns, title=title, title_justify="left", header_style="bold")
-    for column in table.columns:
-        column.overflow = "fold"
     return table
 
 

@@ -8,7 +8,6 @@ import typer
 import embed
 import isa as isa_files
 from embed.cli.data import read_inputs
-from embed.cli.files import make_directory
 from embed.cli.operators import read_operator, read_settings
 from embed.cli.options import (
     Dtype,
@@ -23,6 +22,7 @@ from embed.cli.options import (
     TimeLimit,
     Words,
 )
+from embed.vta import bundle
 
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="where the bundle goes")]
 
@@ -44,9 +44,10 @@ def compile_command(
     operator = read_operator(words or (), expr=expr, dtype=dtype, epilogue=epilogue)
     target = isa_files.load(isa, read_settings(settings or ()))
     arrays = read_inputs(operator, inputs or (), seed)
-    make_directory(out)
     solution = embed.best(operator, target, objective=objective.value, time_limit=time_limit, seed=seed)
     kernel = embed.compile(operator, target, solution)
-    kernel.save(out, arrays)
-    typer.echo(f"{operator.title}\n{solution}\n{out}: {', '.join(sorted(file.name for file in out.iterdir()))}")
+    bundle.save(kernel, out, arrays)
+    typer.echo(
+        f"{operator.title}\n{solution.embedding}\n{out}: {', '.join(sorted(file.name for file in out.iterdir()))}"
+    )
     typer.echo(f"run it with: isa-embed run {out}")

@@ -39,7 +39,7 @@ def guarded(command: Callable[[], object]) -> int:
     except UserError as error:
         return _fail(str(error), error.exit_code)
     except typer.TyperException as error:
-        return _fail(error.format_message(), ExitCode.BAD_INPUT)
+        return _fail(_usage(error), ExitCode.BAD_INPUT)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", ExitCode.INTERRUPTED)
     except OSError as error:
@@ -57,6 +57,12 @@ def debugging() -> bool:
 def _fail(message: str, code: int) -> int:
     print(f"isa-embed: {message}" if code == ExitCode.INTERRUPTED else f"error: {message}", file=sys.stderr)
     return int(code)
+
+
+def _usage(error: typer.TyperException) -> str:
+    """The message, and where the valid names are listed if the command is known."""
+    context = getattr(error, "ctx", None)
+    return error.format_message().rstrip(".") + (f"; see {context.command_path} --help" if context else "")
 
 
 def _describe(error: OSError) -> str:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from dataflow import Operator
 from embed import Solution, costs, layout
+from embed.cli.console import new_table
 from embed.cli.record import Record
 from embed.embedding import Digit, Embedding
 from isa.model import Isa
@@ -29,9 +30,8 @@ def explain(operator: Operator, target: Isa, solution: Solution, objective: str)
 
 def lane_table(embedding: Embedding) -> Table:
     """One row for each digit of each lane dimension, innermost first; a dimension without one has one lane in use."""
-    table = Table(title="lanes", title_justify="left", header_style="bold")
-    for title in ("dimension", "lanes", "filled with", "points", "runs", "idle at the end"):
-        table.add_column(title, justify="left" if title in ("dimension", "filled with") else "right")
+    counts = ("lanes", "points", "runs", "idle at the end")
+    table = new_table("lanes", "dimension", "lanes", "filled with", "points", "runs", "idle at the end", right=counts)
     for lane, lanes in embedding.lanes.items():
         digits = embedding.digits_of(lane)
         if not digits:
@@ -45,11 +45,8 @@ def lane_table(embedding: Embedding) -> Table:
 
 def tensor_table(solution: Solution) -> Table:
     """The layout of each tensor as an index expression: what the packed array holds at the words' axes and lanes."""
-    table = Table(title="layouts: packed'[axes|lanes] = tensor[index]", title_justify="left", header_style="bold")
-    table.add_column("tensor")
-    table.add_column("operand")
-    table.add_column("layout", overflow="fold")
-    table.add_column("bytes", justify="right")
+    title = "layouts: packed[axes|lanes] = tensor[index]"
+    table = new_table(title, "tensor", "operand", "layout", "bytes", right=["bytes"])
     embedding = solution.embedding
     output = embedding.operator.main.output.tensor
     for name, packed in layout.derive(embedding).items():
@@ -62,7 +59,7 @@ def tensor_table(solution: Solution) -> Table:
 def cost_table(target: Isa, solution: Solution, objective: str) -> Table:
     """Invocations, utilisation beside the fixed packing's, modelled cycles and bytes, and what the solver proved."""
     price = solution.costs
-    table = Table(title="costs", title_justify="left", show_header=False)
+    table = new_table("costs")
     table.add_row("invocations", f"{price.invocations:,}")
     table.add_row("utilisation", f"{price.utilisation:.4f}{_fixed_note(target, solution)}")
     table.add_row("cycles, modelled", f"{price.cycles:,}")

@@ -16,7 +16,17 @@ Array = npt.NDArray[Any]
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write to a temporary file beside `path` and rename it, so that a reader never sees half of it."""
+    """Write to a temporary file beside `path` and rename it, so that a reader never sees half of it.
+
+    Raises UserError where that is not possible.
+    """
+    try:
+        _write_and_rename(path, text)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _write_and_rename(path: Path, text: str) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
@@ -24,9 +34,8 @@ def write_whole(path: Path, text: str) -> None:
             file.write(text)
         temporary.chmod(0o644)
         temporary.replace(path)
-    except BaseException:
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
 
 
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
@@ -68,6 +77,11 @@ def read_array(path: Path) -> Array:
     if not isinstance(array, np.ndarray):
         raise UserError(f"{path}: is an archive of several arrays; give a .npy file")
     return array
+
+
+def read_bytes(path: Path) -> Array:
+    """A binary file as uint8."""
+    return np.frombuffer(path.read_bytes(), np.uint8)
 
 
 def write_array(path: Path, array: Array) -> None:

@@ -4,12 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 import isa as isa_files
-from dataflow import UserError
 from embed.cli.card import card
-from embed.cli.console import wide_console
+from embed.cli.console import new_table, wide_console
 from embed.cli.operators import read_settings
 from embed.cli.options import Settings
 
@@ -22,7 +20,7 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="an ISA file")]
 @isa_app.command("list")
 def list_command() -> None:
     """List the shipped instruction sets."""
-    table = Table("name", "instructions", "memories", "parameters", "what it is", header_style="bold")
+    table = new_table("", "name", "instructions", "memories", "parameters", "what it is", right=["instructions"])
     for name in isa_files.names():
         target = isa_files.load(name)
         counts = (str(len(target.instructions)), ", ".join(target.memories), ", ".join(target.parameters))
@@ -41,9 +39,7 @@ def show_command(name: Name, settings: Settings = None) -> None:
 @isa_app.command("check")
 def check_command(file: File, settings: Settings = None) -> None:
     """Read a file and say what is wrong with it, or that nothing is."""
-    if not file.is_file():
-        raise UserError(f"{file}: there is no such file")
-    target = isa_files.load(str(file.absolute()), read_settings(settings or ()))
+    target = isa_files.load(file, read_settings(settings or ()))
     counts = [
         f"{len(target.memories)} memories",
         f"{len(target.formats)} formats",

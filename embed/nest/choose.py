@@ -144,8 +144,7 @@ class _Grid:
     def _fits(self, buffers: int, result_buffers: int) -> npt.NDArray[np.bool_]:
         fits: Any = np.bool_(True)
         for name in self.inputs:
-            single = self.words[name] >= self.layouts[name].words
-            fits = fits & (np.where(single, 1, buffers) * self.words[name] <= self.room.words[name])
+            fits = fits & (np.where(self._times(name, tuple(self.names)) == 1, 1, buffers) * self.words[name] <= self.room.words[name])
         extra: Any = np.int64(0)
         for name in self.room.shared:
             extra = extra + self.words[name]

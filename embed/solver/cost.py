@@ -115,5 +115,6 @@ def window_words(problem: Problem, tensor: str, number: int, own: list[str], cho
         return 1
     index = problem.reads[tensor].index[number]
     results = problem.operator.main.output_dims
-    window = Window.of(index, chosen, problem.extents_of_all, results, problem.shape(tensor)[number:])
+    shape = problem.shape(tensor)[number:]
+    window = Window.of(index, chosen, problem.extents_of_all, results, shape, problem.pads(tensor))
     return prod(problem.extents[dim] for dim in chosen) if window is None else window.stored

@@ -8,18 +8,22 @@ from dataflow.expression import Read
 from dataflow.operator import Operator
 from embed.binding import Binding
 from embed.costs import Rates
+from embed.embedding import Placeable
 from embed.lanes import allowed_dims
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Place the instruction `name` with `pattern` in `operator`; dims of extent 1 are left out of the search."""
+    """Place an instruction in `operator`; dims of extent 1 are left out of the search."""
 
     operator: Operator
-    name: str
-    pattern: Computation
+    instruction: Placeable
     binding: Binding
     rates: Rates
+
+    @property
+    def pattern(self) -> Computation:
+        return self.instruction.pattern
 
     @cached_property
     def extents(self) -> dict[str, int]:
@@ -52,6 +56,11 @@ class Problem:
 
     def uses(self, tensor: str, dim: str) -> bool:
         return any(index.coefficient(dim) for index in self.reads[tensor].index)
+
+    def pads(self, tensor: str) -> int:
+        """Zero words that the load of a tensor can put on either side of a row."""
+        output = self.pattern.output.tensor
+        return self.instruction.pads.get(self.binding.operands.get(tensor, output), 0)
 
     def shape(self, tensor: str) -> tuple[int, ...]:
         """Shape of a tensor of the operator."""

@@ -10,7 +10,7 @@ from dataflow.operator import Operator
 from embed.binding import bindings
 from embed.checker import verify
 from embed.costs import Costs, evaluate, rates
-from embed.embedding import Embedding
+from embed.embedding import Embedding, Placeable
 from embed.errors import NoEmbedding
 from embed.solver import cost
 from embed.solver.constraints import CONSTRAINTS
@@ -130,7 +130,7 @@ def problems(operator: Operator, target: Isa) -> Iterator[Problem]:
         for binding in bindings(operator.main, instruction.pattern):
             none = False
             rate = rates(operator, instruction, target)
-            yield Problem(operator, instruction.name, instruction.pattern, binding, rate)
+            yield Problem(operator, Placeable.of(target, instruction.name), binding, rate)
     if none:
         raise NoEmbedding(f"no instruction of {target.name} computes `{operator.main}`: {_offers(target)}")
 

@@ -16,7 +16,7 @@ def extract(problem: Problem, variables: Variables, value: Callable[[cp_model.In
     for lane, lanes in problem.lanes.items():
         found = [_digit(key, variables, value) for key in reversed(variables.of_lane(lane)) if value(variables.present(key))]
         digits += _filled(found, problem.extents, lanes)
-    return Embedding(problem.operator, problem.name, problem.pattern, problem.binding, tuple(digits))
+    return Embedding(problem.operator, problem.instruction, problem.binding, tuple(digits))
 
 
 def _digit(key: Key, variables: Variables, value: Callable[[cp_model.IntVar], int]) -> Digit:

@@ -1,7 +1,7 @@
 """An operator compiled for VTA: the program, its layouts, and running it in the simulator on the user's arrays."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -9,11 +9,13 @@ import numpy as np
 from dataflow.dtypes import numpy_dtype
 from dataflow.reference import check_array
 from embed.costs import Rates, rates
-from embed.embedding import Array, Embedding
+from embed.embedding import Array, Embedding, TileLoop
 from embed.epilogue import Epilogue, plan
 from embed.nest import Nest, Schedule, build
 from embed.nest.build import derive
 from embed.nest.choose import Room, choose
+from embed.nest.interpret import interpret
+from embed.nest.ir import Ranges
 from embed.vta import memory
 from embed.vta.lower import lower
 from embed.vta.machine import Machine
@@ -56,10 +58,12 @@ class VtaKernel:
         return Program(self.code.isa, self.code.parameters, self.code.instructions, tuple(segments))
 
     def _filled(self, segment: Segment, arrays: Mapping[str, Array]) -> Segment:
-        layout = self.nest.layouts[segment.name]
-        array = check_array(layout.tensor, arrays)
-        packed = layout.pack(array, _OPERAND_TYPES[segment.memory])
+        packed = self._packed(segment.name, arrays)
         return Segment(segment.name, segment.memory, segment.address, segment.size, packed.reshape(-1).view(np.uint8))
+
+    def _packed(self, name: str, arrays: Mapping[str, Array]) -> Array:
+        layout = self.nest.layouts[name]
+        return layout.pack(check_array(layout.tensor, arrays), _OPERAND_TYPES[self.plan.places[name].memory])
 
     def unpack(self, data: Array) -> Array:
         """The user's output array from the bytes of the output segment."""
@@ -69,11 +73,31 @@ class VtaKernel:
         joined = np.ascontiguousarray(planes.T).reshape(-1).view(numpy_dtype(output.dtype))
         return layout.unpack(joined.reshape(layout.shape))
 
-    def pack_result(self, result: Array) -> Array:
-        """The bytes of the output segment for a result; lanes that hold no element are zero."""
-        layout = self.nest.layouts[self.nest.output]
-        packed = layout.pack(result, self.embedding.operator.output.dtype).reshape(-1)
+    def expected(self, arrays: Mapping[str, Array]) -> Array:
+        """The bytes of the output segment by the loop-nest interpreter, idle lanes included."""
+        inputs = {name: self._packed(name, arrays) for name in self.nest.layouts if name != self.nest.output}
+        packed = interpret(self.nest, inputs).reshape(-1)
         return np.ascontiguousarray(packed.view(np.uint8).reshape(-1, self.nest.planes).T).reshape(-1)
+
+    def part(self, points: int) -> tuple["VtaKernel", dict[str, int]]:
+        """A kernel for whole output tiles of at most about `points` iteration points, and how much of which dim it covers.
+
+        It has this kernel's layouts, schedule and places, and computes the first tiles along one output dim.
+        """
+        loop = max(self._single_loops(), key=lambda loop: loop.extent)
+        each = self.embedding.operator.main.points / loop.extent
+        tile = self.schedule.tiles[loop.name]
+        count = min(loop.extent, max(tile, int(points / each) // tile * tile))
+        dim = loop.dims[0]
+        radix = next((digit.radix for digit in self.embedding.digits if digit.loop == loop.name), 1)
+        covered = min(self.embedding.extents[dim], count * radix)
+        code = _code(self.nest, self.schedule, self.target, self.plan, {**self.nest.whole, loop.name: range(count)})
+        return replace(self, code=code), {dim: covered}
+
+    def _single_loops(self) -> list[TileLoop]:
+        """Tile loops over one output dim."""
+        results = self.embedding.operator.main.output_dims
+        return [loop for loop in self.embedding.loops if len(loop.dims) == 1 and loop.dims[0] in results]
 
     def timing(self, model: TimingModel | None = None) -> TimingReport:
         """Simulated cycles of the whole program, under the ISA file's first timing section unless one is given."""
@@ -86,7 +110,7 @@ def compile_vta(embedding: Embedding, target: Isa) -> VtaKernel:
     operator = embedding.operator
     epilogue = plan(operator, target)
     instruction = target.instructions[embedding.name]
-    homes = memory.memories(embedding, derive(embedding, epilogue), _operand_memories(target, embedding.name))
+    homes = tensor_homes(embedding, target)
     price = rates(operator, instruction, target)
     schedule = _schedule(embedding, epilogue, price, machine, target, homes)
     nest = build(embedding, schedule, epilogue)
@@ -95,23 +119,30 @@ def compile_vta(embedding: Embedding, target: Isa) -> VtaKernel:
 
 def lowered(nest: Nest, schedule: Schedule, target: Isa, homes: Mapping[str, str]) -> VtaKernel:
     """Lower a nest under its schedule; `homes` names each tensor's scratchpad."""
-    machine = Machine.of(target)
-    plan = memory.plan(nest, schedule, machine, homes)
-    stream = lower(nest, schedule, target, plan)
-    words = machine.element_bytes["uop"]
-    instructions = stream.finished(plan.end // words)
-    uops = Segment("uops", "uop", plan.end, stream.image.nbytes, stream.image.view(np.uint8))
-    segments = [
-        Segment(name, place.memory, place.address, place.bytes) for name, place in plan.places.items() if name != nest.output
-    ]
+    places = memory.plan(nest, schedule, Machine.of(target), homes)
+    return VtaKernel(nest.embedding, target, schedule, nest, places, _code(nest, schedule, target, places, nest.whole))
+
+
+def _code(nest: Nest, schedule: Schedule, target: Isa, places: memory.Plan, ranges: Ranges) -> Program:
+    """The program over `ranges` of the tile loops, with its segments still without data."""
+    stream = lower(nest, schedule, target, places, ranges)
+    instructions = stream.finished(places.end // Machine.of(target).element_bytes["uop"])
+    segments = [Segment("uops", "uop", places.end, stream.image.nbytes, stream.image.view(np.uint8))]
+    for name, place in places.places.items():
+        if name != nest.output:
+            segments.append(Segment(name, place.memory, place.address, place.bytes))
     result = nest.embedding.operator.output.name
-    segments.append(Segment(result, "out", plan.result.address, plan.result.bytes))
-    code = Program(target.name, dict(target.parameters), instructions, (uops, *segments))
-    return VtaKernel(nest.embedding, target, schedule, nest, plan, code)
+    segments.append(Segment(result, "out", places.result.address, places.result.bytes))
+    return Program(target.name, dict(target.parameters), instructions, tuple(segments))
 
 
-def _operand_memories(target: Isa, name: str) -> dict[str, str]:
-    return {operand.name: operand.memory for operand in target.instructions[name].operands.values()}
+def tensor_homes(embedding: Embedding, target: Isa) -> dict[str, str]:
+    """The scratchpad of each tensor; those that only the epilogue reads lie with the output."""
+    operands = target.instruction(embedding.name).operands
+    own = embedding.binding.operands
+    output = embedding.pattern.output.tensor
+    layouts = derive(embedding, plan(embedding.operator, target))
+    return {tensor: operands[own.get(tensor, output)].memory for tensor in layouts}
 
 
 def _schedule(

@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 
 from embed.epilogue import Pass as EpiloguePass
 from embed.layout import Layout
-from embed.nest.ir import Compute, Drain, Fill, Nest, Node, Pass, Points, Reset, Tiles, box, pieces
+from embed.nest.ir import Compute, Drain, Fill, Nest, Node, Pass, Points, Ranges, Reset, Tiles, box, pieces
 from embed.nest.schedule import Schedule
 from embed.vta.dma import dense, transfers
 from embed.vta.kernels import Kernel, Limits, TileLoop, kernel
-from embed.vta.machine import Machine
 from embed.vta.memory import Place, Plan
 from embed.vta.stream import Draft, Stream, Uop
 from embed.vta.tokens import InputGroups, ResultTiles
@@ -22,18 +21,13 @@ _TRIPS = (1 << 14) - 1
 _LONGEST_UOPS = 1024
 
 
-def lower(nest: Nest, schedule: Schedule, target: Isa, plan: Plan) -> Stream:
-    """Issue the whole program; addresses are those of `plan`."""
+def lower(nest: Nest, schedule: Schedule, target: Isa, plan: Plan, ranges: Ranges) -> Stream:
+    """Issue the program over `ranges` of the tile loops; addresses are those of `plan`."""
     lowering = _Lowering(nest, schedule, target, plan)
-    lowering.walk(nest.body, nest.whole)
+    lowering.walk(nest.body, ranges)
     finish = lowering.stream.issue("finish")
     lowering.results.finish(finish)
     return lowering.stream
-
-
-def room(machine: Machine, operands: Mapping[str, str]) -> dict[str, int]:
-    """Words a tile may take in each tensor's scratchpad, by tensor; `operands` names each tensor's memory."""
-    return {tensor: machine.depths[memory] for tensor, memory in operands.items()}
 
 
 @dataclass(slots=True)

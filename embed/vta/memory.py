@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 from dataflow.errors import UserError
-from embed.embedding import Embedding
 from embed.layout import Layout
 from embed.nest.ir import Nest, box
 from embed.nest.schedule import Schedule
@@ -45,13 +45,6 @@ class Plan:
     end: int
 
 
-def memories(embedding: Embedding, layouts: Mapping[str, Layout], operands: Mapping[str, str]) -> dict[str, str]:
-    """The scratchpad of each tensor; `operands` names that of each operand. Epilogue tensors lie with the output."""
-    output = embedding.binding.pairs[0][0]
-    own = embedding.binding.operands
-    return {tensor: operands[own.get(tensor, output)] for tensor in layouts}
-
-
 def plan(nest: Nest, schedule: Schedule, machine: Machine, homes: Mapping[str, str]) -> Plan:
     """Lay out external memory and the scratchpads; raises UserError when external memory does not reach."""
     places: dict[str, Place] = {}
@@ -59,8 +52,9 @@ def plan(nest: Nest, schedule: Schedule, machine: Machine, homes: Mapping[str, s
     top = 0
     for tensor, layout in nest.layouts.items():
         memory = homes[tensor]
-        size = _tile_words(nest, schedule, layout)
-        buffers = _buffers(nest, schedule, tensor, size >= layout.words)
+        first, whole = _first_tile(nest, schedule, layout), box(layout, nest.whole)
+        size = prod(len(span) for span in first)
+        buffers = _buffers(nest, schedule, tensor, first == whole)
         element = machine.element_bytes[memory]
         stored = 0 if tensor == nest.output else layout.words * element
         base = top if memory == homes[nest.output] else 0
@@ -76,12 +70,10 @@ def plan(nest: Nest, schedule: Schedule, machine: Machine, homes: Mapping[str, s
     return Plan(places, result, end)
 
 
-def _tile_words(nest: Nest, schedule: Schedule, layout: Layout) -> int:
+def _first_tile(nest: Nest, schedule: Schedule, layout: Layout) -> tuple[range, ...]:
+    """The box of the first tile, which is as large as any."""
     ranges = {name: range(min(schedule.tiles[name], len(span))) for name, span in nest.whole.items()}
-    words = 1
-    for span in box(layout, ranges):
-        words *= len(span)
-    return words
+    return box(layout, ranges)
 
 
 def _buffers(nest: Nest, schedule: Schedule, tensor: str, whole: bool) -> int:

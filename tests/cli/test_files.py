@@ -23,7 +23,7 @@ def test_a_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(dataflow.UserError, match=r"out\.txt: cannot be written: No space"):
         write_whole(path, "third")
     assert path.read_text() == "second"
     assert os.listdir(tmp_path) == ["out.txt"]  # noqa: PTH208

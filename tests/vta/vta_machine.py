@@ -1,6 +1,6 @@
 """Shared by the VTA tests: machines, short ways to write programs, and a scalar VTA in plain Python loops."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -103,7 +103,7 @@ class ScalarVta:
                 for lane, value in enumerate(values):
                     self.dram[address + lane] = value & 255
 
-    def _indices(self, each: MachineInstruction, *fields: str):
+    def _indices(self, each: MachineInstruction) -> Iterator[list[int]]:
         machine = self.machine.depths
         bits = [(machine[memory] - 1).bit_length() for memory in ("acc", "inp", "wgt")]
         for outer in range(each["iter_out"]):

@@ -57,7 +57,7 @@ class External:
     """The segments of a program, with stamps for those that the program writes."""
 
     def __init__(self, segments: Sequence[Segment], machine: Machine) -> None:
-        self._machine = machine
+        self._sizes = machine.element_bytes
         self._segments = sorted(segments, key=lambda segment: segment.address)
         self._starts = [segment.address for segment in self._segments]
         self._stamps: dict[str, Stamps] = {}
@@ -65,7 +65,7 @@ class External:
     def area(self, step: Step, shape: Shape, findings: Findings) -> Area | None:
         """Where a transfer goes, or None (and a violation) if that is not inside a fitting segment."""
         memory = "out" if step.name == "store" else LOAD_MEMORIES[step.name]
-        element = self._machine.element_bytes[memory]
+        element = self._sizes[memory]
         stride = step.instruction["x_stride"]
         address = step.instruction["dram_base"] * element
         end = address + ((shape.rows - 1) * stride + shape.columns) * element
@@ -84,15 +84,14 @@ class External:
     def stamps(self, segment: Segment) -> Stamps:
         """Who stored and loaded each element of an output segment."""
         if segment.name not in self._stamps:
-            count = segment.size // self._machine.element_bytes[segment.memory]
+            count = segment.size // self._sizes[segment.memory]
             self._stamps[segment.name] = Stamps(count, Engine.STORE, Engine.LOAD, Engine.COMPUTE)
         return self._stamps[segment.name]
 
     def _fits(self, memory: str, other: str) -> bool:
         if memory == other:
             return True
-        sizes = self._machine.element_bytes
-        return {memory, other} == {"inp", "out"} and sizes["inp"] == sizes["out"]
+        return {memory, other} == {"inp", "out"} and self._sizes["inp"] == self._sizes["out"]
 
 
 def data_rows(area: Area, element: int) -> npt.NDArray[np.uint8]:

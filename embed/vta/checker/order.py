@@ -112,11 +112,9 @@ class _Run:
         for step in program:
             queue = self._queues[step.engine]
             if len(queue) == self._entries:
-                self._advance()
-                if len(queue) == self._entries:
-                    return step
+                return step
             queue.append(step)
-        self._advance()
+            self._advance()
         return None
 
     def heads(self) -> list[Step]:
@@ -124,13 +122,17 @@ class _Run:
         return [queue[0] for queue in self._queues if queue]
 
     def _advance(self) -> None:
-        progress = True
-        while progress:
-            progress = False
-            for queue in self._queues:
-                while queue and all(self.tokens[pop] for pop in queue[0].pops):
-                    self._execute(queue.popleft())
-                    progress = True
+        """Run what can run, in program order as far as the tokens allow."""
+        while True:
+            ready = [queue[0] for queue in self._queues if queue and self._has_tokens(queue[0])]
+            if not ready:
+                return
+            first = min(ready, key=_index)
+            self._queues[first.engine].popleft()
+            self._execute(first)
+
+    def _has_tokens(self, step: Step) -> bool:
+        return all(self.tokens[pop] for pop in step.pops)
 
     def _execute(self, step: Step) -> None:
         clock = self._engine_clocks[step.engine]
@@ -145,3 +147,7 @@ class _Run:
             self.tokens[queue] += 1
             self.pushes[queue].append(step)
         self.sequence.append(step)
+
+
+def _index(step: Step) -> int:
+    return step.index

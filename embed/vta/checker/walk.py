@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from embed.vta.checker.access import Access, Accesses
 from embed.vta.checker.external import Area, External, data_rows
@@ -25,6 +26,7 @@ class Walk:
     def __init__(self, program: Program, machine: Machine, order: Order, findings: Findings) -> None:
         depths = machine.depths
         self._machine = machine
+        self._sizes = machine.element_bytes
         self._findings = findings
         self._order = order
         self._by_engine = by_engine(sorted(order.sequence, key=lambda step: step.index))
@@ -67,7 +69,7 @@ class Walk:
         elif memory == "acc":
             self._write_acc(step, places, clock, storable=False)
             if self._shifts_by_register:
-                self._amounts[places] = self._loads_amounts(area)
+                self._amounts[places] = self._loaded_amounts(area, shape)
         else:
             stamps = self._inp if memory == "inp" else self._wgt
             self._race(step, stamps.write(places, clock), f"{memory} is overwritten before it is read")
@@ -81,17 +83,22 @@ class Walk:
             self._findings.add(step.index, "uninitialised", text)
             return
         image = np.zeros((shape.height, shape.width), np.uint32)
-        words = data_rows(area, self._machine.element_bytes["uop"]).view(np.uint32)
+        words = data_rows(area, self._sizes["uop"]).view(np.uint32)
         image[shape.top : shape.top + shape.rows, shape.left : shape.left + shape.columns] = words
         self._uop[places] = image.reshape(-1)
         self._uop_known[places] = True
 
-    def _loads_amounts(self, area: Area) -> bool:
-        """Whether a LOAD ACC leaves only safe shift amounts (pads are zeros, which are safe)."""
+    def _loaded_amounts(self, area: Area, shape: Shape) -> npt.NDArray[np.bool_]:
+        """Which elements that a LOAD ACC fills are safe shift amounts, pads (zeros) among them."""
+        safe = np.ones((shape.height, shape.width), bool)
+        data = safe[shape.top : shape.top + shape.rows, shape.left : shape.left + shape.columns]
         if area.segment.data is None:
-            return False
-        values = data_rows(area, self._machine.element_bytes["acc"]).view(np.int32)
-        return bool(((values >= 0) & (values <= SHIFT_LIMIT)).all())
+            data[...] = False
+            return safe.reshape(-1)
+        values = data_rows(area, self._sizes["acc"]).view(np.int32)
+        lanes = values.reshape(shape.rows, shape.columns, -1)
+        data[...] = ((lanes >= 0) & (lanes <= SHIFT_LIMIT)).all(axis=2)
+        return safe.reshape(-1)
 
     def _store(self, step: Step, clock: Clock) -> None:
         if not moves_data(step.instruction):

@@ -1,12 +1,12 @@
 """What one instruction costs alone: its traffic on the bus and its cycles (VTA timing measured on the Chisel RTL)."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from embed.vta.engines import LOAD_MEMORIES, Step, moves_data
-from embed.vta.machine import Machine
 from embed.vta.simulator.dma import shape_of
 from embed.vta.simulator.indices import loops_of
 from embed.vta.simulator.timing import TimingModel
@@ -34,12 +34,12 @@ class Cost(NamedTuple):
     floor: int = 0
 
 
-def cost_of(step: Step, machine: Machine, model: TimingModel) -> Cost:
+def cost_of(step: Step, element_bytes: Mapping[str, int], model: TimingModel) -> Cost:
     """The cost of one instruction, from its fields."""
     if step.name in LOAD_MEMORIES or step.name == "store":
         if not moves_data(step.instruction):
             return Cost(model.token_cycles)
-        return _store(step, machine, model) if step.name == "store" else _load(step, machine, model)
+        return _store(step, element_bytes, model) if step.name == "store" else _load(step, element_bytes, model)
     if step.name == "finish":
         return Cost(model.finish_cycles)
     iterations = loops_of(step.instruction).iterations
@@ -49,11 +49,11 @@ def cost_of(step: Step, machine: Machine, model: TimingModel) -> Cost:
     return Cost(model.alu_overhead + (model.alu_reg_cycles if register else model.alu_imm_cycles) * iterations)
 
 
-def traffic_of(step: Step, machine: Machine, model: TimingModel) -> Traffic:
+def traffic_of(step: Step, element_bytes: Mapping[str, int], model: TimingModel) -> Traffic:
     """Beats, bursts and bytes of a LOAD or STORE that moves data; pads cause none."""
     instruction = step.instruction
     memory = "out" if step.name in ("store", "load_acc8") else LOAD_MEMORIES[step.name]
-    element = machine.element_bytes[memory]
+    element = element_bytes[memory]
     get = instruction.fields.get
     return _rows(
         instruction["dram_base"] * element % model.burst_bytes,
@@ -78,8 +78,8 @@ def _rows(start: int, length: int, stride: int, rows: int, burst: int, bus: int)
     return Traffic(beats, bursts, rows * length)
 
 
-def _load(step: Step, machine: Machine, model: TimingModel) -> Cost:
-    traffic = traffic_of(step, machine, model)
+def _load(step: Step, element_bytes: Mapping[str, int], model: TimingModel) -> Cost:
+    traffic = traffic_of(step, element_bytes, model)
     shape = shape_of(step.instruction)
     pads = shape.height * shape.width - shape.rows * shape.columns
     floor = model.pad_overhead + pads + traffic.beats if pads else 0
@@ -88,8 +88,8 @@ def _load(step: Step, machine: Machine, model: TimingModel) -> Cost:
     return Cost(cycles, LOAD_MEMORIES[step.name], traffic, lead, floor)
 
 
-def _store(step: Step, machine: Machine, model: TimingModel) -> Cost:
-    traffic = traffic_of(step, machine, model)
+def _store(step: Step, element_bytes: Mapping[str, int], model: TimingModel) -> Cost:
+    traffic = traffic_of(step, element_bytes, model)
     shape = shape_of(step.instruction)
     elements = shape.rows * shape.columns
     cycles = model.store_overhead + elements * model.store_element + traffic.beats

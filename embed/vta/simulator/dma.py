@@ -95,7 +95,7 @@ def _external(state: State, step: Step, shape: Shape) -> Bytes:
     """The rows of DRAM that a transfer touches, uint8[rows, bytes of a row], counted in `state.counters`."""
     instruction = step.instruction
     memory = "out" if step.name == "store" else LOAD_MEMORIES[step.name]
-    element = state.machine.element_bytes["out" if step.name == "load_acc8" else memory]
+    element = state.element_bytes["out" if step.name == "load_acc8" else memory]
     length = shape.columns * element
     place = (
         instruction["dram_base"] * element,

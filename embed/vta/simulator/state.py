@@ -33,6 +33,7 @@ class State:
     def __init__(self, machine: Machine, dram: Dram, semantics: Semantics, seed: int | None = None) -> None:
         depths, shapes = machine.depths, machine.shapes
         self.machine = machine
+        self.element_bytes = machine.element_bytes
         self.dram = dram
         self.semantics = semantics
         self.counters = Counters()

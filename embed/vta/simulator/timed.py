@@ -2,6 +2,7 @@
 
 import heapq
 from collections import Counter, deque
+from collections.abc import Mapping
 from enum import IntEnum
 
 import numpy as np
@@ -51,8 +52,9 @@ class _Clockwork:
         self._model = model
         for step in program:
             _require_hardware(step)
-        self._costs = [cost_of(step, machine, model) for step in program]
-        self._bytes = _bytes(program, self._costs, machine, model)
+        sizes = machine.element_bytes
+        self._costs = [cost_of(step, sizes, model) for step in program]
+        self._bytes = _bytes(program, self._costs, sizes, model)
         self._bus = Bus(model)
         self._lanes = {engine: _Lane() for engine in Engine}
         self._pushed: dict[Queue, list[int]] = {queue: [] for queue in Queue}
@@ -239,12 +241,14 @@ def _instruction_traffic(count: int, model: TimingModel) -> Traffic:
     return Traffic(-(-size // model.bus_bytes), -(-size // model.burst_bytes), size)
 
 
-def _bytes(program: list[Step], costs: list[Cost], machine: Machine, model: TimingModel) -> dict[str, int]:
+def _bytes(
+    program: list[Step], costs: list[Cost], element_bytes: Mapping[str, int], model: TimingModel
+) -> dict[str, int]:
     """DRAM bytes by memory."""
     total = dict.fromkeys(("insn", "uop", "inp", "wgt", "acc", "out"), 0)
     total["insn"] = len(program) * model.instruction_bytes
     for step, cost in zip(program, costs, strict=True):
         if cost.client:
-            traffic = cost.traffic or traffic_of(step, machine, model)
+            traffic = cost.traffic or traffic_of(step, element_bytes, model)
             total[cost.client] += traffic.bytes
     return total

@@ -1,0 +1,137 @@
+"""The loop nest run in numpy on packed arrays: the meaning of a schedule, whatever machine it is lowered to.
+
+Inside a tile, all invocations together are one more computation, over the tile's loops and the instruction's lanes; the
+reference interpreter evaluates it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from dataflow.affine import Affine
+from dataflow.computation import Computation, Dim, Tensor
+from dataflow.dtypes import bits, convert, numpy_dtype
+from dataflow.expression import Apply, Const, Expression, Read, map_reads
+from dataflow.reference import evaluate
+from embed.embedding import Array
+from embed.epilogue import Pass as EpiloguePass
+from embed.layout import Layout
+from embed.nest.ir import Compute, Drain, Fill, Nest, Node, Pass, Points, Ranges, Reset, Tiles, box, pieces
+
+
+def interpret(nest: Nest, arrays: Mapping[str, Array]) -> Array:
+    """Run the nest on packed inputs by tensor name; returns the packed output, shape (*axes, *word) in the output's dtype."""
+    state = _State(nest, arrays)
+    state.walk(nest.body, nest.whole)
+    return state.result()
+
+
+@dataclass
+class _State:
+    """The packed arrays, the tiles at hand, and the byte planes written so far."""
+
+    nest: Nest
+    arrays: Mapping[str, Array]
+    tiles: dict[str, Array] = field(default_factory=dict)
+    planes: list[Array] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        shape = self.nest.layouts[self.nest.output].shape
+        self.planes = [np.zeros(shape, self._stored()) for _ in range(self.nest.planes)]
+
+    def _stored(self) -> np.dtype[Any]:
+        output = self.nest.embedding.operator.output.dtype
+        return numpy_dtype(output) if self.nest.planes == 1 else np.dtype(np.int8)
+
+    def result(self) -> Array:
+        """The planes joined into words of the output's dtype."""
+        output = self.nest.embedding.operator.output.dtype
+        if self.nest.planes == 1:
+            return self.planes[0]
+        joined = np.ascontiguousarray(np.stack(self.planes, axis=-1))
+        return joined.view(numpy_dtype(output))[..., 0]
+
+    def walk(self, body: tuple[Node, ...], ranges: Ranges) -> None:
+        for node in body:
+            match node:
+                case Tiles(loop, tile, inner):
+                    for piece in pieces(ranges[loop], tile):
+                        self.walk(inner, {**ranges, loop: piece})
+                case Fill(tensor):
+                    self.tiles[tensor] = _taken(self.nest.layouts[tensor], self.arrays[tensor], box(self.nest.layouts[tensor], ranges))
+                case Reset():
+                    self.reset(ranges)
+                case Points() | Compute():
+                    self.compute(ranges)
+                case Pass(step):
+                    self.apply(step, ranges)
+                case Drain(plane):
+                    self.drain(plane, ranges)
+
+    def reset(self, ranges: Ranges) -> None:
+        layout = self.nest.layouts[self.nest.output]
+        dtype = numpy_dtype(self.nest.embedding.pattern.tensors[0].dtype)
+        shape = (*(len(span) for span in box(layout, ranges)), *layout.word_shape)
+        self.tiles[self.nest.output] = np.zeros(shape, dtype)
+
+    def compute(self, ranges: Ranges) -> None:
+        embedding = self.nest.embedding
+        names = embedding.binding.tensors
+        pattern = embedding.pattern
+        body = map_reads(pattern.body, lambda read: self._word(names[read.tensor], ranges))
+        self._run(body, True, ranges, [names[tensor.name] for tensor in pattern.inputs])
+
+    def apply(self, step: EpiloguePass, ranges: Ranges) -> None:
+        output = self.nest.output
+        value = self._word(output, ranges)
+        other: Expression = Const(step.immediate) if step.operand is None else self._word(step.operand.tensor, ranges)
+        inputs = [output] if step.operand is None else [output, step.operand.tensor]
+        self._run(Apply(step.operation, (value, other)), False, ranges, inputs)
+
+    def _run(self, body: Expression, accumulate: bool, ranges: Ranges, inputs: list[str]) -> None:
+        """Evaluate one statement over the tile's loops and the lanes its output has, or all lanes when it sums."""
+        embedding, output = self.nest.embedding, self.nest.output
+        lanes = embedding.lanes if accumulate else {n: embedding.lanes[n] for n in self.nest.layouts[output].word_lanes}
+        loops = {name: len(span) for name, span in ranges.items() if len(span) > 1}
+        if not accumulate:
+            kept = {loop for axis in self.nest.layouts[output].axes for loop, _ in axis.loops}
+            loops = {name: extent for name, extent in loops.items() if name in kept}
+        dims = [*(Dim(name, extent) for name, extent in loops.items()), *(Dim(f"lane {n}", e) for n, e in lanes.items())]
+        tensors = tuple(self._tile(name) for name in dict.fromkeys((output, *inputs)))
+        statement = Computation(tuple(dims), tensors, self._word(output, ranges), accumulate, body)
+        self.tiles[output] = evaluate(statement, self.tiles)
+
+    def _tile(self, name: str) -> Tensor:
+        embedding = self.nest.embedding
+        operand = embedding.binding.operands.get(name, embedding.pattern.output.tensor)
+        return Tensor(name, embedding.pattern.tensor(operand).dtype, self.tiles[name].shape)
+
+    def _word(self, name: str, ranges: Ranges) -> Read:
+        """The access to a tile: its axes' words, then the lanes of a word."""
+        layout = self.nest.layouts[name]
+        axes = tuple(Affine.of((loop, factor) for loop, factor in axis.loops if len(ranges[loop]) > 1) for axis in layout.axes)
+        return Read(name, (*axes, *(Affine.of([(f"lane {lane}", 1)]) for lane in layout.word_lanes)))
+
+    def drain(self, plane: int, ranges: Ranges) -> None:
+        layout = self.nest.layouts[self.nest.output]
+        place = tuple(slice(span.start, span.stop) for span in box(layout, ranges))
+        output = self.nest.embedding.operator.output.dtype
+        narrow = output if self.nest.planes == 1 else "i8"
+        if bits(narrow) > bits(self.nest.embedding.pattern.tensors[0].dtype):
+            raise ValueError(f"cannot store {narrow} from {self.nest.embedding.pattern.tensors[0]}")
+        self.planes[plane][place] = convert(self.tiles[self.nest.output], narrow)
+
+
+def _taken(layout: Layout, array: Array, spans: tuple[range, ...]) -> Array:
+    """A copy of the words in a box, with zeros where it reaches into padding."""
+    tile = np.zeros((*(len(span) for span in spans), *layout.word_shape), array.dtype)
+    source, target = [], []
+    for axis, span in zip(layout.axes, spans, strict=True):
+        first, last = max(span.start - axis.before, 0), min(span.stop - axis.before, axis.extent)
+        source.append(slice(first, max(first, last)))
+        start = first + axis.before - span.start
+        target.append(slice(start, start + max(0, last - first)))
+    tile[tuple(target)] = array[tuple(source)]
+    return tile
