@@ -73,7 +73,7 @@ def deepbench(
         results.write_json(json, records)
     if csv:
         results.write_csv(csv, records)
-    print_report(wide_console(), problems, records, wall)
+    print_report(wide_console(least=160), problems, records, wall)
     return exit_code(records)
 
 

@@ -33,8 +33,8 @@ def problem_table(group: Group, rows: Sequence[tuple[Problem, Record]]) -> Table
     columns = _columns()
     titles = [title for title, _, _ in columns]
     table = new_table(" ".join(group), "#", "sizes", "embedding", *titles, right=titles, footer=True)
-    for column, mean in zip(table.columns[3:], columns, strict=True):
-        column.footer, column.no_wrap = mean[2](records), True
+    for column, (_, _, mean) in zip(table.columns[3:], columns, strict=True):
+        column.footer = mean(records)
     table.columns[0].footer = "geomean"
     for problem, record in rows:
         cells = [show(record) for _, show, _ in columns]

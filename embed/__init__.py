@@ -5,15 +5,18 @@
     out = kernel(inp, wgt)
 """
 
+from collections.abc import Iterator
+
 from dataflow.operator import Operator
 from embed.embedding import Embedding
 from embed.errors import NoEmbedding
-from embed.solver.search import OBJECTIVES, Settings, Solution
-from embed.solver.search import best as _best
+from embed.solver import search
+from embed.solver.model import Settings
+from embed.solver.search import OBJECTIVES, Solution
 from embed.vta.executable import VtaKernel, compile_vta
 from isa.model import Isa
 
-__all__ = ["OBJECTIVES", "Embedding", "NoEmbedding", "Solution", "best", "compile"]
+__all__ = ["OBJECTIVES", "Embedding", "NoEmbedding", "Solution", "alternatives", "best", "compile"]
 
 
 def best(
@@ -29,7 +32,23 @@ def best(
 
     `objective` is one of OBJECTIVES; `time_limit` is in seconds. Raises NoEmbedding with the reason.
     """
-    return _best(operator, target, Settings(objective, time_limit, workers, seed))
+    return search.best(operator, target, Settings(objective, time_limit, workers, seed))
+
+
+def alternatives(
+    operator: Operator,
+    target: Isa,
+    *,
+    objective: str = "cycles",
+    limit: int | None = None,
+    time_limit: float = 10.0,
+    seed: int = 0,
+) -> Iterator[Solution]:
+    """Every distinct regular embedding of any instruction of `target`, best first, at most `limit` of them.
+
+    The first is OPTIMAL if `time_limit` seconds were enough to find them all. Raises NoEmbedding with the reason.
+    """
+    return search.alternatives(operator, target, Settings(objective, time_limit, 1, seed), limit)
 
 
 def compile(operator: Operator, target: Isa, solution: Solution | Embedding | None = None) -> VtaKernel:

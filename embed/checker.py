@@ -10,7 +10,6 @@ from math import prod
 
 import numpy as np
 
-from dataflow.affine import Affine
 from dataflow.expression import Read
 from embed.binding import bindings
 from embed.embedding import Array, Embedding
@@ -27,7 +26,7 @@ def verify(embedding: Embedding) -> None:
     _labels(embedding)
     _cover(embedding)
     lanes = _lanes(embedding)
-    seen: set[tuple[int, ...]] = set()
+    seen: set[int] = set()
     for origin in sample_origins(embedding):
         points, idle = embedding.points(origin, lanes)
         points = {dim: np.broadcast_to(values, idle.shape) for dim, values in points.items()}
@@ -83,45 +82,44 @@ def _inside(embedding: Embedding, points: Mapping[str, Array], idle: Array) -> N
             raise CheckError(f"once: {dim} leaves 0..{extent - 1}")
 
 
-def _once(embedding: Embedding, points: Mapping[str, Array], idle: Array, seen: set[tuple[int, ...]]) -> None:
+def _once(embedding: Embedding, points: Mapping[str, Array], idle: Array, seen: set[int]) -> None:
     """No point of the operator twice, neither in one invocation nor in two of those looked at."""
-    rows = np.stack([points[dim][~idle] for dim in embedding.extents], axis=1)
-    fresh = set(map(tuple, rows.tolist()))
-    if len(fresh) < len(rows) or fresh & seen:
+    total = np.zeros(idle.shape, np.int64)
+    for dim, extent in embedding.extents.items():
+        total = total * extent + points[dim]
+    numbers = total[~idle].tolist()
+    fresh = set(numbers)
+    if len(fresh) < len(numbers) or fresh & seen:
         raise CheckError("once: two lanes do the same point")
     seen |= fresh
 
 
-def _elements(read: Read, points: Mapping[str, Array], shape: tuple[int, ...]) -> Array:
-    """Index of the element read at each lane, one row a lane."""
-    columns = [_value(index, points, shape) for index in read.index]
-    return np.stack(columns, axis=-1) if columns else np.zeros((*shape, 0), int)
-
-
-def _value(index: Affine, points: Mapping[str, Array], shape: tuple[int, ...]) -> Array:
-    total = np.full(shape, index.constant)
-    for dim, coefficient in index.terms:
-        total = total + coefficient * points[dim]
-    return total
-
-
 def _accesses(embedding: Embedding, points: Mapping[str, Array], lanes: Mapping[str, Array], idle: Array) -> None:
     """Sharing for every operand; for the output also that no two accumulators hold one sum."""
-    shape = idle.shape
+    busy = ~idle
     output = embedding.pattern.output.tensor
-    grid = {lane: np.broadcast_to(values, shape) for lane, values in lanes.items()}
+    registers, elements = embedding.pattern.accesses, embedding.operator.main.accesses
     for operand, tensor in embedding.binding.pairs:
-        register = _elements(embedding.pattern.accesses[operand], grid, shape)[~idle]
-        element = _elements(embedding.operator.main.accesses[tensor], points, shape)[~idle]
-        pairs = _distinct(np.concatenate([register, element], axis=1))
-        if _distinct(register) != pairs:
+        register = _numbers(registers[operand], lanes, busy)
+        element = _numbers(elements[tensor], points, busy)
+        pairs = len(set(zip(register, element, strict=True)))
+        if len(set(register)) != pairs:
             raise CheckError(f"sharing: one element of {operand} would hold several of {tensor}")
-        if operand == output and _distinct(element) != pairs:
+        if operand == output and len(set(element)) != pairs:
             raise CheckError(f"accumulation: several elements of {operand} would hold one of {tensor}")
 
 
-def _distinct(rows: Array) -> int:
-    return len(np.unique(rows, axis=0)) if rows.shape[1] else min(1, len(rows))
+def _numbers(read: Read, values: Mapping[str, Array], busy: Array) -> list[int]:
+    """A number for the element read at each busy lane, the same for the same element only."""
+    total = np.zeros(busy.shape, np.int64)
+    for index in read.index:
+        place = np.full(busy.shape, index.constant, np.int64)
+        for dim, coefficient in index.terms:
+            place += coefficient * values[dim]
+        low, high = int(place.min()), int(place.max())
+        total = total * (high - low + 1) + (place - low)
+    numbers: list[int] = total[busy].tolist()
+    return numbers
 
 
 def _idle(embedding: Embedding, lanes: Mapping[str, Array], idle: Array) -> None:

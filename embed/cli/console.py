@@ -9,14 +9,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-_WIDTH = 200
+_WIDE = 200
 """Columns where the output is a file or a pipe, so that a wide table keeps one line per row."""
 
 
-def wide_console() -> Console:
-    """Standard output: as wide as the terminal or as COLUMNS says, or wide enough for any table."""
-    known = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(width=None if known else _WIDTH)
+def wide_console(least: int = 100) -> Console:
+    """Standard output: as wide as COLUMNS says or the terminal is, but at least `least` columns.
+
+    A terminal's wrapped lines read better than table columns of three letters.
+    """
+    if "COLUMNS" not in os.environ and not sys.stdout.isatty():
+        return Console(width=_WIDE)
+    found = Console()
+    return found if found.width >= least else Console(width=least)
 
 
 def error_console() -> Console:
@@ -30,5 +35,6 @@ def new_table(title: str, *columns: str, right: Collection[str] = (), footer: bo
     table = Table(title=heading, title_justify="left", box=box.SIMPLE, show_header=bool(columns), pad_edge=False)
     table.show_footer = footer
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        numeric = column in right
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
     return table

@@ -1,22 +1,19 @@
-"""The search for the best placement: one model for each instruction and binding, solved objective by objective."""
+"""The search: one model for each instruction and binding; the best placement of all, or every one by rank."""
 
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
-from ortools.sat.python import cp_model
-
+from dataflow.errors import UserError
 from dataflow.operator import Operator
 from embed.binding import bindings
 from embed.checker import verify
 from embed.costs import Costs, evaluate, rates
 from embed.embedding import Embedding, Placeable
 from embed.errors import NoEmbedding
-from embed.solver import cost
-from embed.solver.constraints import CONSTRAINTS
+from embed.solver.model import Found, Placements, PricedPlacements, Settings
 from embed.solver.problem import Problem
-from embed.solver.solution import extract
-from embed.solver.variables import Variables
 from isa.model import Isa
 
 OBJECTIVES = {
@@ -25,16 +22,6 @@ OBJECTIVES = {
     "bytes": ("traffic", "cycles"),
 }
 """What each objective minimises, in this order; `traffic` is packed bytes, of equals those with fewest dims in lanes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How to search: `time_limit` seconds in all, solver `workers`, random `seed`."""
-
-    objective: str = "cycles"
-    time_limit: float = 10.0
-    workers: int = 1
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,69 +34,15 @@ class Solution:
     seconds: float
 
 
-class Model:
-    """The CP-SAT model of one placement problem."""
-
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
-        self.proto = cp_model.CpModel()
-        self.variables = Variables(self.proto, problem)
-        for constraint in CONSTRAINTS:
-            constraint.build(self.proto, problem, self.variables)
-        terms = cost.build(self.proto, problem, self.variables)
-        members = [literal for found in self.variables.members.values() for literal in found.values()]
-        self.terms: dict[str, cp_model.LinearExprT] = {
-            "cycles": terms.cycles,
-            "invocations": terms.invocations,
-            "traffic": (len(members) + 1) * terms.bytes + cp_model.LinearExpr.sum(members),
-        }
-
-    def minimise(self, order: tuple[str, ...], bound: list[int], settings: Settings, deadline: float) -> "Found | None":
-        """Minimise the terms in order; None where nothing is as good as `bound`, terms of an earlier model's best."""
-        values: list[int] = []
-        proven = True
-        best: Embedding | None = None
-        for place, name in enumerate(order):
-            self.proto.minimize(self.terms[name])
-            if bound and values == bound[:place]:
-                self.proto.add(self.terms[name] <= bound[place])
-            solver = _solver(settings, deadline)
-            status = solver.solve(self.proto)
-            if status == cp_model.INFEASIBLE:
-                return None
-            if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-                return Found(best, values, False)
-            proven = proven and status == cp_model.OPTIMAL
-            best = extract(self.problem, self.variables, solver.value)
-            values.append(round(solver.objective_value))
-            self.proto.add(self.terms[name] <= values[-1])
-            self._hint(solver)
-        return Found(best, values, proven)
-
-    def _hint(self, solver: cp_model.CpSolver) -> None:
-        self.proto.clear_hints()
-        for variable in self.variables.decisions:
-            self.proto.add_hint(variable, solver.value(variable))
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The best of one model: no embedding if the time ran out before the first."""
-
-    embedding: Embedding | None
-    values: list[int]
-    proven: bool
-
-
 def best(operator: Operator, target: Isa, settings: Settings) -> Solution:
     """The best embedding of any of the target's instructions in the operator; raises NoEmbedding with the reason."""
     start = time.perf_counter()
-    order = OBJECTIVES[settings.objective]
+    order = _order(settings)
     chosen: Found | None = None
     proven = True
     for problem in problems(operator, target):
         bound = chosen.values if chosen else []
-        found = Model(problem).minimise(order, bound, settings, start + settings.time_limit)
+        found = PricedPlacements(problem).minimise(order, bound, settings, start + settings.time_limit)
         if found is None:
             continue
         proven = proven and found.proven
@@ -119,6 +52,40 @@ def best(operator: Operator, target: Isa, settings: Settings) -> Solution:
     if chosen is None or chosen.embedding is None:
         raise NoEmbedding(f"no embedding of {target.name} in {operator.title} was found within {settings.time_limit:g} s")
     return _checked(chosen.embedding, target, "OPTIMAL" if proven else "FEASIBLE", seconds)
+
+
+def alternatives(operator: Operator, target: Isa, settings: Settings, limit: int | None) -> Iterator[Solution]:
+    """Every distinct regular embedding, best first, at most `limit`; all are found before the first is returned.
+
+    The first is OPTIMAL if the enumeration was completed within the time limit. Raises NoEmbedding with the reason.
+    """
+    start = time.perf_counter()
+    order = _order(settings)
+    found: list[tuple[tuple[float, ...], Embedding, Costs]] = []
+    complete = True
+    for problem in problems(operator, target):
+        embeddings, whole = Placements(problem).enumerate(settings, start + settings.time_limit)
+        complete = complete and whole
+        for embedding in embeddings:
+            price = evaluate(embedding, problem.rates)
+            found.append((_rank(order, price, embedding), embedding, price))
+    seconds = time.perf_counter() - start
+    found.sort(key=lambda entry: (entry[0], str(entry[1])))
+    for place, (_, embedding, price) in enumerate(islice(found, limit)):
+        verify(embedding)
+        yield Solution(embedding, price, "OPTIMAL" if complete and not place else "FEASIBLE", seconds)
+
+
+def _rank(order: tuple[str, ...], price: Costs, embedding: Embedding) -> tuple[float, ...]:
+    """What the objective minimises, as a key to sort by."""
+    values = {"cycles": price.cycles, "invocations": price.invocations, "traffic": price.bytes}
+    return (*(values[name] for name in order), sum(len(digit.dims) for digit in embedding.digits))
+
+
+def _order(settings: Settings) -> tuple[str, ...]:
+    if settings.objective not in OBJECTIVES:
+        raise UserError(f"objective '{settings.objective}' is unknown; there are: {', '.join(OBJECTIVES)}")
+    return OBJECTIVES[settings.objective]
 
 
 def problems(operator: Operator, target: Isa) -> Iterator[Problem]:
@@ -144,13 +111,3 @@ def _checked(embedding: Embedding, target: Isa, status: str, seconds: float) -> 
     verify(embedding)
     instruction = target.instructions[embedding.name]
     return Solution(embedding, evaluate(embedding, rates(embedding.operator, instruction, target)), status, seconds)
-
-
-def _solver(settings: Settings, deadline: float) -> cp_model.CpSolver:
-    solver = cp_model.CpSolver()
-    solver.parameters.num_workers = settings.workers
-    solver.parameters.random_seed = settings.seed
-    solver.parameters.cp_model_presolve = False
-    solver.parameters.linearization_level = 0
-    solver.parameters.max_time_in_seconds = max(0.01, deadline - time.perf_counter())
-    return solver

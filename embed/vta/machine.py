@@ -1,8 +1,9 @@
 """The sizes of one VTA configuration, read from the ISA file's parameters and memories."""
 
 from dataclasses import dataclass
+from math import prod
 
-import numpy as np
+
 
 from isa.model import Isa
 
@@ -38,4 +39,4 @@ class Machine:
     def element_bytes(self) -> dict[str, int]:
         """Bytes of one element of each memory; external addresses are counted in these units."""
         widths = {"uop": 4, "inp": 1, "wgt": 1, "acc": 4, "out": 1}
-        return {name: int(np.prod(shape)) * widths[name] for name, shape in self.shapes.items()}
+        return {name: prod(shape) * widths[name] for name, shape in self.shapes.items()}

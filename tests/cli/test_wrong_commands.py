@@ -26,7 +26,8 @@ def test_wrong_command(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    shutil.copy(WRONG / "broken.toml", tmp_path)
+    for file in WRONG.glob("*.toml"):
+        shutil.copy(file, tmp_path)
     monkeypatch.chdir(tmp_path)
     command = first_line(case)
     prompt, program, *arguments = shlex.split(command)

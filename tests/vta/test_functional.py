@@ -1,6 +1,7 @@
 """The functional simulator against a scalar VTA written as plain loops, on random programs and at the corners."""
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -110,7 +111,7 @@ def run(
     instructions: list[MachineInstruction],
     *,
     semantics: Semantics = FSIM,
-    uops: list[tuple[int, int, int]] = [(0, 0, 0)],  # noqa: B006
+    uops: Sequence[tuple[int, int, int]] = ((0, 0, 0),),
     acc: np.ndarray | None = None,
     inp: np.ndarray | None = None,
     wgt: np.ndarray | None = None,

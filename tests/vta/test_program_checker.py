@@ -5,13 +5,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from vta_machine import MACHINE, base, instruction, program, segment, uop_words, with_fields
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from vta_machine import CORES, MACHINE, PYNQ, base, instruction, program, segment, uop_words, with_fields
 
+import isa
 from dataflow.errors import UserError
 from embed.vta.checker import RULES, ProgramError, Violation, check, verify
-from embed.vta.engines import Engine
+from embed.vta.checker.fields import field_limits
+from embed.vta.engines import FLAGS, Engine
+from embed.vta.machine import Machine
 from embed.vta.program import Program, Segment
-from embed.vta.simulator import CHISEL, DE10, FSIM, PYNQ, SimulationError, simulate, time_program
+from embed.vta.simulator import CHISEL, FSIM, SimulationError, simulate, time_program
 from isa.machine import MachineInstruction
 
 BIAS, AMOUNT = 100, 101
@@ -101,7 +106,7 @@ def test_the_correct_program_runs_alike_everywhere() -> None:
         for seed in (None, 5)
     }
     assert len(results) == 1
-    for core in (DE10, PYNQ):
+    for core in CORES.values():
         assert time_program(stream, MACHINE, core).cycles > 0
 
 
@@ -368,6 +373,19 @@ def test_every_rule_has_a_mutation() -> None:
     assert {rule for rule, _, _ in MUTATIONS} == set(RULES)
 
 
+@pytest.mark.parametrize("block", [16, 64])
+def test_field_limits_are_those_of_the_encodings(block: int) -> None:
+    """The checker's table against the fields of the ISA file."""
+    target = isa.load("vta", {"block_in": block, "block_out": block})
+    tables = field_limits(Machine.of(target))
+    assert set(tables) == set(target.instructions)
+    for name, entry in target.instructions.items():
+        assert entry.encoding is not None
+        encoded = {field.name: field.limits for field in entry.encoding.fields.values()}
+        implied = {"opcode", "memory_type", "reset", "alu_opcode", "use_imm"}
+        assert tables[name] == {field: limits for field, limits in encoded.items() if field not in implied}
+
+
 def test_verify_raises_the_first_violation_as_one_line() -> None:
     draft = correct()
     draft.set("shift", imm=16)
@@ -418,3 +436,33 @@ def test_the_simulator_agrees_that_a_missing_token_matters(name: str) -> None:
         except SimulationError as error:
             outcomes.add((str(error).encode(), ()))
     assert outcomes != {(good, (0, 0, 0, 0))}
+
+
+FLIPS = st.tuples(st.sampled_from(list(correct().instructions)), st.sampled_from(FLAGS))
+SHIFTS = st.tuples(
+    st.sampled_from(list(correct().instructions)),
+    st.sampled_from(["sram_base", "x_size", "y_size", "uop_bgn", "src_factor_in", "dst_factor_in"]),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(flips=st.lists(FLIPS, max_size=3), shifts=st.lists(SHIFTS, max_size=1))
+def test_what_the_checker_accepts_runs_alike_everywhere(
+    flips: list[tuple[str, str]], shifts: list[tuple[str, str]]
+) -> None:
+    """Flip any flags and enlarge any field by one: an accepted program never depends on order or machine."""
+    draft = correct()
+    for name, flag in flips:
+        draft.set(name, **{flag: 1 - draft.instructions[name][flag]})
+    for name, field in shifts:
+        draft.set(name, **{field: draft.instructions[name][field] + 1})
+    stream = draft.program()
+    if check(stream, MACHINE):
+        return
+    assert time_program(stream, MACHINE, PYNQ).cycles > 0
+    results = [
+        simulate(stream, MACHINE, start_engine=start, semantics=semantics, sram_seed=seed)
+        for start, semantics, seed in [(Engine.COMPUTE, FSIM, 1), (Engine.LOAD, CHISEL, 2), (Engine.STORE, CHISEL, 3)]
+    ]
+    assert len({result.outputs["out"].tobytes() for result in results}) == 1
+    assert not any(results[0].tokens_left.values())

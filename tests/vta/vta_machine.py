@@ -4,13 +4,17 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+import isa
 from embed.vta.engines import ENGINE_OF, Engine
 from embed.vta.machine import Machine
 from embed.vta.program import Program, Segment
+from embed.vta.simulator import TimingModel
 from isa.machine import MachineInstruction
 
 DEPTHS = {"uop": 8192, "inp": 2048, "wgt": 1024, "acc": 2048, "out": 2048}
 MACHINE = Machine(batch=1, block_in=16, block_out=16, depths=DEPTHS)
+CORES = {name: TimingModel.from_table(each.constants) for name, each in isa.load("vta").timings.items()}
+DE10, PYNQ = CORES["de10"], CORES["pynq"]
 BASES = {"uop": 0x1000, "inp": 0x10000, "wgt": 0x80000, "acc": 0x100000, "out": 0x200000}
 
 

@@ -6,13 +6,11 @@ from embed.vta.simulator.report import EngineTime, TimingReport
 from embed.vta.simulator.semantics import CHISEL, FSIM, Semantics
 from embed.vta.simulator.state import Counters
 from embed.vta.simulator.timed import time_program
-from embed.vta.simulator.timing import DE10, PYNQ, TimingModel
+from embed.vta.simulator.timing import TimingModel
 
 __all__ = [
     "CHISEL",
-    "DE10",
     "FSIM",
-    "PYNQ",
     "Counters",
     "EngineTime",
     "Execution",

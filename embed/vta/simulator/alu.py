@@ -50,7 +50,7 @@ class AluUnit:
             left = state.acc[src if form == "imm" and read_src else dst]
             right = np.int32(immediate) if form == "imm" else state.acc[src]
             state.acc[dst] = _apply(operation, left, right, immediate, state, step.index)
-        state.out[kernel.touched] = state.acc[kernel.touched].astype(np.int8)
+        state.mirror(kernel.touched)
 
     def _kernel(self, state: State, step: Step, loops: Loops, immediate: bool) -> Kernel:
         if loops.end > state.uop_depth:

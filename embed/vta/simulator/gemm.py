@@ -76,7 +76,7 @@ class GemmUnit:
         state.counters.gemm_uops += kernel.iterations
         for product in kernel.products:
             _multiply(state, product)
-        state.out[kernel.touched] = state.acc[kernel.touched].astype(np.int8)
+        state.mirror(kernel.touched)
 
     def _kernel(self, state: State, step: Step, loops: Loops) -> Kernel:
         words = state.uop[loops.begin : loops.end]

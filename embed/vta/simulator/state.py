@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from embed.vta.machine import Machine
 from embed.vta.simulator.dram import Dram
+from embed.vta.simulator.indices import Places
 from embed.vta.simulator.semantics import Semantics
 
 Floats = npt.NDArray[np.float32]
@@ -49,6 +50,11 @@ class State:
     def uop_depth(self) -> int:
         depth = self.machine.depths["uop"]
         return depth if self.semantics.uop_depth is None else min(depth, self.semantics.uop_depth)
+
+    def mirror(self, places: Places) -> None:
+        """Copy the low 8 bits of accumulators to OUT, where there is one."""
+        if self.semantics.out_buffer:
+            self.out[places] = self.acc[places].astype(np.int8)
 
 
 def _fill(random: np.random.Generator | None, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> npt.NDArray[Any]:

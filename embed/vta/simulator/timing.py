@@ -1,7 +1,7 @@
 """The numbers of the timing model: what a VTA core and its bus cost, in cycles of the core's clock."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Self
 
 from dataflow.errors import UserError
@@ -17,7 +17,7 @@ class TimingModel:
     instructions of `instruction_bytes` and hands over one per cycle to queues of `queue_entries`.
     STORE: `store_overhead` + per element `store_element` and its beats + `store_burst` per burst.
     `*_cycles` of GEMM and ALU: per micro-op iteration; of token and FINISH: the whole instruction.
-    A token counter holds at most `token_limit`.
+    A token counter holds at most `token_limit`. The values are in the ISA file's timing tables.
     """
 
     burst_bytes: int
@@ -69,29 +69,3 @@ _SIZES = {
     "queue_entries",
     "token_limit",
 }
-
-DE10 = TimingModel(
-    burst_bytes=128,
-    fetch_chunk=8,
-    bus_bytes=8,
-    memory_latency=20,
-    outstanding_bursts=16,
-    instruction_bytes=16,
-    queue_entries=512,
-    token_limit=255,
-    fetch_overhead=1,
-    load_uop_overhead=2,
-    load_overhead=3,
-    pad_overhead=3,
-    store_overhead=1,
-    store_element=1,
-    store_burst=3,
-    gemm_overhead=7,
-    gemm_cycles=1,
-    alu_overhead=7,
-    alu_imm_cycles=1,
-    alu_reg_cycles=2,
-    token_cycles=2,
-    finish_cycles=1,
-)
-PYNQ = replace(DE10, burst_bytes=2048, fetch_chunk=128)
