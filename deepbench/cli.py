@@ -21,7 +21,7 @@ from embed.cli.console import error_console, wide_console
 from embed.cli.exits import ExitCode
 from embed.cli.files import check_writable, make_directory
 from embed.cli.operators import read_settings
-from embed.cli.options import IsaName, JsonFile, Objective, ObjectiveOption, Seed, TimeLimit
+from embed.cli.options import IsaName, JsonFile, Objective, Seed, TimeLimit, positive
 from embed.cli.options import Settings as SetOption
 from embed.cli.record import Record
 from isa import load
@@ -37,7 +37,7 @@ Only = Annotated[
     typer.Option("--only", metavar="PATTERN", help="problems with this in their name (* and ? allowed)"),
 ]
 Quick = Annotated[bool, typer.Option("--quick", help="a few problems of each group, in under a minute")]
-Jobs = Annotated[int, typer.Option("--jobs", min=1, help="worker processes")]
+Jobs = Annotated[int, typer.Option("--jobs", callback=positive, help="worker processes")]
 CsvFile = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="write a CSV file")]
 Out = Annotated[
     Path, typer.Option("--out", metavar="DIR", help="where results go, and where an interrupted run goes on")
@@ -52,7 +52,7 @@ def deepbench(
     op: Ops = None,
     only: Only = None,
     quick: Quick = False,
-    objective: ObjectiveOption = Objective.CYCLES,
+    objective: Objective = "cycles",
     time_limit: TimeLimit = 10.0,
     seed: Seed = 0,
     jobs: Jobs = _CORES,
@@ -62,7 +62,7 @@ def deepbench(
 ) -> int:
     """Run DeepBench's problems on an instruction set: embed, compile, execute, check, and show what it costs."""
     problems = select(suite or SUITES[:2], op or OPS, only or (), quick)
-    asked = Settings(isa, tuple(read_settings(settings or ()).items()), objective.value, time_limit, seed)
+    asked = Settings(isa, tuple(read_settings(settings or ()).items()), objective, time_limit, seed)
     load(isa, dict(asked.parameters))
     check_writable(json, csv)
     make_directory(out)

@@ -16,7 +16,6 @@ from embed.cli.options import (
     Inputs,
     IsaName,
     Objective,
-    ObjectiveOption,
     Seed,
     Settings,
     TimeLimit,
@@ -35,7 +34,7 @@ def compile_command(
     epilogue: EpilogueText = "none",
     isa: IsaName = "vta",
     settings: Settings = None,
-    objective: ObjectiveOption = Objective.CYCLES,
+    objective: Objective = "cycles",
     time_limit: TimeLimit = 10.0,
     seed: Seed = 0,
     inputs: Inputs = None,
@@ -44,7 +43,7 @@ def compile_command(
     operator = read_operator(words or (), expr=expr, dtype=dtype, epilogue=epilogue)
     target = isa_files.load(isa, read_settings(settings or ()))
     arrays = read_inputs(operator, inputs or (), seed)
-    solution = embed.best(operator, target, objective=objective.value, time_limit=time_limit, seed=seed)
+    solution = embed.best(operator, target, objective=objective, time_limit=time_limit, seed=seed)
     kernel = embed.compile(operator, target, solution)
     bundle.save(kernel, out, arrays)
     typer.echo(

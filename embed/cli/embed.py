@@ -13,7 +13,6 @@ from embed.cli.options import (
     IsaName,
     JsonFile,
     Objective,
-    ObjectiveOption,
     Seed,
     Settings,
     TimeLimit,
@@ -28,7 +27,7 @@ def embed_command(
     epilogue: EpilogueText = "none",
     isa: IsaName = "vta",
     settings: Settings = None,
-    objective: ObjectiveOption = Objective.CYCLES,
+    objective: Objective = "cycles",
     time_limit: TimeLimit = 10.0,
     seed: Seed = 0,
     json: JsonFile = None,
@@ -37,9 +36,9 @@ def embed_command(
     operator = read_operator(words or (), expr=expr, dtype=dtype, epilogue=epilogue)
     target = isa_files.load(isa, read_settings(settings or ()))
     check_writable(json)
-    solution = embed.best(operator, target, objective=objective.value, time_limit=time_limit, seed=seed)
+    solution = embed.best(operator, target, objective=objective, time_limit=time_limit, seed=seed)
     if json:
-        write_json_lines(json, [solved(operator.title, "", target, objective.value, solution).to_dict()])
+        write_json_lines(json, [solved(operator.title, "", target, objective, solution).to_dict()])
     console = wide_console()
-    for piece in explain(operator, target, solution, objective.value):
+    for piece in explain(operator, target, solution, objective):
         console.print(piece)

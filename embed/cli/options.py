@@ -1,18 +1,31 @@
 """Options and arguments that several commands share."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from dataflow import UserError
+from embed import OBJECTIVES
 
-class Objective(StrEnum):
-    """What the best embedding has least of."""
 
-    CYCLES = "cycles"
-    INVOCATIONS = "invocations"
-    BYTES = "bytes"
+def _known_objective(value: str) -> str:
+    if value not in OBJECTIVES:
+        raise UserError(f"--objective: unknown objective '{value}'; there are: {', '.join(OBJECTIVES)}")
+    return value
+
+
+def positive(option: typer.CallbackParam, value: float) -> float:
+    """An option that counts something; raises UserError for 0 and less."""
+    if value <= 0:
+        raise UserError(f"--{str(option.name).replace('_', '-')}: {value:g} is not a positive number")
+    return value
+
+
+def _natural(value: int) -> int:
+    if value < 0:
+        raise UserError(f"--seed: {value} is negative; a seed is 0 or more")
+    return value
 
 
 Words = Annotated[
@@ -24,7 +37,7 @@ Words = Annotated[
 Expr = Annotated[
     str | None,
     typer.Option(
-        "--expr", metavar="TEXT", help='the operator as an expression, e.g. "out[i,j] += a[i,k]*b[k,j]" i=64 j=64 k=64'
+        "--expr", metavar="TEXT", help='the operator as an expression, e.g. "out\\[i,j] += a\\[i,k]*b\\[k,j]" i=64 j=64 k=64'
     ),
 ]
 Dtype = Annotated[
@@ -40,11 +53,16 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="override a parameter of the ISA", show_default=False),
 ]
-ObjectiveOption = Annotated[Objective, typer.Option("--objective", help="what the best embedding has least of")]
-TimeLimit = Annotated[
-    float, typer.Option("--time-limit", metavar="SECONDS", min=0.001, help="longest time for the solver")
+Objective = Annotated[
+    str,
+    typer.Option(
+        "--objective", metavar="|".join(OBJECTIVES), help="what the best has least of", callback=_known_objective
+    ),
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="seed of the random data and of the solver")]
+TimeLimit = Annotated[
+    float, typer.Option("--time-limit", metavar="SECONDS", callback=positive, help="longest time for the solver")
+]
+Seed = Annotated[int, typer.Option("--seed", callback=_natural, help="seed of the random data and of the solver")]
 Inputs = Annotated[
     list[str] | None,
     typer.Option(

@@ -23,7 +23,6 @@ from embed.cli.options import (
     Inputs,
     IsaName,
     Objective,
-    ObjectiveOption,
     Seed,
     Settings,
     TimeLimit,
@@ -49,7 +48,7 @@ def run_command(
     epilogue: EpilogueText = "none",
     isa: IsaName = "vta",
     settings: Settings = None,
-    objective: ObjectiveOption = Objective.CYCLES,
+    objective: Objective = "cycles",
     time_limit: TimeLimit = 10.0,
     seed: Seed = 0,
     inputs: Inputs = None,
@@ -63,7 +62,7 @@ def run_command(
         operator = read_operator(words or (), expr=expr, dtype=dtype, epilogue=epilogue)
         target = isa_files.load(isa, read_settings(settings or ()))
         arrays = read_inputs(operator, inputs or (), seed)
-        solution = embed.best(operator, target, objective=objective.value, time_limit=time_limit, seed=seed)
+        solution = embed.best(operator, target, objective=objective, time_limit=time_limit, seed=seed)
         typer.echo(f"{operator.title}\n{solution.embedding}")
         result, timing, checked = _run_kernel(embed.compile(operator, target, solution), arrays)
     if output:

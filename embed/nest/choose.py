@@ -1,7 +1,7 @@
 """Choosing a schedule: every combination of tile sizes worth having, priced at once, within the scratchpads.
 
-The price is the larger of the compute, load and store units' cycles, plus what cannot overlap: the first loads and
-the last tile's epilogue and store.
+The price is the largest of the compute, load and store units' cycles, plus what cannot overlap: the first loads, the
+last tile's epilogue and store, and all loads or stores where only one tile of them is in flight.
 """
 
 from collections.abc import Mapping, Sequence
@@ -113,6 +113,7 @@ class _Grid:
         result_buffers: int,
     ) -> None:
         self.layouts, self.options, self.rates, self.room = layouts, options, rates, room
+        self.buffers, self.result_buffers = buffers, result_buffers
         self.output = embedding.operator.main.output.tensor
         self.inputs = [tensor.name for tensor in embedding.operator.main.inputs]
         self.operands = embedding.binding.operands
@@ -122,7 +123,7 @@ class _Grid:
         self.count = {name: -(-extent // self.tile[name]) for name, extent in loops.items()}
         self.words = {name: self._words(layout) for name, layout in layouts.items()}
         self.results = result_loops(embedding)
-        self.fits = self._fits(buffers, result_buffers)
+        self.fits = self._fits()
 
     def _axis(self, name: str, values: Sequence[int]) -> Grid:
         shape = [len(values) if other == name else 1 for other in self.names]
@@ -141,14 +142,14 @@ class _Grid:
             total = total * (sum((factor * (self.tile[loop] - 1) for loop, factor in axis.loops), np.int64(0)) + 1)
         return np.maximum(total, -(-self.words[tensor] // self.room.longest_load))
 
-    def _fits(self, buffers: int, result_buffers: int) -> npt.NDArray[np.bool_]:
+    def _fits(self) -> npt.NDArray[np.bool_]:
         fits: Any = np.bool_(True)
         for name in self.inputs:
-            fits = fits & (np.where(self._times(name, tuple(self.names)) == 1, 1, buffers) * self.words[name] <= self.room.words[name])
+            fits = fits & (np.where(self._times(name, tuple(self.names)) == 1, 1, self.buffers) * self.words[name] <= self.room.words[name])
         extra: Any = np.int64(0)
         for name in self.room.shared:
             extra = extra + self.words[name]
-        return np.asarray(fits & (result_buffers * self.words[self.output] + extra <= self.room.words[self.output]))
+        return np.asarray(fits & (self.result_buffers * self.words[self.output] + extra <= self.room.words[self.output]))
 
     def _times(self, tensor: str, order: tuple[str, ...]) -> Grid:
         """How often a tile of `tensor` is loaded: loops inside the last one that moves it do not count."""
@@ -186,8 +187,13 @@ class _Grid:
         stored = self.words[self.output] * results
         start = room.pass_start * (steps + results * room.passes)
         compute = rates.invocation * self.invocations + rates.result * stored + start
+        storing = rates.store * stored
+        if self.buffers == 1:
+            compute = compute + loading
+        if self.result_buffers == 1:
+            compute = compute + storing
         last = rates.result * self.words[self.output] + rates.store * self.words[self.output]
-        total = np.maximum(np.maximum(compute, loading), rates.store * stored) + first + last
+        total = np.maximum(np.maximum(compute, loading), storing) + first + last
         return np.asarray(np.broadcast_to(total, tuple(len(self.options[name]) for name in self.names)))
 
     def _beats(self, size: Grid) -> Grid:

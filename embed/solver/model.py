@@ -72,10 +72,11 @@ class PricedPlacements(Placements):
         super().__init__(problem)
         terms = cost.build(self.proto, problem, self.variables)
         members = [literal for found in self.variables.members.values() for literal in found.values()]
+        digits = [self.variables.present(key) for key in self.variables.digits]
         self.terms: dict[str, cp_model.LinearExprT] = {
             "cycles": terms.cycles,
             "invocations": terms.invocations,
-            "traffic": (len(members) + 1) * terms.bytes + cp_model.LinearExpr.sum(members),
+            "traffic": (2 * len(members) + 1) * terms.bytes + cp_model.LinearExpr.sum([*members, *digits]),
         }
 
     def minimise(self, order: tuple[str, ...], bound: list[int], settings: Settings, deadline: float) -> Found | None:

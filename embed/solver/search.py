@@ -21,7 +21,7 @@ OBJECTIVES = {
     "invocations": ("invocations", "cycles", "traffic"),
     "bytes": ("traffic", "cycles"),
 }
-"""What each objective minimises, in this order; `traffic` is packed bytes, of equals those with fewest dims in lanes."""
+"""What each objective minimises, in this order; `traffic` is packed bytes, of equals those with the fewest dims and digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def alternatives(operator: Operator, target: Isa, settings: Settings, limit: int
 def _rank(order: tuple[str, ...], price: Costs, embedding: Embedding) -> tuple[float, ...]:
     """What the objective minimises, as a key to sort by."""
     values = {"cycles": price.cycles, "invocations": price.invocations, "traffic": price.bytes}
-    return (*(values[name] for name in order), sum(len(digit.dims) for digit in embedding.digits))
+    return (*(values[name] for name in order), sum(len(digit.dims) + 1 for digit in embedding.digits))
 
 
 def _order(settings: Settings) -> tuple[str, ...]:
