@@ -57,9 +57,10 @@ def summary(records: Sequence[Record], wall: float) -> Iterator[str]:
     if times:
         yield f"solve time: median {median(times) * 1000:.1f} ms, max {times[-1] * 1000:.0f} ms"
     yield f"{len(records)} problems in {wall:.0f} s; {sum(r.executed == 'full' for r in records)} executed in full"
-    slices = [record.problem for record in records if record.executed == "slice"]
-    if slices:
-        yield f"executed on a slice of output tiles ({len(slices)}): {', '.join(slices)}"
+    slices = [record.problem.rpartition("/") for record in records if record.executed == "slice"]
+    for group in dict.fromkeys(group for group, _, _ in slices):
+        numbers = [number for other, _, number in slices if other == group]
+        yield f"executed on a slice of output tiles, {len(numbers)} of {group}: {' '.join(numbers)}"
     for record in records:
         if record.error:
             yield f"{record.problem}: {record.error}"

@@ -37,7 +37,9 @@ Words = Annotated[
 Expr = Annotated[
     str | None,
     typer.Option(
-        "--expr", metavar="TEXT", help='the operator as an expression, e.g. "out\\[i,j] += a\\[i,k]*b\\[k,j]" i=64 j=64 k=64'
+        "--expr",
+        metavar="TEXT",
+        help='as an expression, e.g. "out\\[i,j] += a\\[i,k]*b\\[k,j]" i=64 j=64 k=64',
     ),
 ]
 Dtype = Annotated[

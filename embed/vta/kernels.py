@@ -98,34 +98,32 @@ def _in_hardware(loop: TileLoop, limits: Limits) -> bool:
 
 @lru_cache(maxsize=4096)
 def _kernel(loops: tuple[TileLoop, ...], limits: Limits) -> Kernel:
-    best: _Mapping | None = None
-    for repeated in _subsets(loops):
-        for mapping in _mappings(loops, repeated):
-            if mapping.valid(limits) and (best is None or mapping.price < best.price):
-                best = mapping
-        if best is not None and not repeated:
-            break
-    if best is None:
-        raise ValueError(f"no mapping of {loops} to micro-ops within {limits}")
+    best = _best(loops, limits)
     rank = len(limits.factors)
     hardware = (*[TileLoop(1, (0,) * rank)] * (2 - len(best.hardware)), *best.hardware)
     return Kernel((hardware[0], hardware[1]), _offsets(best.unrolled, rank), _offsets(best.repeated, rank))
 
 
-def _subsets(loops: tuple[TileLoop, ...]) -> Iterator[tuple[TileLoop, ...]]:
-    """Loops to repeat outside the instruction: none first, then ever more, sums before others."""
+def _best(loops: tuple[TileLoop, ...], limits: Limits) -> _Mapping:
+    """The cheapest valid mapping among those that repeat the fewest loops."""
     for count in range(len(loops) + 1):
-        yield from combinations(loops, count)
+        valid = [mapping for mapping in _mappings(loops, count) if mapping.valid(limits)]
+        if valid:
+            return min(valid, key=lambda mapping: mapping.price)
+    raise ValueError(f"no mapping of {loops} to micro-ops within {limits}")
 
 
-def _mappings(loops: tuple[TileLoop, ...], repeated: tuple[TileLoop, ...]) -> Iterator[_Mapping]:
-    rest = [loop for loop in loops if loop not in repeated]
-    for variant in _variants(rest):
-        for count in range(min(2, len(variant)) + 1):
-            for chosen in combinations(range(len(variant)), count):
-                hardware = tuple(variant[i] for i in chosen)
-                unrolled = tuple(loop for i, loop in enumerate(variant) if i not in chosen)
-                yield _Mapping(hardware, unrolled, repeated)
+def _mappings(loops: tuple[TileLoop, ...], count: int) -> Iterator[_Mapping]:
+    """Every mapping that repeats `count` loops outside the instruction."""
+    for places in combinations(range(len(loops)), count):
+        repeated = tuple(loops[place] for place in places)
+        rest = [loop for place, loop in enumerate(loops) if place not in places]
+        for variant in _variants(rest):
+            for number in range(min(2, len(variant)) + 1):
+                for chosen in combinations(range(len(variant)), number):
+                    hardware = tuple(variant[i] for i in chosen)
+                    unrolled = tuple(loop for i, loop in enumerate(variant) if i not in chosen)
+                    yield _Mapping(hardware, unrolled, repeated)
 
 
 def _variants(loops: list[TileLoop]) -> Iterator[list[TileLoop]]:

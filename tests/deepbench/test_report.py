@@ -54,7 +54,7 @@ def test_summary_lists_slices_and_failures() -> None:
     lines = list(summary(records, wall=61.4))
     assert lines[0] == "solve time: median 20.0 ms, max 30 ms"
     assert lines[1] == "3 problems in 61 s; 2 executed in full"
-    assert lines[2].endswith(f"(1): {PROBLEMS[0].name}")
+    assert lines[2] == "executed on a slice of output tiles, 1 of inference_device/conv: 001"
     assert lines[3].endswith("the result differs from the reference")
     assert lines[4].endswith("too large")
 
