@@ -5,18 +5,16 @@
     out = kernel(inp, wgt)
 """
 
-from collections.abc import Iterator
-
 from dataflow.operator import Operator
 from embed.embedding import Embedding
 from embed.errors import NoEmbedding
 from embed.solver import search
 from embed.solver.model import Settings
-from embed.solver.search import OBJECTIVES, Solution
+from embed.solver.search import OBJECTIVES, Alternatives, Solution
 from embed.vta.executable import VtaKernel, compile_vta
 from isa.model import Isa
 
-__all__ = ["OBJECTIVES", "Embedding", "NoEmbedding", "Solution", "alternatives", "best", "compile"]
+__all__ = ["OBJECTIVES", "Alternatives", "Embedding", "NoEmbedding", "Solution", "alternatives", "best", "compile"]
 
 
 def best(
@@ -40,15 +38,14 @@ def alternatives(
     target: Isa,
     *,
     objective: str = "cycles",
-    limit: int | None = None,
     time_limit: float = 10.0,
     seed: int = 0,
-) -> Iterator[Solution]:
-    """Every distinct regular embedding of any instruction of `target`, best first, at most `limit` of them.
+) -> Alternatives:
+    """Every distinct regular embedding of any instruction of `target`, best first; iterate for Solutions.
 
-    The first is OPTIMAL if `time_limit` seconds were enough to find them all. Raises NoEmbedding with the reason.
+    `complete` says whether `time_limit` seconds were enough to find them all. Raises NoEmbedding with the reason.
     """
-    return search.alternatives(operator, target, Settings(objective, time_limit, 1, seed), limit)
+    return search.alternatives(operator, target, Settings(objective, time_limit, 1, seed))
 
 
 def compile(operator: Operator, target: Isa, solution: Solution | Embedding | None = None) -> VtaKernel:

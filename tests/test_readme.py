@@ -2,6 +2,7 @@
 
 - ```python: executed, all in one namespace; a ```text block right after it is what it prints.
 - ```console: every `$ isa-embed ...` is executed and prints what follows it; `$ make TARGET` needs such a target.
+- ```toml: written to the file that its first line names in a comment.
 - `<!-- not run: reason -->` before a block leaves it out: what takes minutes, or the network.
 - a line `...` stands for any lines; times are compared as `N ms` and `N s`.
 """
@@ -99,7 +100,9 @@ def check(text: str, folder: Path) -> None:
     found = blocks(text)
     namespace: dict[str, object] = {"__name__": "readme"}
     for block, after in zip(found, [*found[1:], None], strict=True):
-        if block.kind == "console":
+        if block.kind == "toml":
+            (folder / block.text.splitlines()[0].removeprefix("# ")).write_text(block.text)
+        elif block.kind == "console":
             check_console(block, folder)
         elif block.kind == "python" and not block.skip:
             check_python(block, after.text if after and after.kind == "text" else None, namespace)

@@ -1,13 +1,13 @@
 """An embedding explained: the operator, what fills each lane dimension, where each tensor lies, the price."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from dataflow import Operator
-from embed import Solution, costs, layout
+from embed import Alternatives, Solution, costs, layout
 from embed.cli.console import new_table
 from embed.cli.record import Record
 from embed.embedding import Digit, Embedding
@@ -65,6 +65,19 @@ def cost_table(target: Isa, solution: Solution, objective: str) -> Table:
     table.add_row("cycles, modelled", f"{price.cycles:,}")
     table.add_row("bytes, packed", f"{price.bytes:,}")
     table.add_row("status", f"{solution.status} for the objective {objective}, in {solution.seconds * 1000:.1f} ms")
+    return table
+
+
+def alternatives_table(operator: Operator, found: Alternatives, shown: Sequence[Solution]) -> Table:
+    """One row for each embedding that is shown, and how many there are."""
+    proven = "complete" if found.complete else "not complete: the time ran out"
+    title = f"{operator.title}: {len(found)} embeddings ({proven}), {len(shown)} shown"
+    numbers = ("#", "utilisation", "invocations", "cycles", "bytes")
+    table = new_table(title, "#", "embedding", *numbers[1:], right=numbers)
+    for place, solution in enumerate(shown, 1):
+        price = solution.costs
+        cells = (f"{price.utilisation:.4f}", f"{price.invocations:,}", f"{price.cycles:,}", f"{price.bytes:,}")
+        table.add_row(str(place), Text(str(solution.embedding)), *cells)
     return table
 
 

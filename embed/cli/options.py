@@ -65,6 +65,8 @@ TimeLimit = Annotated[
     float, typer.Option("--time-limit", metavar="SECONDS", callback=positive, help="longest time for the solver")
 ]
 Seed = Annotated[int, typer.Option("--seed", callback=_natural, help="seed of the random data and of the solver")]
+All = Annotated[bool, typer.Option("--all", help="list every embedding, best first, instead of explaining one")]
+Limit = Annotated[int, typer.Option("--limit", min=1, help="with --all: how many to show")]
 Inputs = Annotated[
     list[str] | None,
     typer.Option(

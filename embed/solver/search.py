@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 from dataflow.errors import UserError
 from dataflow.operator import Operator
@@ -54,26 +53,36 @@ def best(operator: Operator, target: Isa, settings: Settings) -> Solution:
     return _checked(chosen.embedding, target, "OPTIMAL" if proven else "FEASIBLE", seconds)
 
 
-def alternatives(operator: Operator, target: Isa, settings: Settings, limit: int | None) -> Iterator[Solution]:
-    """Every distinct regular embedding, best first, at most `limit`; all are found before the first is returned.
+@dataclass(frozen=True)
+class Alternatives:
+    """Distinct regular embeddings, best first; `complete` if these are proven to be all. Iterating checks each one."""
 
-    The first is OPTIMAL if the enumeration was completed within the time limit. Raises NoEmbedding with the reason.
-    """
+    ranked: tuple[tuple[Embedding, Costs], ...]
+    complete: bool
+    seconds: float
+
+    def __len__(self) -> int:
+        return len(self.ranked)
+
+    def __iter__(self) -> Iterator[Solution]:
+        for place, (embedding, price) in enumerate(self.ranked):
+            verify(embedding)
+            status = "OPTIMAL" if self.complete and not place else "FEASIBLE"
+            yield Solution(embedding, price, status, self.seconds)
+
+
+def alternatives(operator: Operator, target: Isa, settings: Settings) -> Alternatives:
+    """Every distinct regular embedding, as many as the time limit allows. Raises NoEmbedding with the reason."""
     start = time.perf_counter()
     order = _order(settings)
-    found: list[tuple[tuple[float, ...], Embedding, Costs]] = []
+    found: list[tuple[Embedding, Costs]] = []
     complete = True
     for problem in problems(operator, target):
         embeddings, whole = Placements(problem).enumerate(settings, start + settings.time_limit)
         complete = complete and whole
-        for embedding in embeddings:
-            price = evaluate(embedding, problem.rates)
-            found.append((_rank(order, price, embedding), embedding, price))
-    seconds = time.perf_counter() - start
-    found.sort(key=lambda entry: (entry[0], str(entry[1])))
-    for place, (_, embedding, price) in enumerate(islice(found, limit)):
-        verify(embedding)
-        yield Solution(embedding, price, "OPTIMAL" if complete and not place else "FEASIBLE", seconds)
+        found += [(embedding, evaluate(embedding, problem.rates)) for embedding in embeddings]
+    found.sort(key=lambda entry: (_rank(order, entry[1], entry[0]), str(entry[0])))
+    return Alternatives(tuple(found), complete, time.perf_counter() - start)
 
 
 def _rank(order: tuple[str, ...], price: Costs, embedding: Embedding) -> tuple[float, ...]:
