@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from dataflow.affine import Affine
 
 ARITY = {
-    "add": 2, "sub": 2, "mul": 2, "min": 2, "max": 2, "shl": 2, "shr": 2, "neg": 1, "fma": 3,
+    "add": 2, "sub": 2, "mul": 2, "min": 2, "max": 2, "shl": 2, "shr": 2, "neg": 1, "fma": 3, "rint": 1,
     "sat_i8": 1, "sat_u8": 1, "sat_i16": 1, "sat_u16": 1, "sat_i32": 1,
 }  # fmt: skip
-"""Operations by name. `shr` is arithmetic, a negative amount shifts the other way; `fma(a,b,c)` rounds once."""
+"""Operations by name. `shr` is arithmetic, a negative amount shifts the other way; `fma(a,b,c)` rounds once;
+`rint` rounds to an integer, ties to even."""
 
 COMMUTATIVE = frozenset({"add", "mul", "min", "max"})
 

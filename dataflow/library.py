@@ -1,6 +1,7 @@
 """The operators of deep learning by name; each returns an `Operator` over dense row-major tensors.
 
-Sizes are in elements. `dtype` is the type of the inputs; products are summed in i32 (i8, u8, i16) or f32.
+Sizes are in elements. `dtype` is the type of the inputs; products are summed in i32 (i8, u8, i16) or f32. `u8*i8` is
+the mixed type of quantised networks: u8 for the first input (activations), i8 for the second (weights).
 """
 
 from collections.abc import Callable, Sequence
@@ -141,22 +142,31 @@ def _positive(**sizes: int) -> None:
             raise UserError(f"{name}={value}: a size is a positive integer")
 
 
-def _accumulator(dtype: str) -> str:
-    if dtype not in ACCUMULATOR:
-        raise UserError(f"dtype={dtype}: the library has {', '.join(ACCUMULATOR)}")
-    return ACCUMULATOR[dtype]
+def _types(dtype: str) -> tuple[str, str, str]:
+    """Types of the first input, the second input and their sum."""
+    left, _, right = dtype.partition("*")
+    right = right or left
+    totals = {ACCUMULATOR.get(left), ACCUMULATOR.get(right)}
+    if None in totals or len(totals) > 1:
+        raise UserError(f"dtype={dtype}: the library has {', '.join(ACCUMULATOR)}, and mixed types such as u8*i8")
+    return left, right, ACCUMULATOR[left]
 
 
 def _product(left: str, right: str, dtype: str) -> str:
-    total = _accumulator(dtype)
-    return f"{left} * {right}" if total == dtype else f"{total}({left}) * {total}({right})"
+    first, second, total = _types(dtype)
+    return f"{_widened(left, first, total)} * {_widened(right, second, total)}"
+
+
+def _widened(read: str, dtype: str, total: str) -> str:
+    return read if dtype == total else f"{total}({read})"
 
 
 def _contraction(
     name: str, sizes: dict[str, int], tensors: dict[str, str], dtype: str, shown: dict[str, int]
 ) -> Operator:
     (out, left, right) = (f"{tensor}[{index}]" for tensor, index in tensors.items())
-    types = dict(zip(tensors, (_accumulator(dtype), dtype, dtype), strict=True))
+    first, second, total = _types(dtype)
+    types = dict(zip(tensors, (total, first, second), strict=True))
     declared = {t: Tensor(t, types[t], tuple(sizes[d] for d in index.split(","))) for t, index in tensors.items()}
     statement = parse(f"{out} += {_product(left, right, dtype)}", sizes, declared)
     return Operator(name, (statement,), tuple(shown.items()))
@@ -194,7 +204,8 @@ def _convolution(
         _per_axis("dilation", dilation, rank, 1),
     )
     spatial = _output_sizes(sizes, space, window, result, steps, pads, spread)
-    total, prefix = _accumulator(dtype), f"{channels['k']}*g+" if groups > 1 else ""
+    first, second, total = _types(dtype)
+    prefix = f"{channels['k']}*g+" if groups > 1 else ""
     extents = {"n": sizes["n"], **({"g": groups} if groups > 1 else {}), "k": channels["k"], **spatial}
     extents |= {"c": channels["c"], **{axis: sizes[axis] for axis in window}}
     index = ",".join(_window_index(*axis) for axis in zip(result, window, steps, pads, spread, strict=True))
@@ -203,8 +214,8 @@ def _convolution(
     text = f"out[n,{prefix}k,{','.join(result)}] += {product}"
     shapes = {
         "out": (total, (sizes["n"], sizes["k"], *spatial.values())),
-        "inp": (dtype, (sizes["n"], sizes["c"], *(sizes[axis] for axis in space))),
-        "wgt": (dtype, (sizes["k"], channels["c"], *(sizes[axis] for axis in window))),
+        "inp": (first, (sizes["n"], sizes["c"], *(sizes[axis] for axis in space))),
+        "wgt": (second, (sizes["k"], channels["c"], *(sizes[axis] for axis in window))),
     }
     statement = parse(text, extents, {t: Tensor(t, *declared) for t, declared in shapes.items()})
     options = {"stride": (steps, 1), "pad": (pads, 0), "dilation": (spread, 1)}

@@ -197,6 +197,7 @@ _OPERATIONS: dict[str, Any] = {
     "min": np.minimum,
     "max": np.maximum,
     "neg": np.negative,
+    "rint": np.rint,
     "shr": lambda value, amount: _shift(value, amount.astype(np.int64)),
     "shl": lambda value, amount: _shift(value, -amount.astype(np.int64)),
     "fma": _fused,

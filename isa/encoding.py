@@ -2,21 +2,26 @@
 
 - ``opcode:3=2 reset:1 uop_bgn:log2(uop.count) 0:*``: lsb first, `0:*` fills the word
 - ``0 1 0 01111 1 0 lane[0] b[4] b[3:0] 0 a acc``: msb first, bits, split fields, operands by name
+- ``src.disp[15:4]``: a field whose low bits are missing holds multiples; ``signed(src.disp[10:4])``: of either sign
+- ``32-shift:5 dst+1:5``: these bits hold what the manual computes from a field
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from isa.arithmetic import Formula, FormulaError
 from isa.errors import IsaError, listing
 
 _TOKEN = re.compile(r"\S+")
 _LITERAL = re.compile(r"[01]+")
-_SLICE = re.compile(r"([A-Za-z_]\w*)\[(\d{1,4})(?::(\d{1,4}))?\]")
+_PLAIN = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?"
+_NAME = re.compile(_PLAIN)
+_SLICE = re.compile(rf"({_PLAIN})\[(\d{{1,4}})(?::(\d{{1,4}}))?\]")
+_LESS = re.compile(rf"(\d{{1,9}})-({_PLAIN})")
+_MORE = re.compile(rf"({_PLAIN})\+(\d{{1,9}})")
 _SIGNED = re.compile(r"signed\((.+)\)")
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|0[bB][01]+|\d{1,40}")
-_NAME = re.compile(r"[A-Za-z_]\w*")
 _WIDEST = 1 << 16
 
 Widths = Callable[[Formula], int]
@@ -34,55 +39,90 @@ class LayoutError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """`width` bits of a field from its bit `low`, standing at bit `position` of the instruction (bit 0 = lsb)."""
+    """`width` bits from bit `low` of `sign * value + plus`, standing at bit `position` (bit 0 = lsb)."""
 
     low: int
     width: int
     position: int
+    sign: int = 1
+    plus: int = 0
 
     @property
     def mask(self) -> int:
         return (1 << self.width) - 1
 
+    @property
+    def direct(self) -> bool:
+        """Whether the bits are bits of the field itself."""
+        return (self.sign, self.plus) == (1, 0)
+
+    def place(self, value: int) -> int:
+        return ((self.sign * value + self.plus) >> self.low & (1 << self.width) - 1) << self.position
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A named field: its width in bits, whether it is two's complement, and where its bits are."""
+    """A named field: its width in bits, whether it is two's complement, and where its bits are.
+
+    `limits` are its smallest and largest value; `low` bits below those that are encoded are zero: it holds multiples
+    of `2**low`.
+    """
 
     name: str
     width: int
     signed: bool
     slices: tuple[Slice, ...]
+    limits: tuple[int, int]
+    low: int = 0
 
     @property
-    def limits(self) -> tuple[int, int]:
-        """Smallest and largest value."""
-        if self.signed:
-            return -(1 << (self.width - 1)), (1 << (self.width - 1)) - 1
-        return 0, (1 << self.width) - 1
+    def step(self) -> int:
+        """Values are multiples of it."""
+        return 1 << self.low
+
+    @property
+    def derived(self) -> bool:
+        """Whether some bits are not those of the value but computed from it: they are not zero when it is."""
+        return not all(part.direct for part in self.slices)
 
     @property
     def mask(self) -> int:
         """The instruction bits that hold this field."""
         return sum(part.mask << part.position for part in self.slices)
 
+    def fits(self, value: int) -> bool:
+        """Whether the instruction can hold this value."""
+        low, high = self.limits
+        return low <= value <= high and not value & (1 << self.low) - 1
+
     def place(self, value: int) -> int:
         """The instruction bits that hold this value; raises IsaError if it does not fit."""
-        low, high = self.limits
-        if not low <= value <= high:
+        if not self.fits(value):
+            low, high = self.limits
             kind = "signed" if self.signed else "unsigned"
-            raise IsaError(f"{self.name} = {value} does not fit {self.width} {kind} bits ({low}..{high})")
-        return sum(((value >> part.low) & part.mask) << part.position for part in self.slices)
+            step = f", in steps of {self.step}" if self.low else ""
+            raise IsaError(f"{self.name} = {value} does not fit {self.width} {kind} bits ({low}..{high}{step})")
+        bits = 0
+        for part in self.slices:
+            bits |= part.place(value)
+        return bits
 
     def read(self, bits: int) -> int:
         """The value these instruction bits hold."""
-        value = sum(((bits >> part.position) & part.mask) << part.low for part in self.slices)
+        direct = [part for part in self.slices if part.direct]
+        if not direct:
+            part = self.slices[0]
+            return part.sign * ((bits >> part.position & part.mask) - part.plus)
+        value = sum(((bits >> part.position) & part.mask) << part.low for part in direct)
         return value - (1 << self.width) if self.signed and value >> (self.width - 1) else value
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """A bit layout: `size` bits in little-endian words of `word` bits; `mask` and `value` are the literal bits."""
+    """A bit layout: `size` bits in little-endian words of `word` bits; `mask` and `value` are the literal bits.
+
+    `derived` names the fields that put other bits than their own.
+    """
 
     order: str
     word: int
@@ -91,16 +131,24 @@ class Encoding:
     defaults: dict[str, int]
     mask: int
     value: int
+    derived: tuple[str, ...] = ()
 
     def pack(self, values: Mapping[str, int]) -> int:
         """The bits for these values, a missing one being zero; raises IsaError for an unknown name or a misfit."""
-        unknown = [name for name in values if name not in self.fields]
-        if unknown:
-            raise IsaError(f"there is no field '{unknown[0]}'; the fields are {listing(self.fields)}")
         bits = self.value
         for name, value in values.items():
+            if name not in self.fields:
+                raise IsaError(f"there is no field '{name}'; the fields are {listing(self.fields)}")
             bits |= self.fields[name].place(value)
+        for name in self.derived:
+            if name not in values:
+                bits |= self.fields[name].place(0)
         return bits
+
+    def holds(self, values: Mapping[str, int], bits: int) -> bool:
+        """Whether these bits are the encoding of these values: pieces computed from one field must agree."""
+        fit = all(self.fields[name].fits(values[name]) for name in self.derived)
+        return not self.derived or (fit and self.pack(values) == bits)
 
     def unpack(self, bits: int) -> dict[str, int]:
         """The value of every field."""
@@ -118,6 +166,12 @@ class _Part:
     offset: int
     signed: bool = False
     sliced: bool = False
+    sign: int = 1
+    plus: int = 0
+
+    @property
+    def direct(self) -> bool:
+        return (self.sign, self.plus) == (1, 0)
 
 
 def parse_layout(text: str, order: str, word: int, widths: Widths, operands: Mapping[str, int]) -> Encoding:
@@ -140,19 +194,21 @@ def parse_layout(text: str, order: str, word: int, widths: Widths, operands: Map
     literals = [(part, position) for part, position in placed if not part.name]
     mask = sum(((1 << (part.width or 0)) - 1) << position for part, position in literals)
     value = sum(part.value << position for part, position in literals)
-    return Encoding(order, word, size, fields, defaults, mask, value)
+    derived = tuple(field.name for field in fields.values() if field.derived)
+    return Encoding(order, word, size, fields, defaults, mask, value, derived)
 
 
 def _part(match: re.Match[str], widths: Widths, operands: Mapping[str, int]) -> tuple[_Part, int | None]:
     token, at = match.group(), match.start()
     if _LITERAL.fullmatch(token):
         return _Part("", 0, len(token), int(token, 2), at), None
-    sliced = _SLICE.fullmatch(token)
+    signed = _SIGNED.fullmatch(token)
+    sliced = _SLICE.fullmatch(signed[1] if signed else token)
     if sliced:
         high, low = int(sliced[2]), int(sliced[3] or sliced[2])
         if low > high:
             raise LayoutError(f"write the higher bit first: {sliced[1]}[{low}:{high}]", at)
-        return _Part(sliced[1], low, high - low + 1, 0, at, sliced=True), None
+        return _Part(sliced[1], low, high - low + 1, 0, at, signed=bool(signed), sliced=True), None
     if _NAME.fullmatch(token):
         if token not in operands:
             raise LayoutError(f"field '{token}' has no width: write {token}:WIDTH", at)
@@ -179,6 +235,11 @@ def _sized(name: str, rest: str, at: int, widths: Widths) -> tuple[_Part, int | 
         if _number(name) >> width:
             raise LayoutError(f"{name} does not fit {width} bits", at)
         return _Part("", 0, width, _number(name), at), None
+    less, more = _LESS.fullmatch(name), _MORE.fullmatch(name)
+    if less:
+        return _Part(less[2], 0, width, 0, at, sign=-1, plus=int(less[1])), default
+    if more:
+        return _Part(more[1], 0, width, 0, at, plus=int(more[2])), default
     if not _NAME.fullmatch(name):
         raise LayoutError(f"'{name}' is neither a name nor a number", at)
     return _Part(name, 0, width, 0, at, signed=bool(signed)), default
@@ -215,7 +276,7 @@ def _place(parts: list[_Part], order: str, word: int) -> tuple[list[tuple[_Part,
             raise LayoutError(f"{part.value} does not fit {width} bits", part.offset)
         if width:
             start = used if order == "lsb" else used // word * word + room - width
-            placed.append((_Part(part.name, part.low, width, part.value, part.offset, part.signed, part.sliced), start))
+            placed.append((replace(part, width=width), start))
         used += width
     if used % word:
         raise LayoutError(f"the fields sum to {used} bits, not a multiple of {word}", parts[-1].offset, sizes=True)
@@ -233,16 +294,33 @@ def _fields(placed: list[tuple[_Part, int]]) -> dict[str, Field]:
 def _field(name: str, group: list[tuple[_Part, int]]) -> Field:
     covered = 0
     for part, _ in group:
-        bits = ((1 << (part.width or 0)) - 1) << part.low
+        bits = ((1 << (part.width or 0)) - 1) << part.low if part.direct else 0
         if covered & bits:
             raise LayoutError(f"bits of field '{name}' stand twice", part.offset)
         covered |= bits
-    width = covered.bit_length()
-    missing = [bit for bit in range(width) if not covered >> bit & 1]
+    width = covered.bit_length() or max(part.width or 0 for part, _ in group)
+    low = (covered & -covered).bit_length() - 1 if covered else 0
+    missing = [bit for bit in range(low, width) if covered and not covered >> bit & 1]
     if missing:
         raise LayoutError(f"bit {missing[0]} of field '{name}' is missing", group[0][0].offset)
-    slices = tuple(Slice(part.low, part.width or 0, position) for part, position in group)
-    return Field(name, width, group[0][0].signed, slices)
+    slices = tuple(Slice(part.low, part.width or 0, position, part.sign, part.plus) for part, position in group)
+    signed = any(part.signed for part, _ in group)
+    limits = _limits(width, signed, low, slices)
+    if limits[0] > limits[1]:
+        raise LayoutError(f"no value of field '{name}' fits all its bits", group[0][0].offset)
+    return Field(name, width, signed, slices, limits, low)
+
+
+def _limits(width: int, signed: bool, low: int, slices: tuple[Slice, ...]) -> tuple[int, int]:
+    """Smallest and largest value: those of the field's own bits, as far as those computed from it hold them."""
+    if signed:
+        return -(1 << (width - 1)), (1 << (width - 1)) - (1 << low)
+    ranges = [(0, (1 << width) - (1 << low))] if any(part.direct for part in slices) else []
+    for part in slices:
+        if not part.direct:
+            least, most = sorted((part.sign * -part.plus, part.sign * (part.mask - part.plus)))
+            ranges.append((least, most))
+    return max(least for least, _ in ranges), min(most for _, most in ranges)
 
 
 def _check_defaults(fields: Mapping[str, Field], defaults: Mapping[str, int], parts: list[_Part]) -> None:
@@ -255,9 +333,15 @@ def _check_defaults(fields: Mapping[str, Field], defaults: Mapping[str, int], pa
 
 def diagram(encoding: Encoding) -> Iterator[tuple[int, int, str]]:
     """(lowest bit, width, name) of every named piece, from bit 0 up; a split field shows its slice."""
-    pieces = []
-    for field in encoding.fields.values():
-        for part in field.slices:
-            split = f"[{part.low + part.width - 1}:{part.low}]" if len(field.slices) > 1 else ""
-            pieces.append((part.position, part.width, field.name + split))
-    yield from sorted(pieces)
+    yield from sorted(
+        (part.position, part.width, _piece(field, part)) for field in encoding.fields.values() for part in field.slices
+    )
+
+
+def _piece(field: Field, part: Slice) -> str:
+    if part.sign < 0:
+        return f"{part.plus}-{field.name}"
+    if part.plus:
+        return f"{field.name}+{part.plus}"
+    split = part.width != field.width
+    return f"{field.name}[{part.low + part.width - 1}:{part.low}]" if split else field.name

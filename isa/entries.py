@@ -1,11 +1,13 @@
 """The members of an [[instruction]] entry, those it takes from the entry it is like included."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from isa.context import identifier
 from isa.schema import Node
 
+_WORD = re.compile(r"\w+")
 _BITS = ("format", "encoding")
 
 
@@ -18,6 +20,7 @@ class Entry:
     members: dict[str, Node]
     own: frozenset[str]
     settings: dict[str, Node]
+    base: "Entry | None" = None
 
     def text(self, key: str) -> str:
         """A text member, empty if it is not there."""
@@ -28,8 +31,16 @@ class Entry:
         return self.members[key].texts() if key in self.members else ()
 
     def table(self, key: str) -> dict[str, Node]:
-        """The members of a table member, empty if it is not there."""
-        return dict(self.members[key].items()) if key in self.members else {}
+        """The members of a table member, empty if it is not there; operands add to those of the entry it is like."""
+        found = dict(self.members[key].items()) if key in self.members else {}
+        if self.base and key == "operands":
+            words = set(_WORD.findall(self.text("pattern")))
+            return {**{name: node for name, node in self.base.table(key).items() if name in words}, **found}
+        return found
+
+    def has_own(self, key: str, name: str) -> bool:
+        """Whether a member of a table member is written in the entry itself."""
+        return key in self.own and name in dict(self.members[key].items())
 
     def inner(self, key: str, name: str) -> Node:
         """A member of a table member, to point at."""
@@ -52,7 +63,7 @@ def read_entry(node: Node, before: Mapping[str, Entry]) -> Entry:
         inherited = {key: value for key, value in inherited.items() if key not in _BITS}
     else:
         settings = {**base.settings, **settings}
-    return Entry(node, name, {**inherited, **own}, frozenset(own), settings)
+    return Entry(node, name, {**inherited, **own}, frozenset(own), settings, base)
 
 
 def _base(like: Node, before: Mapping[str, Entry]) -> Entry:

@@ -4,23 +4,27 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from dataflow.computation import Computation, Tensor
+from dataflow.dtypes import bits
 from isa.arithmetic import Formula
 from isa.context import Context, identifier, layout
 from isa.encoding import Encoding
 from isa.entries import Entry, read_entry
 from isa.errors import IsaError, listing
-from isa.model import FIELD, Instruction, Operand, Repeat
-from isa.operands import memory_of, read_operand, read_tensors
+from isa.forms import Form
+from isa.model import FIELD, Instruction, Mask, Operand, Repeat
+from isa.operands import memory_of, read_mask, read_operand, read_tensors
 from isa.patterns import read_variants
+from isa.rounding import SUMMATIONS
 from isa.schema import Node
+from isa.sdm import Place, SdmError, features, read_form
 
 
-def read_instructions(node: Node, context: Context) -> dict[str, Instruction]:
-    """Every entry by name, in the order of the file."""
+def read_instructions(nodes: Iterable[Node], context: Context) -> dict[str, Instruction]:
+    """Every entry of these lists by name, in their order."""
     instructions: dict[str, Instruction] = {}
     entries: dict[str, Entry] = {}
-    for number, value in enumerate(node.value):
-        entry = read_entry(Node(node.source, (*node.path, number), value), entries)
+    for node in (Node(list_.source, (*list_.path, i), value) for list_ in nodes for i, value in enumerate(list_.value)):
+        entry = read_entry(node, entries)
         instruction = _instruction(entry, context)
         _check_distinct(instruction, instructions.values(), entry)
         instructions[entry.name] = instruction
@@ -49,6 +53,9 @@ def _instruction(entry: Entry, context: Context) -> Instruction:
     variants = read_variants(entry, index, choice, tensors)
     repeat = _repeat(entry, encoding, context)
     names = _names(encoding, repeat, context)
+    mask = read_mask(entry, index, context)
+    operands = _operands(entry, tensors, variants, _Scope(encoding, names, context))
+    _check_mask(mask, operands, variants, entry)
     return Instruction(
         name=entry.name,
         doc=entry.text("doc"),
@@ -56,7 +63,7 @@ def _instruction(entry: Entry, context: Context) -> Instruction:
         choice=choice,
         pattern=variants[0] if variants else None,
         variants=variants,
-        operands=_operands(entry, tensors, variants, _Scope(encoding, names, context)),
+        operands=operands,
         repeat=repeat,
         when=_formula(entry.members["when"], names, context) if "when" in entry.members else None,
         requires=entry.texts("requires"),
@@ -65,7 +72,61 @@ def _instruction(entry: Entry, context: Context) -> Instruction:
         encoding=encoding,
         fixed=fixed,
         like=entry.text("like") or None,
+        mask=mask,
+        denormals=_one_of(entry, "denormals", ("zero",)),
+        summation=_one_of(entry, "summation", tuple(SUMMATIONS)),
+        form=_form(entry, operands, mask, context),
     )
+
+
+def _one_of(entry: Entry, key: str, known: Collection[str]) -> str:
+    if key in entry.members and entry.text(key) not in known:
+        raise entry.members[key].error(f"'{entry.text(key)}' is not one of: {listing(known)}")
+    return entry.text(key)
+
+
+def _check_mask(
+    mask: Mask | None, operands: Mapping[str, Operand], variants: tuple[Computation, ...], entry: Entry
+) -> None:
+    """A mask has one element for each element of the output, and of what is read from external memory."""
+    if mask is None:
+        return
+    if not variants or mask.operand.name in operands:
+        raise entry.members["mask"].error("a mask belongs to a pattern without an operand 'k'", key=True)
+    pattern, shape = variants[0], mask.operand.tensor.shape
+    for name, read in pattern.accesses.items():
+        outer = name == pattern.output.tensor or operands[name].pointers
+        if outer and (operands[name].tensor.shape != shape or read.index != pattern.output.index):
+            raise entry.members["mask"].error(f"'{read}' is not one element for each lane of the mask", key=True)
+
+
+def _form(entry: Entry, operands: Mapping[str, Operand], mask: Mask | None, context: Context) -> Form | None:
+    """What an x86 entry is to the assembler; None for entries in no manual's notation."""
+    if not _notation(entry):
+        return None
+    shown = dict(operands)
+    if mask and "{k}" in entry.text("syntax"):
+        shown["k"], mask = mask.operand, None
+    places = {name: _place(operand, context) for name, operand in shown.items()}
+    try:
+        zeroing = mask is not None and mask.idle == "zero"
+        form = read_form(entry.text("syntax"), _notation(entry), places, "k" if mask else "", zeroing)
+        needed = features(form.code)
+    except SdmError as error:
+        raise entry.members.get(error.key, entry.node).error(f"{entry.name}: {error.message}") from None
+    if set(entry.texts("requires")) != needed:
+        node = entry.members.get("requires", entry.node)
+        raise node.error(f"{entry.name} requires exactly: {listing(sorted(needed))}")
+    return form
+
+
+def _place(operand: Operand, context: Context) -> Place:
+    """An operand as the assembler sees it."""
+    size = operand.tensor.size * bits(operand.tensor.dtype)
+    if operand.memory == FIELD:
+        return Place(FIELD, FIELD, 0, size, operand.at)
+    memory = context.memories[operand.memory]
+    return Place(memory.name, memory.kind, memory.count or 0, size, operand.at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,14 @@ import numpy.typing as npt
 
 from dataflow.computation import Computation, Tensor
 from dataflow.dtypes import bits, is_signed, numpy_dtype
-from dataflow.reference import evaluate
 from isa.arithmetic import Formula, FormulaError
 from isa.errors import IsaError, listing
 from isa.machine import MachineInstruction
 from isa.model import FIELD, Instruction, Isa, Memory, Operand
+from isa.rounding import compute
 
 Array = npt.NDArray[Any]
+Lanes = npt.NDArray[np.bool_]
 _WIDTHS_OF_NUMPY = (8, 16, 32, 64)
 
 
@@ -64,6 +65,7 @@ class _Machine:
         self.entry = entry
         self.memories = memories
         self.bytes: dict[str, npt.NDArray[np.uint8]] = {}
+        self.active: Lanes | None = None
 
     def trips(self, names: dict[str, int], depth: int = 0) -> Iterator[dict[str, int]]:
         """The names of each trip of the loops that the entry's guard lets through."""
@@ -77,11 +79,32 @@ class _Machine:
 
     def trip(self, pattern: Computation, names: Mapping[str, int]) -> None:
         """Read the inputs, evaluate the pattern, write the output."""
+        self.active = self.lanes(names)
         arrays = {operand.name: self.read(operand, names) for operand in self.entry.inputs}
         assert self.entry.output is not None
-        result = evaluate(pattern, arrays)
-        place = self.place(self.entry.output, names)
-        place[...] = _to_bytes(result, self.entry.output.tensor).reshape(place.shape)
+        self.write(self.entry.output, compute(self.entry, pattern, arrays), names)
+
+    def lanes(self, names: Mapping[str, int]) -> Lanes | None:
+        """Which lanes the mask lets act; None without a mask."""
+        if self.entry.mask is None:
+            return None
+        elements = self.read(self.entry.mask.operand, names).astype(np.int64)
+        return (elements >> (bits(self.entry.mask.operand.tensor.dtype) - 1) & 1).astype(bool)
+
+    def write(self, operand: Operand, values: Array, names: Mapping[str, int]) -> None:
+        """Store a result; a register's bits beyond it become zero."""
+        if operand.pointers and self.active is not None:
+            for place, value in zip(self.elements(operand, names), values[self.active], strict=True):
+                place[...] = np.frombuffer(value.tobytes(), np.uint8)
+            return
+        place = self.place(operand, names)
+        if self.active is not None and self.entry.mask is not None:
+            kept = self.entry.mask.idle == "keep"
+            idle = _from_bytes(place, operand.tensor) if kept else np.zeros_like(values)
+            values = np.where(self.active, values, idle)
+        data = _to_bytes(values, operand.tensor)
+        place[: data.size] = data
+        place[data.size :] = 0
 
     def read(self, operand: Operand, names: Mapping[str, int]) -> Array:
         tensor = operand.tensor
@@ -89,13 +112,39 @@ class _Machine:
             return np.array(names[operand.at if self.entry.encoding else operand.name], numpy_dtype(tensor.dtype))
         if operand.when is not None and not self.formula(operand.when, names):
             return np.zeros(tensor.shape, numpy_dtype(tensor.dtype))
+        if operand.pointers and self.active is not None:
+            values = np.zeros(tensor.shape, numpy_dtype(tensor.dtype))
+            for number, place in zip(np.flatnonzero(self.active), self.elements(operand, names), strict=True):
+                values.reshape(-1)[number] = np.frombuffer(place.tobytes(), values.dtype)[0]
+            return values
         return _from_bytes(self.place(operand, names), tensor)
+
+    def elements(self, operand: Operand, names: Mapping[str, int]) -> list[npt.NDArray[np.uint8]]:
+        """The bytes of each element of an operand behind a pointer whose lane acts, views."""
+        assert self.active is not None
+        memory, size = self.target.memories[operand.memory], bits(operand.tensor.dtype) // 8
+        first = self.pointed(operand, names)
+        return [self.span(memory, first + size * int(i), size, operand.name) for i in np.flatnonzero(self.active)]
+
+    def pointed(self, operand: Operand, names: Mapping[str, int]) -> int:
+        """The address that pointer registers and a displacement give."""
+        name = operand.name
+        address = self.pointer(operand.pointers, names[f"{name}.base"]) + names.get(f"{name}.disp", 0)
+        if names.get(f"{name}.scale"):
+            address += self.pointer(operand.pointers, names[f"{name}.index"]) * names[f"{name}.scale"]
+        return address
+
+    def pointer(self, memory: str, number: int) -> int:
+        word = self.span(self.target.memories[memory], number, 1, "a pointer")
+        return int.from_bytes(word.tobytes(), "little", signed=True)
 
     def place(self, operand: Operand, names: Mapping[str, int]) -> npt.NDArray[np.uint8]:
         """The bytes of the words an operand lies in, a view."""
-        assert operand.address is not None
         memory = self.target.memories[operand.memory]
-        words = operand.tensor.size * bits(operand.tensor.dtype) // memory.bits
+        words = -(-operand.tensor.size * bits(operand.tensor.dtype) // memory.bits)
+        if operand.pointers:
+            return self.span(memory, self.pointed(operand, names), words, operand.name)
+        assert operand.address is not None
         return self.span(memory, self.formula(operand.address, names), words, operand.name)
 
     def span(self, memory: Memory, first: int, words: int, what: str) -> npt.NDArray[np.uint8]:
@@ -135,10 +184,13 @@ def _flat(memory: Memory, memories: Mapping[str, Array]) -> npt.NDArray[np.uint8
 
 
 def _from_bytes(data: npt.NDArray[np.uint8], tensor: Tensor) -> Array:
+    """The elements in the low bytes of these."""
     dtype, width = numpy_dtype(tensor.dtype), bits(tensor.dtype)
+    data = data[: -(-tensor.size * width // 8)]
     if width in _WIDTHS_OF_NUMPY:
         return np.frombuffer(data.tobytes(), dtype).reshape(tensor.shape)
-    table = np.unpackbits(data, bitorder="little").reshape(tensor.size, width).astype(np.int64)
+    loose = np.unpackbits(data, bitorder="little")[: tensor.size * width]
+    table = loose.reshape(tensor.size, width).astype(np.int64)
     values = (table << np.arange(width)).sum(axis=1)
     if is_signed(tensor.dtype):
         values -= table[:, -1] << width

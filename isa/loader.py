@@ -1,6 +1,6 @@
 """From an ISA file to an Isa: parameters, memories and formats here, then instructions and timing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -39,17 +39,40 @@ def loads(text: str, parameters: Mapping[str, int] | None = None, label: str = "
 
 def build(source: Source, path: Path, overrides: Mapping[str, int]) -> Isa:
     """The Isa of a file that has been read."""
-    root = Node(source, (), source.values)
-    top = root.table("file")
+    layers = _layers(source)
     context = Context()
-    parameters = _parameters(top.get("parameters"), overrides, context, source.label)
-    _memories(top["memory"], context)
-    _formats(top.get("format"), context)
-    _word_formats(top["memory"], context)
-    instructions = read_instructions(top["instruction"], context)
-    timings = read_timings(top.get("timing"), instructions, context)
+    parameters = _parameters(_all(layers, "parameters"), overrides, context, source.label)
+    for layer in layers:
+        if "memory" in layer:
+            _memories(layer["memory"], context)
+    for node in _all(layers, "format"):
+        _formats(node, context)
+    for node in _all(layers, "memory"):
+        _word_formats(node, context)
+    instructions = read_instructions(_all(layers, "instruction"), context)
+    timings = read_timings(_all(layers, "timing"), instructions, context)
+    top = layers[-1]
     doc = top["doc"].text() if "doc" in top else ""
     return Isa(top["name"].text(), doc, path, parameters, context.memories, context.formats, instructions, timings)
+
+
+def _layers(source: Source) -> list[dict[str, Node]]:
+    """The members of the file that this one extends, if it does, and then its own."""
+    root = Node(source, (), source.values)
+    top = root.members("file")
+    below: list[dict[str, Node]] = []
+    if "extends" in top:
+        base = top["extends"]
+        if base.text() not in names():
+            raise base.error(f"there is no ISA '{base.value}' to extend; there are: {listing(names())}")
+        below = _layers(Source.read(*_find(base.text())))
+    inherited = {key: node for layer in below for key, node in layer.items() if key != "name"}
+    root.require({**inherited, **top}, "file")
+    return [*below, top]
+
+
+def _all(layers: Iterable[Mapping[str, Node]], key: str) -> list[Node]:
+    return [layer[key] for layer in layers if key in layer]
 
 
 def _find(name_or_path: str | Path) -> tuple[Path, str]:
@@ -67,8 +90,10 @@ def _find(name_or_path: str | Path) -> tuple[Path, str]:
     raise IsaError(f"there is no ISA '{given}'; there are: {listing(names())}, or give the path of a file")
 
 
-def _parameters(node: Node | None, overrides: Mapping[str, int], context: Context, label: str) -> tuple[Parameter, ...]:
-    found = dict(node.items()) if node else {}
+def _parameters(
+    nodes: Iterable[Node], overrides: Mapping[str, int], context: Context, label: str
+) -> tuple[Parameter, ...]:
+    found = {name: entry for node in nodes for name, entry in node.items()}
     for name, value in overrides.items():
         if name not in found:
             raise IsaError(f"{label}: there is no parameter '{name}'; the parameters are: {listing(found)}")
@@ -98,6 +123,8 @@ def _memories(node: Node, context: Context) -> None:
         identifier(entry, name)
         if name == "field":
             raise entry.error("'field' means a field of the instruction; give the memory another name", key=True)
+        if name in context.memories:
+            raise entry.error(f"there is already a memory '{name}' in the file that this one extends", key=True)
         memory, sizes = _memory(name, entry, context)
         context.memories[name] = memory
         context.define(f"{name}.bits", memory.bits, context.origins_of(*sizes))
@@ -118,7 +145,18 @@ def _memory(name: str, entry: Node, context: Context) -> tuple[Memory, list[Form
     doc = members["doc"].text() if "doc" in members else ""
     sizes = [members[key].formula() for key in ("bits", "count", "bytes") if key in members]
     pads = members["pads"].integer(context.names, 0) if "pads" in members else 0
-    return Memory(name, kind, bits, _count(members, kind, bits, entry, context), doc, pads=pads), sizes
+    pointers = _pointers(members["pointers"], context) if "pointers" in members else ""
+    count = _count(members, kind, bits, entry, context)
+    return Memory(name, kind, bits, count, doc, pads=pads, pointers=pointers), sizes
+
+
+def _pointers(node: Node, context: Context) -> str:
+    """The memory of pointer registers that a memory names; it stands above."""
+    found = context.memories.get(node.text())
+    if found is None or found.kind != "register":
+        there = listing(name for name, memory in context.memories.items() if memory.kind == "register")
+        raise node.error(f"there is no register memory '{node.value}' above; there are: {there}")
+    return found.name
 
 
 def _count(members: Mapping[str, Node], kind: str, bits: int, entry: Node, context: Context) -> int | None:
@@ -137,9 +175,11 @@ def _count(members: Mapping[str, Node], kind: str, bits: int, entry: Node, conte
     return size * 8 // bits
 
 
-def _formats(node: Node | None, context: Context) -> None:
-    for name, entry in node.items() if node else ():
+def _formats(node: Node, context: Context) -> None:
+    for name, entry in node.items():
         identifier(entry, name)
+        if name in context.formats:
+            raise entry.error(f"there is already a format '{name}' in the file that this one extends", key=True)
         members = entry.table("format")
         doc = members["doc"].text() if "doc" in members else ""
         context.formats[name] = Format(name, layout(members, context), doc)

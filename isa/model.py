@@ -1,18 +1,29 @@
 """What an ISA file says, as values: memories, formats, instructions, timing."""
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dataflow.computation import Computation, Tensor
 from isa.arithmetic import Formula
 from isa.encoding import Encoding
 from isa.errors import IsaError, listing
+from isa.features import cpu_features
+from isa.forms import Form
 from isa.machine import MachineInstruction
+
+if TYPE_CHECKING:
+    from isa.x86 import Codec
 
 FIELD = "field"
 """`in = "field"`: the operand is not in a memory but is the value of a field of the instruction."""
+
+ADDRESS_PARTS = ("base", "index", "scale", "disp")
+"""The fields of an operand that a pointer addresses: register, register, 0 (no index) 1 2 4 8, bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +41,7 @@ class Memory:
     """Words of `bits` bits; kind is external, scratchpad or register; external memory has no count.
 
     `format` names the format of its words, for a memory of micro-operations; `pads` is how many zero words its load
-    instruction can put on either side of a row.
+    instruction can put on either side of a row; `pointers` names the memory of registers that point into it.
     """
 
     name: str
@@ -40,6 +51,7 @@ class Memory:
     doc: str = ""
     format: str | None = None
     pads: int = 0
+    pointers: str = ""
 
     @property
     def word_bytes(self) -> int:
@@ -65,7 +77,8 @@ class Operand:
     """A tensor of the pattern and where it lies: consecutive words of `memory` from the word `address`.
 
     Where `when` is false, an input operand is zero and its memory is not read. `memory` is "field" for the
-    value of the field `at`; for a manual's own encoding `at` is the operand's slot (`ModRM.rm`).
+    value of the field `at`; for a manual's own encoding `at` is the operand's slot (`ModRM.rm`). With `pointers` the
+    address is that register of this memory, plus an index register times a scale, plus a displacement in bytes.
     """
 
     name: str
@@ -74,6 +87,23 @@ class Operand:
     address: Formula | None = None
     when: Formula | None = None
     at: str = ""
+    pointers: str = ""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Its fields in an entry that has no field encoding."""
+        return tuple(f"{self.name}.{part}" for part in ADDRESS_PARTS) if self.pointers else (self.name,)
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """The predicate of an entry: lanes act where the highest bit of the operand's element is set.
+
+    The other elements of the output become zero or keep their value, and of external memory they are not accessed.
+    """
+
+    operand: Operand
+    idle: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +122,8 @@ class Instruction:
 
     `variants` are the pattern for every value of the choices, the last fastest; `pattern` is the first.
     `fixed` are the values of the fields that make this entry; the other fields are a MachineInstruction's own.
-    `notation` is the encoding in a manual's own words, where it is not a field list.
+    `notation` is the encoding in a manual's own words, where it is not a field list; `form` what it was found to be.
+    `denormals` and `summation` say where float arithmetic differs from the pattern's plain meaning (isa.rounding).
     """
 
     name: str
@@ -110,15 +141,21 @@ class Instruction:
     encoding: Encoding | None
     fixed: dict[str, int]
     like: str | None = None
+    mask: Mask | None = None
+    denormals: str = ""
+    summation: str = ""
+    form: Form | None = None
 
     @property
     def fields(self) -> tuple[str, ...]:
         """Names of the fields that a MachineInstruction of this entry holds.
 
-        Without a field encoding they are the word numbers of its operands, its immediates and its choices, by name.
+        Without a field encoding they are the word numbers of its operands, its immediates and its choices, by name; an
+        operand behind a pointer has four: NAME.base, NAME.index, NAME.scale and NAME.disp.
         """
         if self.encoding is None:
-            return (*self.operands, *self.choice)
+            placed = [name for operand in self.operands.values() for name in operand.fields]
+            return (*placed, *self.choice, *([self.mask.operand.name] if self.mask else []))
         return tuple(name for name in self.encoding.fields if name not in self.fixed)
 
     @property
@@ -128,12 +165,19 @@ class Instruction:
 
     @property
     def inputs(self) -> tuple[Operand, ...]:
-        """The operands the pattern reads, an accumulated or updated output included."""
+        """The operands the pattern reads; the output is one if it is accumulated, updated, or not all written."""
         if self.pattern is None:
             return ()
-        names = [self.pattern.output.tensor] if self.pattern.accumulate else []
+        names = [self.pattern.output.tensor] if self.pattern.accumulate or self._keeps else []
         names += [read.tensor for read in self.pattern.reads]
         return tuple(self.operands[name] for name in dict.fromkeys(names))
+
+    @property
+    def _keeps(self) -> bool:
+        """Whether elements of the output stay as they were."""
+        assert self.pattern is not None
+        written = math.prod(self.index[name] for name in self.pattern.output_dims)
+        return written < self.pattern.tensors[0].size
 
     @property
     def fixed_bits(self) -> tuple[int, int]:
@@ -149,28 +193,45 @@ class Instruction:
 
 
 @dataclass(frozen=True, slots=True)
+class MicroOperations:
+    """`count` equal micro-operations, each of which goes to one of `units`."""
+
+    count: int
+    units: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
-    """Cycles of one instruction alone: `start`, and more per thing of `per` (`trip`, `element`, `beat`, ...)."""
+    """Cycles of one instruction.
+
+    On a machine that runs one after another on each unit: `start`, and more per thing of `per` (`trip`, `element`,
+    `beat`, ...). On a pipelined core: the `uops` it is made of, each of which holds its unit for `cycles`, and the
+    `latency` until its output can be used.
+    """
 
     unit: str
     start: int
     per: dict[str, int]
+    uops: tuple[MicroOperations, ...] = ()
+    latency: int = 0
+    cycles: int = 1
 
     @property
     def trip(self) -> int:
-        """Cycles for each trip of the repeat loops."""
-        return self.per.get("trip", 0)
+        """Cycles for each trip of the repeat loops; on a pipelined core, for which it holds a unit."""
+        return self.cycles if self.uops else self.per.get("trip", 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """One core: where the numbers come from, its constants, and the cost of instructions by name."""
+    """One core: where the numbers come from, its constants, the cost of instructions by name, its execution units."""
 
     name: str
     source: tuple[str, ...]
     constants: dict[str, int]
     costs: dict[str, Cost]
     doc: str = ""
+    units: tuple[str, ...] = ()
 
     def __getitem__(self, constant: str) -> int:
         if constant not in self.constants:
@@ -203,6 +264,12 @@ class Isa:
         counts = {f"{memory.name}.count": memory.count for memory in self.memories.values() if memory.count is not None}
         return {**self.parameters, **bits, **counts}
 
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all that the file says, parameters and what it extends included; not of how it is written."""
+        said = (self.name, self.parameter_list, self.memories, self.formats, self.instructions, self.timings)
+        return sha256(repr(said).encode()).hexdigest()
+
     @property
     def timing(self) -> Timing:
         """The first timing section; raises IsaError if the file has none."""
@@ -219,8 +286,15 @@ class Isa:
     def encode(self, instruction: MachineInstruction) -> bytes:
         """Its bytes, words little-endian; raises IsaError for an unknown name or field or a value that does not fit."""
         entry = self.instruction(instruction.name)
+        if entry.form:
+            return self.x86.encode(instruction)
         encoding = self._encoding(entry)
-        return encoding.pack(self.values(instruction)).to_bytes(encoding.size // 8, "little")
+        try:
+            bits = encoding.pack(self.values(instruction) if entry.fixed else instruction.fields)
+        except IsaError:
+            self.values(instruction)  # says more
+            raise
+        return bits.to_bytes(encoding.size // 8, "little")
 
     def values(self, instruction: MachineInstruction) -> dict[str, int]:
         """The value of every field, fixed and absent ones included; raises IsaError like `encode`."""
@@ -235,14 +309,22 @@ class Isa:
 
     def decode(self, data: bytes) -> MachineInstruction:
         """The instruction these bytes are, with every field its entry leaves open; raises IsaError if there is none."""
+        if self.is_x86:
+            return self.x86.decode(data)
         bits = int.from_bytes(data, "little")
         for entry, encoding, mask, value in self._by_specificity:
-            if encoding.size == len(data) * 8 and bits & mask == value:
-                return MachineInstruction(entry.name, {name: encoding.fields[name].read(bits) for name in entry.fields})
+            if encoding.size != len(data) * 8 or bits & mask != value:
+                continue
+            found = MachineInstruction(entry.name, {name: encoding.fields[name].read(bits) for name in entry.fields})
+            if encoding.holds({**entry.fixed, **found.fields}, bits):
+                return found
         raise IsaError(f"{data.hex(' ')} is no instruction of '{self.name}'")
 
     def decode_all(self, data: bytes) -> Iterator[MachineInstruction]:
         """The instructions of a stream, in order; raises IsaError with the offset of bytes that are none."""
+        if self.is_x86:
+            yield from self.x86.decode_all(data)
+            return
         sizes = sorted({encoding.size // 8 for _, encoding, _, _ in self._by_specificity})
         at = 0
         while at < len(data):
@@ -251,7 +333,14 @@ class Isa:
             at += size
 
     def disassemble(self, data: bytes) -> str:
-        """A stream as text, one line per instruction: its name and the fields that are not zero."""
+        """A stream as text, one line per instruction: its name and the fields that are not zero.
+
+        x86 code is in Intel's syntax and may hold instructions that are no entries.
+        """
+        if self.is_x86:
+            from isa.x86 import disassemble
+
+            return disassemble(data)
         return "\n".join(map(str, self.decode_all(data)))
 
     def encode_format(self, name: str, values: Mapping[str, int]) -> int:
@@ -270,6 +359,27 @@ class Isa:
         if name not in self.formats:
             raise IsaError(f"'{self.name}' has no format '{name}'; it has {listing(self.formats)}")
         return self.formats[name]
+
+    @cached_property
+    def is_x86(self) -> bool:
+        """Whether its entries are in the SDM's notation."""
+        return any(entry.form for entry in self.instructions.values()) and not self._by_specificity
+
+    @cached_property
+    def x86(self) -> "Codec":
+        """Encoder and decoder of the entries in the SDM's notation."""
+        from isa.x86 import Codec
+
+        return Codec(self.instructions)
+
+    def missing_features(self, names: Iterable[str] | None = None) -> tuple[str, ...]:
+        """The CPU features that entries (all of them, or those named) need and this machine lacks.
+
+        Raises UserError where the features of the machine cannot be found out.
+        """
+        entries = self.instructions.values() if names is None else map(self.instruction, names)
+        needed = dict.fromkeys(feature for entry in entries for feature in entry.requires)
+        return tuple(feature for feature in needed if feature not in cpu_features())
 
     @cached_property
     def _by_specificity(self) -> tuple[tuple[Instruction, Encoding, int, int], ...]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from dataflow.computation import Tensor
 from dataflow.dtypes import bits, is_dtype, is_integer, is_signed
@@ -10,9 +11,10 @@ from isa.context import Context, identifier
 from isa.encoding import Encoding
 from isa.entries import Entry
 from isa.errors import listing
-from isa.model import FIELD, Memory, Operand
+from isa.model import FIELD, Mask, Memory, Operand
 from isa.schema import Node
 
+_IDLE = ("zero", "keep")
 _TYPE = re.compile(r"\s*([A-Za-z]+[0-9]+)\s*(?:\[([^\[\]]*)\]\s*)?")
 
 
@@ -31,6 +33,8 @@ def read_operand(
     if found is None:
         _check_field(node, at, tensor, encoding)
         return Operand(tensor.name, FIELD, tensor, at=at)
+    if found.pointers and "address" not in members and (encoding is None or f"{tensor.name}.base" in encoding.fields):
+        return Operand(tensor.name, found.name, tensor, at=at, pointers=found.pointers)
     when = members["when"].formula() if "when" in members else None
     if when:
         members["when"].known(when, names, context.words)
@@ -54,17 +58,41 @@ def memory_of(node: Node, context: Context) -> Memory | None:
     return context.memories[where.text()]
 
 
+def read_mask(entry: Entry, index: Mapping[str, int], context: Context) -> Mask | None:
+    """The predicate of an entry, and what its output's idle elements become."""
+    if "mask" not in entry.members:
+        return None
+    node = entry.members["mask"]
+    members = node.table("mask")
+    if members["idle"].text() not in _IDLE:
+        raise members["idle"].error(f"'{members['idle'].value}' is not one of: {listing(_IDLE)}")
+    if members["in"].text() not in context.memories:
+        there = listing(context.memories)
+        raise members["in"].error(f"memory '{members['in'].value}' is not declared; this file has: {there}")
+    memory = context.memories[members["in"].text()]
+    if memory.kind != "register":
+        raise members["in"].error(f"a mask is a register; '{memory.name}' is {memory.kind} memory")
+    tensor = replace(_typed(node, members["type"], memory, index, context), name="k")
+    if not is_integer(tensor.dtype):
+        raise members["type"].error("a mask has elements of an integer type")
+    return Mask(Operand("k", memory.name, tensor, Formula.parse("k"), at="k"), members["idle"].text())
+
+
 def _tensor(node: Node, index: Mapping[str, int], context: Context) -> Tensor:
     identifier(node, node.name)
     memory = memory_of(node, context)
-    kind = node.table("operand")["type"]
+    return _typed(node, node.table("operand")["type"], memory, index, context)
+
+
+def _typed(node: Node, kind: Node, memory: Memory | None, index: Mapping[str, int], context: Context) -> Tensor:
     match = _TYPE.fullmatch(kind.text())
     if match is None or not is_dtype(match[1]):
         raise kind.error(f"'{kind.value}' is not a type; write a scalar type and its shape: i8[b,i], f32[l], i32")
     shape = _shape(kind, match, index, context) if match[2] and match[2].strip() else ()
     tensor = Tensor(node.name, match[1], shape)
     size = tensor.size * bits(tensor.dtype)
-    if memory and size % memory.bits:
+    narrow = memory is not None and memory.kind == "register" and size < memory.bits
+    if memory and size % memory.bits and not narrow:
         raise kind.error(f"{kind.value} is {size} bits but one word of '{memory.name}' is {memory.bits} bits")
     if memory is None and (shape or not is_integer(tensor.dtype)):
         raise kind.error(f"a field holds one integer, not {kind.value}")

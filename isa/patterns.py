@@ -50,7 +50,7 @@ def _used(
 
 def _check_all_used(entry: Entry, key: str, names: Mapping[str, object], kept: Mapping[str, object]) -> None:
     for name in names:
-        if name not in kept and key in entry.own:
+        if name not in kept and entry.has_own(key, name):
             what = key.removesuffix("s")
             raise entry.inner(key, name).error(f"{what} '{name}' is not used by the pattern", key=True)
 

@@ -39,6 +39,7 @@ TABLES: dict[str, dict[str, Key]] = {
     "file": {
         "name": Key("text", "name of the ISA", True),
         "doc": Key("text", "what machine this is, and the source of the facts"),
+        "extends": Key("text", "a shipped ISA whose memories, formats, entries and timing this file adds to"),
         "parameters": Key("table", "named integers: a default, or {default, doc}"),
         "memory": Key("table", "the memories by name", True),
         "format": Key("table", "bit layouts by name"),
@@ -57,6 +58,7 @@ TABLES: dict[str, dict[str, Key]] = {
         "format": Key("text", "the [format.NAME] of its words, whose fields addresses may read"),
         "doc": Key("text", "what it holds"),
         "pads": Key("integer", "zero words that a load can put on either side of a row"),
+        "pointers": Key("text", "the memory of registers that point into it: operands have NAME.base and NAME.disp"),
     },
     "format": {**_LAYOUT, "doc": Key("text", "what it holds")},
     "encoding": _LAYOUT,
@@ -74,7 +76,15 @@ TABLES: dict[str, dict[str, Key]] = {
         "format": Key("text", "the [format.NAME] of its bits"),
         "encoding": Key("encoding", "its bits, where it shares no format"),
         "syntax": Key("text", "assembler text, with {operand} in it"),
-        "requires": Key("texts", "CPU features"),
+        "requires": Key("texts", "CPU features, by the names of the operating system (/proc/cpuinfo)"),
+        "mask": Key("table", "the predicate of its lanes, a register whose number is the field `k`"),
+        "denormals": Key("text", "zero: denormal floats are read and written as zero, whatever the control register"),
+        "summation": Key("text", "how a float `+=` is rounded, where it matters; a name of isa/rounding.py"),
+    },
+    "mask": {
+        "in": Key("text", "the register memory of the predicate", True),
+        "type": Key("text", "its elements, one a lane, whose highest bits say which lanes act: u1[l]", True),
+        "idle": Key("text", "zero or keep: what becomes of the output's other elements", True),
     },
     "operand": {
         "in": Key("text", "a memory, or field", True),
@@ -87,6 +97,13 @@ TABLES: dict[str, dict[str, Key]] = {
         "source": Key("texts", "where the numbers come from", True),
         "like": Key("text", "a core above, whose numbers this one has where it does not say otherwise"),
         "doc": Key("text", "what core this is"),
+        "units": Key("text", "its execution units: ports and pipes, by name"),
+        "load": Key("text", "micro-operations that a memory operand adds to the cost of the same entry on registers"),
+    },
+    "issue": {
+        "units": Key("text", "its micro-operations and the units each can go to: 1*p05+1*p23", True),
+        "latency": Key("integer", "cycles until the output can be used", True),
+        "cycles": Key("integer", "cycles for which a micro-operation holds its unit; 1 by default"),
     },
     "cost": {
         "unit": Key("text", "what it occupies; instructions of one unit do not overlap", True),
