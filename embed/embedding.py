@@ -5,7 +5,7 @@ the solver works from this value alone.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 from typing import Any
@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from dataflow.computation import Computation
 from dataflow.errors import UserError
+from dataflow.expression import Apply, Read
 from dataflow.operator import Operator
-from embed.binding import Binding
+from embed.binding import Binding, named_accesses
 from isa.model import Isa
 
 Array = npt.NDArray[Any]
@@ -69,7 +70,16 @@ class Placeable:
         if entry.pattern is None:
             raise UserError(f"{name} of {target.name} has no pattern, so nothing can be placed with it")
         memories = {operand.name: target.memories.get(operand.memory) for operand in entry.operands.values()}
-        return cls(name, entry.pattern, {name: memory.pads for name, memory in memories.items() if memory and memory.pads})
+        pattern = as_accumulation(entry.pattern)
+        return cls(name, pattern, {name: memory.pads for name, memory in memories.items() if memory and memory.pads})
+
+
+def as_accumulation(pattern: Computation) -> Computation:
+    """`acc = fma(a, b, acc)` as `acc += a * b`, the sum it computes without rounding the product; others unchanged."""
+    match pattern.body:
+        case Apply("fma", (left, right, Read() as addend)) if addend == pattern.output and not pattern.accumulate:
+            return replace(pattern, accumulate=True, body=Apply("mul", (left, right)))
+    return pattern
 
 
 @dataclass(frozen=True)
@@ -96,6 +106,17 @@ class Embedding:
     def extents(self) -> dict[str, int]:
         """Extents of the operator's dims."""
         return self.operator.main.extents
+
+    @cached_property
+    def accesses(self) -> dict[str, Read]:
+        """The operator's accesses by name; each name is bound to one operand and has a layout of its own."""
+        return named_accesses(self.operator.main)
+
+    @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the accesses that the instruction reads, in the operator's order."""
+        bound = dict(self.binding.pairs[1:]).values()
+        return tuple(name for name in self.accesses if name in bound)
 
     @cached_property
     def lanes(self) -> dict[str, int]:
@@ -154,10 +175,11 @@ class Embedding:
         coordinates[digit.dims[-1]] = rest
         return coordinates, flat >= self.size(digit)
 
-    def points(self, origin: Mapping[str, int], lanes: Mapping[str, Array]) -> tuple[dict[str, Array], Array]:
-        """The map phi for one invocation: operator coordinates at lane positions, and the mask of idle lanes.
+    def points(self, origin: Mapping[str, int | Array], lanes: Mapping[str, Array]) -> tuple[dict[str, Array], Array]:
+        """The map phi: operator coordinates at lane positions, and the mask of idle lanes.
 
-        `origin` gives each tile loop its value; `lanes` holds index arrays that broadcast together.
+        `origin` gives each tile loop its value, or an array of values for several invocations at once, and `lanes` each
+        dim of the instruction its positions; all arrays broadcast together.
         """
         shape = np.broadcast_shapes(*(values.shape for values in lanes.values())) if lanes else ()
         idle = np.zeros(shape, bool)
@@ -173,5 +195,7 @@ class Embedding:
 
     def __str__(self) -> str:
         """One readable line: which tensor plays which operand, and what fills each lane dimension."""
-        filled = [f"{lane}={'*'.join(map(str, self.digits_of(lane))) or '-'}" for lane in self.lanes if self.lanes[lane] > 1]
+        filled = [
+            f"{lane}={'*'.join(map(str, self.digits_of(lane))) or '-'}" for lane in self.lanes if self.lanes[lane] > 1
+        ]
         return f"{self.name}({', '.join(f'{t}->{o}' for o, t in self.binding.pairs[1:])}) {' '.join(filled)}"

@@ -13,8 +13,8 @@ def build(embedding: Embedding, schedule: Schedule, epilogue: Epilogue) -> Nest:
     """Tiles of the output outside; in each, reset, sum over tiles of the reduction, epilogue and store."""
     layouts = derive(embedding, epilogue)
     results = set(result_loops(embedding))
-    inner = points(embedding, schedule)
-    loads = tuple(Fill(tensor.name) for tensor in embedding.operator.main.inputs)
+    inner = points(embedding)
+    loads = tuple(Fill(name) for name in embedding.inputs)
     sums = [loop for loop in schedule.order if loop not in results]
     outer = [loop for loop in schedule.order if loop in results]
     accumulate = _tiled(sums, schedule, (*loads, *inner))
@@ -23,14 +23,9 @@ def build(embedding: Embedding, schedule: Schedule, epilogue: Epilogue) -> Nest:
 
 
 def derive(embedding: Embedding, epilogue: Epilogue) -> dict[str, Layout]:
-    """Layouts of the operator's tensors and of those its epilogue reads, which lie in words like the output's."""
-    found = layout.derive(embedding)
-    for step in epilogue.passes:
-        if step.operand is not None:
-            name = step.operand.tensor
-            tensor = next(tensor for tensor in embedding.operator.inputs if tensor.name == name)
-            found[name] = layout.derive_one(embedding, step.operand, embedding.pattern.output.tensor, tensor)
-    return found
+    """Layouts of the operator's accesses and of its epilogue's, by name; the latter lie in words like the output's."""
+    extras = {name: layout.derive_extra(embedding, read) for name, read in epilogue.extras.items()}
+    return layout.derive(embedding) | extras
 
 
 def result_loops(embedding: Embedding) -> tuple[str, ...]:
@@ -39,7 +34,7 @@ def result_loops(embedding: Embedding) -> tuple[str, ...]:
     return tuple(loop.name for loop in embedding.loops if any(dim in results for dim in loop.dims))
 
 
-def points(embedding: Embedding, schedule: Schedule) -> tuple[Node, ...]:
+def points(embedding: Embedding) -> tuple[Node, ...]:
     """The loops inside a tile around one invocation, sums outside so that consecutive invocations differ in output."""
     results = result_loops(embedding)
     names = [loop.name for loop in embedding.loops]
@@ -59,7 +54,7 @@ def _tiled(order: list[str], schedule: Schedule, body: tuple[Node, ...]) -> tupl
 def _finish(epilogue: Epilogue) -> tuple[Node, ...]:
     nodes: list[Node] = []
     for step in epilogue.passes:
-        nodes += [Fill(step.operand.tensor)] if step.operand else []
+        nodes += [Fill(step.access)] if step.operand else []
         nodes.append(Pass(step))
     for plane in range(epilogue.planes):
         nodes += _between(epilogue.between) if plane else []

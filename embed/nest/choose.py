@@ -91,9 +91,9 @@ def _orders(embedding: Embedding, layouts: Mapping[str, Layout], loops: Mapping[
     results = [name for name in loops if name in result_loops(embedding)]
     sums = [name for name in loops if name not in results]
     found = []
-    for tensor in embedding.operator.main.inputs:
-        moving = {loop for axis in layouts[tensor.name].axes for loop, _ in axis.loops}
-        order = sorted(results, key=lambda name: name not in moving)
+    for name in embedding.inputs:
+        moving = {loop for axis in layouts[name].axes for loop, _ in axis.loops}
+        order = [*(loop for loop in results if loop in moving), *(loop for loop in results if loop not in moving)]
         found.append((*order, *sums))
     return list(dict.fromkeys(found))
 
@@ -115,7 +115,7 @@ class _Grid:
         self.layouts, self.options, self.rates, self.room = layouts, options, rates, room
         self.buffers, self.result_buffers = buffers, result_buffers
         self.output = embedding.operator.main.output.tensor
-        self.inputs = [tensor.name for tensor in embedding.operator.main.inputs]
+        self.inputs = embedding.inputs
         self.operands = embedding.binding.operands
         self.invocations = embedding.invocations
         self.names = list(loops)
@@ -140,16 +140,21 @@ class _Grid:
         total: Any = np.int64(1)
         for axis in self.layouts[tensor].axes[:-2]:
             total = total * (sum((factor * (self.tile[loop] - 1) for loop, factor in axis.loops), np.int64(0)) + 1)
-        return np.maximum(total, -(-self.words[tensor] // self.room.longest_load))
+        return np.asarray(np.maximum(total, -(-self.words[tensor] // self.room.longest_load)))
 
     def _fits(self) -> npt.NDArray[np.bool_]:
         fits: Any = np.bool_(True)
         for name in self.inputs:
-            fits = fits & (np.where(self._times(name, tuple(self.names)) == 1, 1, self.buffers) * self.words[name] <= self.room.words[name])
+            fits = fits & (
+                np.where(self._times(name, tuple(self.names)) == 1, 1, self.buffers) * self.words[name]
+                <= self.room.words[name]
+            )
         extra: Any = np.int64(0)
         for name in self.room.shared:
             extra = extra + self.words[name]
-        return np.asarray(fits & (self.result_buffers * self.words[self.output] + extra <= self.room.words[self.output]))
+        return np.asarray(
+            fits & (self.result_buffers * self.words[self.output] + extra <= self.room.words[self.output])
+        )
 
     def _times(self, tensor: str, order: tuple[str, ...]) -> Grid:
         """How often a tile of `tensor` is loaded: loops inside the last one that moves it do not count."""
@@ -167,7 +172,7 @@ class _Grid:
             return None
         cycles = np.where(self.fits, self._cycles(order), np.iinfo(np.int64).max)
         place = np.unravel_index(int(cycles.argmin()), cycles.shape)
-        tiles = {name: int(self.options[name][i]) for name, i in zip(self.names, place, strict=True)}
+        tiles = {name: self.options[name][int(i)] for name, i in zip(self.names, place, strict=True)}
         return int(cycles[place]), tiles
 
     def _cycles(self, order: tuple[str, ...]) -> Grid:
@@ -198,4 +203,3 @@ class _Grid:
 
     def _beats(self, size: Grid) -> Grid:
         return size // self.rates.bus if self.rates.bus else size * 0
-

@@ -22,7 +22,7 @@ from embed.nest.ir import Compute, Drain, Fill, Nest, Node, Pass, Points, Ranges
 
 
 def interpret(nest: Nest, arrays: Mapping[str, Array]) -> Array:
-    """Run the nest on packed inputs by tensor name; returns the packed output, shape (*axes, *word) in the output's dtype."""
+    """Run the nest on packed inputs by access name; returns the packed output in its dtype, of shape (*axes, *word)."""
     state = _State(nest, arrays)
     state.walk(nest.body, nest.whole)
     return state.result()
@@ -60,7 +60,9 @@ class _State:
                     for piece in pieces(ranges[loop], tile):
                         self.walk(inner, {**ranges, loop: piece})
                 case Fill(tensor):
-                    self.tiles[tensor] = _taken(self.nest.layouts[tensor], self.arrays[tensor], box(self.nest.layouts[tensor], ranges))
+                    self.tiles[tensor] = _taken(
+                        self.nest.layouts[tensor], self.arrays[tensor], box(self.nest.layouts[tensor], ranges)
+                    )
                 case Reset():
                     self.reset(ranges)
                 case Points() | Compute():
@@ -86,8 +88,8 @@ class _State:
     def apply(self, step: EpiloguePass, ranges: Ranges) -> None:
         output = self.nest.output
         value = self._word(output, ranges)
-        other: Expression = Const(step.immediate) if step.operand is None else self._word(step.operand.tensor, ranges)
-        inputs = [output] if step.operand is None else [output, step.operand.tensor]
+        other: Expression = self._word(step.access, ranges) if step.operand else Const(step.immediate)
+        inputs = [output, step.access] if step.operand else [output]
         self._run(Apply(step.operation, (value, other)), False, ranges, inputs)
 
     def _run(self, body: Expression, accumulate: bool, ranges: Ranges, inputs: list[str]) -> None:
@@ -98,7 +100,10 @@ class _State:
         if not accumulate:
             kept = {loop for axis in self.nest.layouts[output].axes for loop, _ in axis.loops}
             loops = {name: extent for name, extent in loops.items() if name in kept}
-        dims = [*(Dim(name, extent) for name, extent in loops.items()), *(Dim(f"lane {n}", e) for n, e in lanes.items())]
+        dims = [
+            *(Dim(name, extent) for name, extent in loops.items()),
+            *(Dim(f"lane {n}", e) for n, e in lanes.items()),
+        ]
         tensors = tuple(self._tile(name) for name in dict.fromkeys((output, *inputs)))
         statement = Computation(tuple(dims), tensors, self._word(output, ranges), accumulate, body)
         self.tiles[output] = evaluate(statement, self.tiles)
@@ -111,7 +116,9 @@ class _State:
     def _word(self, name: str, ranges: Ranges) -> Read:
         """The access to a tile: its axes' words, then the lanes of a word."""
         layout = self.nest.layouts[name]
-        axes = tuple(Affine.of((loop, factor) for loop, factor in axis.loops if len(ranges[loop]) > 1) for axis in layout.axes)
+        axes = tuple(
+            Affine.of((loop, factor) for loop, factor in axis.loops if len(ranges[loop]) > 1) for axis in layout.axes
+        )
         return Read(name, (*axes, *(Affine.of([(f"lane {lane}", 1)]) for lane in layout.word_lanes)))
 
     def drain(self, plane: int, ranges: Ranges) -> None:

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from ortools.sat.python import cp_model
 
 
-def product(model: cp_model.CpModel, factors: Sequence[cp_model.IntVar], limit: int, name: str) -> cp_model.LinearExprT:
+def product(
+    model: cp_model.CpModel, factors: Sequence[cp_model.IntVar], limit: int, name: str
+) -> cp_model.LinearExpr | int:
     """An expression equal to the product of `factors`, which is at most `limit`."""
-    total: cp_model.LinearExprT = 1
+    total: cp_model.LinearExpr | int = 1
     for place, factor in enumerate(factors):
         if place == 0:
             total = factor
@@ -22,7 +24,7 @@ def chain(
     model: cp_model.CpModel, factors: Sequence[tuple[int, cp_model.IntVar]], result: cp_model.IntVar, name: str
 ) -> None:
     """`result` is the product of the constants whose literal holds; linear, since every factor is a constant."""
-    total: cp_model.LinearExprT = 1
+    total: cp_model.LinearExpr | int = 1
     limit = 1
     for place, (factor, literal) in enumerate(factors):
         limit *= factor

@@ -1,4 +1,4 @@
-"""Cost terms as expressions of the variables: invocations, packed words, cycles, bytes. Exact integers, no logarithms."""
+"""Cost terms as expressions of the variables: invocations, packed words, cycles, bytes, all of them exact integers."""
 
 from dataclasses import dataclass
 from itertools import product as combinations
@@ -11,7 +11,7 @@ from embed.solver.arithmetic import chain, product
 from embed.solver.problem import Problem
 from embed.solver.variables import Key, Variables
 
-Expression = cp_model.LinearExprT
+Expression = cp_model.LinearExpr | int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,10 @@ def _window(
     model: cp_model.CpModel, problem: Problem, variables: Variables, tensor: str, number: int, own: list[str]
 ) -> cp_model.IntVar:
     """Words along one tensor dimension, for every choice of which of its dims are loops."""
-    rows = [(*choice, window_words(problem, tensor, number, own, choice)) for choice in combinations((0, 1), repeat=len(own))]
+    rows = [
+        (*choice, window_words(problem, tensor, number, own, choice))
+        for choice in combinations((0, 1), repeat=len(own))
+    ]
     words = model.new_int_var(1, max(row[-1] for row in rows), f"window {tensor} {number}")
     model.add_allowed_assignments([*(variables.outer[dim] for dim in own), words], rows)
     return words

@@ -66,17 +66,18 @@ class _Collector(cp_model.CpSolverSolutionCallback):
 
 
 class PricedPlacements(Placements):
-    """The same with cost terms that can be minimised."""
+    """The same with cost terms that can be minimised; those of two problems of one operator compare."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
         terms = cost.build(self.proto, problem, self.variables)
         members = [literal for found in self.variables.members.values() for literal in found.values()]
         digits = [self.variables.present(key) for key in self.variables.digits]
-        self.terms: dict[str, cp_model.LinearExprT] = {
+        self.terms: dict[str, cp_model.LinearExpr | int] = {
             "cycles": terms.cycles,
             "invocations": terms.invocations,
-            "traffic": (2 * len(members) + 1) * terms.bytes + cp_model.LinearExpr.sum([*members, *digits]),
+            "bytes": terms.bytes,
+            "traffic": (2 * len(problem.extents) + 1) * terms.bytes + cp_model.LinearExpr.sum([*members, *digits]),
         }
 
     def minimise(self, order: tuple[str, ...], bound: list[int], settings: Settings, deadline: float) -> Found | None:
@@ -86,7 +87,7 @@ class PricedPlacements(Placements):
         best: Embedding | None = None
         for place, name in enumerate(order):
             self.proto.minimize(self.terms[name])
-            if bound and values == bound[:place]:
+            if place < len(bound) and values == bound[:place]:
                 self.proto.add(self.terms[name] <= bound[place])
             solver = new_solver(settings, deadline)
             status = solver.solve(self.proto)
@@ -102,7 +103,7 @@ class PricedPlacements(Placements):
         return Found(best, values, proven)
 
     def _hint(self, solver: cp_model.CpSolver) -> None:
-        self.proto.clear_hints()
+        self.proto.clear_hints()  # type: ignore[no-untyped-call]
         for variable in self.variables.decisions:
             self.proto.add_hint(variable, solver.value(variable))
 

@@ -1,12 +1,13 @@
 """One placement problem: an operator, an instruction, a binding, and what things cost."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from dataflow.computation import Computation
 from dataflow.expression import Read
 from dataflow.operator import Operator
-from embed.binding import Binding
+from embed.binding import Binding, named_accesses
 from embed.costs import Rates
 from embed.embedding import Placeable
 from embed.lanes import allowed_dims
@@ -14,12 +15,16 @@ from embed.lanes import allowed_dims
 
 @dataclass(frozen=True)
 class Problem:
-    """Place an instruction in `operator`; dims of extent 1 are left out of the search."""
+    """Place an instruction in `operator`; dims of extent 1 are left out of the search.
+
+    `only` narrows the dims that may fill each lane dimension, where the caller's layouts demand it.
+    """
 
     operator: Operator
     instruction: Placeable
     binding: Binding
     rates: Rates
+    only: Mapping[str, tuple[str, ...]] | None = None
 
     @property
     def pattern(self) -> Computation:
@@ -45,14 +50,19 @@ class Problem:
         """Dims that may fill each lane dimension, in the order of the box."""
         main = self.operator.main
         return {
-            lane: tuple(dim for dim in allowed_dims(main, self.pattern, self.binding, lane) if dim in self.extents)
+            lane: tuple(
+                dim
+                for dim in allowed_dims(main, self.pattern, self.binding, lane)
+                if dim in self.extents and (self.only is None or dim in self.only.get(lane, ()))
+            )
             for lane in self.lanes
         }
 
     @cached_property
     def reads(self) -> dict[str, Read]:
-        """Accesses of every tensor that gets a packed layout, the output and the epilogue's tensors included."""
-        return {**self.operator.main.accesses, **self.rates.extras}
+        """Every access that gets a layout, by name: what is bound, the output first, and the epilogue's reads."""
+        accesses = named_accesses(self.operator.main)
+        return {**{name: accesses[name] for name in self.binding.operands}, **self.rates.extras}
 
     def uses(self, tensor: str, dim: str) -> bool:
         return any(index.coefficient(dim) for index in self.reads[tensor].index)
@@ -62,7 +72,7 @@ class Problem:
         output = self.pattern.output.tensor
         return self.instruction.pads.get(self.binding.operands.get(tensor, output), 0)
 
-    def shape(self, tensor: str) -> tuple[int, ...]:
-        """Shape of a tensor of the operator."""
+    def shape(self, access: str) -> tuple[int, ...]:
+        """Shape of the tensor that an access reads or writes."""
         known = {t.name: t.shape for t in (*self.operator.inputs, *self.operator.main.tensors)}
-        return known[tensor]
+        return known[self.reads[access].tensor]

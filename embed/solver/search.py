@@ -1,9 +1,12 @@
 """The search: one model for each instruction and binding; the best placement of all, or every one by rank."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 
+from dataflow.computation import Computation
 from dataflow.errors import UserError
 from dataflow.operator import Operator
 from embed.binding import bindings
@@ -11,6 +14,7 @@ from embed.checker import verify
 from embed.costs import Costs, evaluate, rates
 from embed.embedding import Embedding, Placeable
 from embed.errors import NoEmbedding
+from embed.lanes import sums_apart
 from embed.solver.model import Found, Placements, PricedPlacements, Settings
 from embed.solver.problem import Problem
 from isa.model import Isa
@@ -18,9 +22,9 @@ from isa.model import Isa
 OBJECTIVES = {
     "cycles": ("cycles", "traffic"),
     "invocations": ("invocations", "cycles", "traffic"),
-    "bytes": ("traffic", "cycles"),
+    "bytes": ("bytes", "cycles", "traffic"),
 }
-"""What each objective minimises, in this order; `traffic` is packed bytes, of equals those with the fewest dims and digits."""
+"""What each objective minimises, in order; `traffic` is packed bytes, and of equals the fewest dims and digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,9 @@ def best(operator: Operator, target: Isa, settings: Settings) -> Solution:
             chosen = found
     seconds = time.perf_counter() - start
     if chosen is None or chosen.embedding is None:
-        raise NoEmbedding(f"no embedding of {target.name} in {operator.title} was found within {settings.time_limit:g} s")
+        raise NoEmbedding(
+            f"no embedding of {target.name} in {operator.title} was found within {settings.time_limit:g} s"
+        )
     return _checked(chosen.embedding, target, "OPTIMAL" if proven else "FEASIBLE", seconds)
 
 
@@ -87,7 +93,7 @@ def alternatives(operator: Operator, target: Isa, settings: Settings) -> Alterna
 
 def _rank(order: tuple[str, ...], price: Costs, embedding: Embedding) -> tuple[float, ...]:
     """What the objective minimises, as a key to sort by."""
-    values = {"cycles": price.cycles, "invocations": price.invocations, "traffic": price.bytes}
+    values = {"cycles": price.cycles, "invocations": price.invocations, "bytes": price.bytes, "traffic": price.bytes}
     return (*(values[name] for name in order), sum(len(digit.dims) + 1 for digit in embedding.digits))
 
 
@@ -99,6 +105,9 @@ def _order(settings: Settings) -> tuple[str, ...]:
 
 def problems(operator: Operator, target: Isa) -> Iterator[Problem]:
     """Every (instruction, binding) whose bodies agree; raises NoEmbedding where there is none."""
+    if not sums_apart(operator.main):
+        raise NoEmbedding(f"`{operator.main}` adds to one element from several points of its output dims")
+    _check_names(operator.main)
     none = True
     for instruction in target.instructions.values():
         if instruction.pattern is None or not instruction.pattern.accumulate:
@@ -109,6 +118,19 @@ def problems(operator: Operator, target: Isa) -> Iterator[Problem]:
             yield Problem(operator, Placeable.of(target, instruction.name), binding, rate)
     if none:
         raise NoEmbedding(f"no instruction of {target.name} computes `{operator.main}`: {_offers(target)}")
+
+
+def _check_names(operator: Computation) -> None:
+    """Tile loops are named after their dims, `c_o` or `crs_o`; raises UserError where two names could be one."""
+    dims = list(operator.extents)
+    endings = [dim for dim in dims if dim.endswith("_o")]
+    if endings:
+        raise UserError(f"dim '{endings[0]}' is named like a loop over tiles; choose a name that does not end in _o")
+    if max(map(len, dims), default=1) > 1:
+        found = ["".join(some) for count in range(1, len(dims) + 1) for some in combinations(dims, count)]
+        clash = next((name for name, count in Counter(found).items() if count > 1), None)
+        if clash is not None:
+            raise UserError(f"dims {', '.join(dims)}: several of them read '{clash}' in a row; choose other names")
 
 
 def _offers(target: Isa) -> str:

@@ -1,6 +1,7 @@
 """From variable values to an `Embedding`, in canonical form."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import prod
 
 from ortools.sat.python import cp_model
@@ -11,10 +12,12 @@ from embed.solver.variables import Key, Variables
 
 
 def extract(problem: Problem, variables: Variables, value: Callable[[cp_model.IntVar], int]) -> Embedding:
-    """Read the digits off; of placements that differ only in idle lanes the fullest radix stands for all."""
+    """Read the digits off; of placements that only leave lanes idle that another fills, the fuller one stands for all."""
     digits = []
     for lane, lanes in problem.lanes.items():
-        found = [_digit(key, variables, value) for key in reversed(variables.of_lane(lane)) if value(variables.present(key))]
+        found = [
+            _digit(key, variables, value) for key in reversed(variables.of_lane(lane)) if value(variables.present(key))
+        ]
         digits += _filled(found, problem.extents, lanes)
     return Embedding(problem.operator, problem.instruction, problem.binding, tuple(digits))
 
@@ -25,17 +28,22 @@ def _digit(key: Key, variables: Variables, value: Callable[[cp_model.IntVar], in
 
 
 def _filled(digits: list[Digit], extents: dict[str, int], lanes: int) -> list[Digit]:
-    """Every digit with the smallest radix for its steps, then the last that is cut takes what room is left."""
-    least = []
-    for digit in digits:
-        size = prod(extents[dim] for dim in digit.dims)
-        steps = -(-size // digit.radix)
-        least.append(Digit(digit.lane, digit.dims, -(-size // steps)))
-    for place in reversed(range(len(least))):
-        digit = least[place]
-        size = prod(extents[dim] for dim in digit.dims)
-        room = lanes // (prod(other.radix for other in least) // digit.radix)
-        if digit.radix < size:
-            least[place] = Digit(digit.lane, digit.dims, min(size, room))
-            break
-    return least
+    """From the last digit to the first, the fewest runs that the free lanes allow; the last that is cut takes the rest."""
+    sizes = [prod(extents[dim] for dim in digit.dims) for digit in digits]
+    radices = [_least(size, digit.radix) for size, digit in zip(sizes, digits, strict=True)]
+    for place in reversed(range(len(digits))):
+        radices[place] = _least(sizes[place], _room(radices, place, sizes[place], lanes))
+    cut = [place for place, size in enumerate(sizes) if radices[place] < size]
+    if cut:
+        radices[cut[-1]] = _room(radices, cut[-1], sizes[cut[-1]], lanes)
+    return [replace(digit, radix=radix) for digit, radix in zip(digits, radices, strict=True)]
+
+
+def _least(size: int, radix: int) -> int:
+    """The smallest radix with as few runs."""
+    return -(-size // -(-size // radix))
+
+
+def _room(radices: list[int], place: int, size: int, lanes: int) -> int:
+    """The largest radix that the other digits leave room for."""
+    return min(size, lanes * radices[place] // prod(radices))

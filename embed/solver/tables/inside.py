@@ -6,8 +6,8 @@ from embed.solver.tables.variables import Tables
 def add(tables: Tables) -> None:
     """Every element that phi(u) reads lies inside its tensor."""
     problem = tables.problem
-    for operand, tensor in problem.binding.pairs:
-        shape = problem.operator.tensor(tensor).shape
+    for operand, _ in problem.binding.pairs:
+        shape = problem.operator.tensor(problem.access(operand).tensor).shape
         for lane in problem.lanes:
             for index, size in zip(tables.element(operand, lane), shape, strict=True):
                 tables.model.add_linear_constraint(index, 0, size - 1)

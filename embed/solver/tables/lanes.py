@@ -6,8 +6,8 @@ from itertools import combinations, product
 
 from dataflow.computation import Computation
 from dataflow.errors import UserError
-from dataflow.symbolic import Access, Matrix, Vector, access, accesses, integer_kernel, split_matrix
-from embed.binding import Binding
+from dataflow.symbolic import Access, Matrix, Vector, access, integer_kernel, split_matrix
+from embed.binding import Binding, named_accesses
 
 
 class NotSeparableError(UserError):
@@ -50,7 +50,7 @@ class Problem:
 
     def access(self, operand: str) -> Access:
         """How the operator tensor bound to `operand` is accessed."""
-        return accesses(self.operator)[self.binding.tensors[operand]]
+        return access(self.operator, named_accesses(self.operator)[self.binding.tensors[operand]])
 
     def digits(self, operand: str) -> Matrix:
         """That access as a matrix which a displacement within the box must send to 0 to keep the element."""

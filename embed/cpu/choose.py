@@ -1,0 +1,155 @@
+"""The register tile and the loop order, by counting what one step of the sum costs the core."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+
+from embed.embedding import Embedding
+from embed.nest.build import result_loops
+from embed.nest.choose import even_tiles
+from embed.nest.schedule import Schedule
+
+_LATENCY_STEPS = 4
+"""A multiply-accumulate can start on the same register every 4 cycles (Intel cores from Skylake on, AMD Zen)."""
+
+_NARROWEST_UNROLL = 4
+_PANEL_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """What bounds a step: vector registers, and multiply-accumulates, loads and instructions per cycle.
+
+    `far_bytes` is what the second-level cache sustains per cycle; whole words come from there.
+    """
+
+    registers: int
+    word_bytes: int
+    computes: int = 2
+    loads: int = 2
+    width: int = 6
+    far_bytes: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """The loops that move an input's words, and whether its words are whole vectors or one element for all lanes."""
+
+    loops: frozenset[str]
+    whole: bool
+
+
+def choose(
+    embedding: Embedding,
+    core: Core,
+    moving: Mapping[str, Moves],
+    steps: Mapping[str, int],
+    panel_bytes: int,
+    threads: int,
+) -> Schedule:
+    """Tiles of the output's loops that fit the registers and waste least; sums unrolled a little.
+
+    `moving` gives the loops that move each input's words, `steps` the elements each loop moves in the input that is
+    read in place; `panel_bytes` is the size of the input with whole words. The outermost loop is what `threads` share.
+    """
+    extents = {loop.name: loop.extent for loop in embedding.loops}
+    results = sorted(result_loops(embedding), key=lambda name: extents[name] == 1)
+    sums = sorted((name for name in extents if name not in results), key=lambda name: -steps.get(name, 0))
+    sums = sorted(sums, key=lambda name: extents[name] > 1)
+    tiles = _register_tile(extents, results, core, moving) | _unrolled(extents, sums)
+    order = _order(results, moving, panel_bytes)
+    if threads > 1:
+        order = _shared_evenly(order, {name: -(-extents[name] // tiles[name]) for name in results}, threads)
+    return Schedule(tiles, (*order, *sums), 1, 1)
+
+
+def _register_tile(
+    extents: Mapping[str, int], results: list[str], core: Core, moving: Mapping[str, Moves]
+) -> dict[str, int]:
+    """The cheapest tile: at most three loops are unrolled, the one over words and the two innermost others."""
+    open_loops = [name for name in results if extents[name] > 1][-4:]
+    best: tuple[float, int, dict[str, int]] | None = None
+    choices = [[size for size in even_tiles(extents[name]) if size < core.registers] for name in open_loops]
+    for sizes in product(*choices):
+        if prod(sizes) > core.registers - 2:
+            continue
+        tiles = dict.fromkeys(results, 1) | dict(zip(open_loops, sizes, strict=True))
+        words = [_words(tiles, moves.loops) for moves in moving.values()]
+        if prod(sizes) + min(words) + 1 > core.registers:
+            continue
+        price = _price(extents, tiles, open_loops, core, moving)
+        if best is None or (price, -prod(sizes)) < best[:2]:
+            best = price, -prod(sizes), tiles
+    return best[2] if best else dict.fromkeys(results, 1)
+
+
+def _words(tiles: Mapping[str, int], loops: frozenset[str]) -> int:
+    return prod(count for name, count in tiles.items() if name in loops)
+
+
+def _price(
+    extents: Mapping[str, int],
+    tiles: Mapping[str, int],
+    open_loops: list[str],
+    core: Core,
+    moving: Mapping[str, Moves],
+) -> float:
+    """Cycles per step of the sum over the whole output: whole tiles and the rests along each loop."""
+    pieces = []
+    for name in open_loops:
+        full, rest = divmod(extents[name], tiles[name])
+        pieces.append([(count, size) for count, size in ((full, tiles[name]), (1, rest)) if count and size])
+    total = 0.0
+    for choice in product(*pieces):
+        sizes = dict(tiles) | {name: size for name, (_, size) in zip(open_loops, choice, strict=True)}
+        computes = prod(sizes.values())
+        loads = sum(_words(sizes, moves.loops) for moves in moving.values())
+        far = core.word_bytes * sum(_words(sizes, moves.loops) for moves in moving.values() if moves.whole)
+        busy = (computes / core.computes, loads / core.loads, (computes + loads) / core.width, far / core.far_bytes)
+        cycles = max(*busy, _LATENCY_STEPS)
+        total += prod(count for count, _ in choice) * (cycles + 0.02 * computes + 0.1)
+    return total
+
+
+def _unrolled(extents: Mapping[str, int], sums: list[str]) -> dict[str, int]:
+    """Innermost sums unrolled until a few steps stand in a row, in parts that divide the loop where there are any."""
+    tiles = dict.fromkeys(sums, 1)
+    steps = 1
+    for name in reversed(sums):
+        if steps >= _NARROWEST_UNROLL:
+            break
+        room = max(1, 2 * _NARROWEST_UNROLL // steps)
+        extent = extents[name]
+        fitting = [size for size in range(1, min(room, extent) + 1) if extent % size == 0]
+        tiles[name] = (
+            extent if extent <= room else max(fitting) if max(fitting) >= _NARROWEST_UNROLL else min(room, extent)
+        )
+        steps *= tiles[name]
+        if tiles[name] < extent:
+            break
+    return tiles
+
+
+def _shared_evenly(order: list[str], tiles: Mapping[str, int], threads: int) -> list[str]:
+    """The order with another loop outermost where the first has too few tiles for all threads to get much the same."""
+    if tiles[order[0]] >= 4 * threads:
+        return order
+    outermost = max(order, key=lambda name: tiles[name])
+    return [outermost, *(name for name in order if name != outermost)]
+
+
+def _panel_loops(moving: Mapping[str, Moves]) -> frozenset[str]:
+    """The loops of the input whose words are whole vectors; of two such inputs, the one that fewer loops move."""
+    whole = [moves.loops for moves in moving.values() if moves.whole] or [moves.loops for moves in moving.values()]
+    return min(whole, key=len)
+
+
+def _order(results: list[str], moving: Mapping[str, Moves], panel_bytes: int) -> list[str]:
+    """Words of the packed input outermost when it exceeds the cache, else innermost, where other tiles are reused."""
+    packed = _panel_loops(moving)
+    panels = [name for name in results if name in packed]
+    others = [name for name in results if name not in packed]
+    if panel_bytes > _PANEL_BYTES:
+        return [*panels, *others]
+    return [*others[:-1], *panels, *others[-1:]]

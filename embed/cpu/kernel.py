@@ -1,0 +1,264 @@
+"""An operator compiled for this machine's CPU: native code that runs on numpy arrays."""
+
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from operator import is_
+from pathlib import Path
+
+import numpy as np
+
+from dataflow.dtypes import bits
+from dataflow.errors import UserError
+from dataflow.operator import Operator
+from embed.cpu.choose import Core, Moves, choose
+from embed.cpu.control import Item
+from embed.cpu.lower import Registers, lower
+from embed.cpu.machine import Call, Code, Function, load, machine_of
+from embed.cpu.physical import Array, Physical
+from embed.cpu.place import place
+from embed.cpu.roles import Slots, find
+from embed.cpu.streams import Stream, moving_digits, stream
+from embed.embedding import Embedding
+from embed.epilogue import Epilogue
+from embed.nest import Nest, Schedule, Tiles
+from embed.nest.build import build
+from isa.model import Isa
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """The arrays of a call (the output last), the code bound to them, and what it keeps alive."""
+
+    arrays: tuple[Array, ...]
+    run: Call
+    held: tuple[Array, ...]
+
+
+def _same(arrays: Sequence[Array], last: Sequence[Array]) -> bool:
+    return len(arrays) == len(last) - 1 and all(map(is_, arrays, last))
+
+
+@dataclass(frozen=True)
+class CpuKernel:
+    """A compiled operator. Call it with arrays in the shapes and dtypes of its inputs, lying as `layouts` say.
+
+    `constants` are inputs given once, packed when the kernel is made.
+    """
+
+    embedding: Embedding
+    target: Isa
+    schedule: Schedule
+    nest: Nest
+    physical: Mapping[str, Physical]
+    streams: Mapping[str, Stream]
+    items: Sequence[Item] = field(repr=False)
+    threads: int = 1
+    masks: tuple[Array, ...] = field(default=(), repr=False)
+    _constants: dict[str, Array] = field(default_factory=dict, repr=False)
+    _last: "dict[str, _Call]" = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def tiles(self) -> int:
+        """Tiles of the outermost loop, which threads share."""
+        (outermost,) = self.nest.body
+        assert isinstance(outermost, Tiles)
+        return -(-len(self.nest.whole[outermost.loop]) // outermost.tile)
+
+    def fix(self, **arrays: Array) -> "CpuKernel":
+        """Give inputs that stay the same; they are packed now. Returns the kernel."""
+        for found in self.streams.values():
+            if found.tensor in arrays:
+                self._constants[found.tensor] = found.feed(self.physical[found.tensor].check(arrays[found.tensor]))
+        self._last.clear()
+        return self
+
+    @property
+    def constants(self) -> Mapping[str, Array]:
+        """The fixed inputs as the code reads them, by name."""
+        return self._constants
+
+    def save(self, path: str | Path) -> None:
+        """Write the kernel to one file, from which `embed.load` makes it again; raises UserError if it cannot."""
+        from embed.cpu import archive
+
+        archive.save(self, Path(path))
+
+    def __call__(self, *arrays: Array, out: Array | None = None, **named: Array) -> Array:
+        """Run; inputs that are not fixed come in the operator's order or by name. Raises UserError for wrong arrays.
+
+        The output is allocated unless `out` is given. The same arrays as in the call before need no checks.
+        """
+        last = self._last.get("call")
+        if last is not None and out is last.arrays[-1] and not named and _same(arrays, last.arrays):
+            self._run(last.run)
+            return out
+        given = self._given(arrays, named)
+        physical = self.physical[self.embedding.operator.output.name]
+        result = physical.empty() if out is None else physical.check(out)
+        held = [self._argument(found, given, result) for found in self.streams.values()]
+        run = self.function((*held, *self.masks))
+        self._run(run)
+        if held[0] is not result:
+            result[...] = held[0][tuple(map(slice, result.shape))]
+        for found, array in zip(self.streams.values(), held, strict=True):
+            if found.tensor not in self._constants:
+                found.feed.release(array)
+        if not named and all(found.feed.in_place or found.tensor in self._constants for found in self.streams.values()):
+            self._last["call"] = _Call((*arrays, result), run, tuple(held))
+        return result
+
+    def _given(self, arrays: Sequence[Array], named: Mapping[str, Array]) -> dict[str, Array]:
+        """The arrays by name."""
+        names = [tensor.name for tensor in self.embedding.operator.inputs if tensor.name not in self._constants]
+        given = dict(zip(names, arrays, strict=False)) | dict(named)
+        missing = [name for name in names if name not in given]
+        unknown = [name for name in given if name not in names]
+        if missing or unknown or len(arrays) > len(names):
+            raise UserError(f"the kernel takes {', '.join(names) or 'no arrays'}, not {', '.join(given) or 'none'}")
+        return given
+
+    def _argument(self, found: Stream, given: Mapping[str, Array], result: Array) -> Array:
+        if found.tensor == self.embedding.operator.output.name:
+            return result if found.feed.in_place else found.feed.room()
+        if found.tensor in self._constants:
+            return self._constants[found.tensor]
+        return found.feed(self.physical[found.tensor].check(given[found.tensor]))
+
+    def _run(self, run: Call) -> None:
+        if self.threads == 1:
+            run(0, self.tiles)
+            return
+        edges = [self.tiles * part // self.threads for part in range(self.threads + 1)]
+        jobs = [_pool(self.threads).submit(run, *span) for span in pairwise(edges[1:])]
+        run(0, edges[1])
+        for job in jobs:
+            job.result()
+
+    @cached_property
+    def assembled(self) -> Code:
+        """The program in the machine's instructions."""
+        return machine_of(self.target).assemble(self.items, self.target)
+
+    @property
+    def code(self) -> bytes:
+        """The machine code."""
+        return self.assembled.code
+
+    @cached_property
+    def function(self) -> Function:
+        """The code, ready to run; raises UserError where this machine's CPU lacks a feature it needs."""
+        return load(self.target, self.assembled)
+
+    def assembly(self) -> str:
+        """The code as the assembler would write it."""
+        return self.assembled.assembly()
+
+
+_POOLS: dict[int, ThreadPoolExecutor] = {}
+
+
+def _pool(threads: int) -> ThreadPoolExecutor:
+    if threads not in _POOLS:
+        _POOLS[threads] = ThreadPoolExecutor(threads - 1)
+    return _POOLS[threads]
+
+
+def compile_cpu(
+    operator: Operator,
+    target: Isa,
+    *,
+    layouts: Mapping[str, str] | None = None,
+    threads: int = 1,
+    constants: Collection[str] = (),
+    embedding: Embedding | None = None,
+) -> CpuKernel:
+    """Place, schedule and lower an operator without epilogue.
+
+    `layouts` names how tensors lie (NHWC, ...); inputs named in `constants` are given once, with `fix`, and packed.
+    """
+    tensors = (*operator.inputs, operator.output)
+    physical = {tensor.name: Physical.of(tensor, (layouts or {}).get(tensor.name)) for tensor in tensors}
+    embedding = embedding or place(operator, target, physical)
+    pattern = embedding.pattern
+    registers = target.memories[target.instructions[embedding.name].operands[pattern.output.tensor].memory]
+    moving = _moving(embedding)
+    banks = _registers(embedding, target, registers.count or 1)
+    sizes = {operand: operator.main.tensor(tensor).bytes for operand, tensor in embedding.binding.pairs}
+    panel = max((sizes[operand] for operand, moves in moving.items() if moves.whole), default=0)
+    core = Core(banks.free, registers.bits // 8)
+    schedule = choose(embedding, core, moving, _steps(embedding, physical), panel, threads)
+    nest = build(embedding, schedule, Epilogue((), 1, ()))
+    masked = any(entry.mask for entry in target.instructions.values())
+    streams = {
+        operand: stream(
+            embedding, operand, schedule, physical[tensor], pattern.tensor(operand).dtype, tensor in constants, masked
+        )
+        for operand, tensor in embedding.binding.pairs
+    }
+    spread = next((found.bytes * 8 for found in streams.values() if found.spread), bits(pattern.tensors[0].dtype))
+    roles = find(target, embedding.name, registers.bits, spread, pattern.tensors[0].size)
+    slots = {name: Slots.of(target.instructions[name], target) for name in roles.moves}
+    items = lower(nest, roles, slots, streams, banks)
+    return CpuKernel(
+        embedding, target, schedule, nest, physical, streams, items, threads, _mask_vectors(embedding, banks)
+    )
+
+
+def _registers(embedding: Embedding, target: Isa, count: int) -> Registers:
+    """The machine's vector registers for one embedding; masks are vectors where masked moves say so."""
+    memory = target.instructions[embedding.name].operands[embedding.pattern.output.tensor].memory
+    masks = {entry.mask.operand.memory for entry in target.instructions.values() if entry.mask}
+    return Registers(count, _partial(embedding) if masks else {}, memory in masks)
+
+
+def _mask_vectors(embedding: Embedding, banks: Registers) -> tuple[Array, ...]:
+    """The mask as the array that the code reads it from, for machines whose masks are vectors."""
+    if not banks.vector_mask:
+        return ()
+    pattern = embedding.pattern
+    lanes, width = pattern.tensors[0].size, bits(pattern.tensors[0].dtype)
+    return tuple(np.where(np.arange(lanes) < used, -1, 0).astype(f"i{width // 8}") for used in banks.partial.values())
+
+
+def _steps(embedding: Embedding, physical: Mapping[str, Physical]) -> dict[str, int]:
+    """Elements that each loop over one dim moves in the first input."""
+    tensor = embedding.binding.pairs[1][1]
+    read = embedding.operator.main.accesses[tensor]
+    strides = physical[tensor].strides()
+    return {
+        loop.name: sum(
+            index.coefficient(loop.dims[0]) * stride for index, stride in zip(read.index, strides, strict=True)
+        )
+        for loop in embedding.loops
+    }
+
+
+def _moving(embedding: Embedding) -> dict[str, Moves]:
+    """How each input operand's words move."""
+    found = {}
+    for operand, tensor in embedding.binding.pairs[1:]:
+        read = embedding.operator.main.accesses[tensor]
+        used = {dim for index in read.index for dim in index.dims}
+        loops = frozenset(loop.name for loop in embedding.loops if used & set(loop.dims))
+        result = {lane for index in embedding.pattern.output.index for lane in index.dims}
+        whole = any(digit.lane in result for digit in moving_digits(embedding, operand, read))
+        found[operand] = Moves(loops, whole)
+    return found
+
+
+def _partial(embedding: Embedding) -> dict[str, int]:
+    """The loop whose last word is not full, with the lanes in use; no loop at all where a word holds one result."""
+    output = embedding.pattern.output.tensor
+    digits = moving_digits(embedding, output, embedding.operator.main.output)
+    if not digits:
+        return {"": 1}
+    found = {}
+    for digit in digits:
+        rest = embedding.size(digit) % digit.radix
+        lanes = embedding.lanes[digit.lane]
+        if rest or digit.radix < lanes:
+            found[digit.loop] = rest or digit.radix
+    return found

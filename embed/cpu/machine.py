@@ -1,0 +1,87 @@
+"""The two kinds of register machine: how their programs are assembled, and where they run."""
+
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from dataflow.errors import UserError
+from embed.cpu import aarch64, emulator, qemu, x86
+from embed.cpu.control import Item
+from embed.cpu.native import NativeFunction, pointers
+from embed.cpu.physical import Array
+from isa.features import require
+from isa.model import Isa
+
+
+class Code(Protocol):
+    """An assembled function."""
+
+    @property
+    def code(self) -> bytes: ...
+
+    def assembly(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """`architecture` as `platform.machine()` names it; `decode` reads the code that `assemble` made."""
+
+    architecture: str
+    assemble: Callable[[Sequence[Item], Isa], Code]
+    decode: Callable[[bytes, Isa], Code]
+
+    @property
+    def native(self) -> bool:
+        """Whether this computer runs the code itself."""
+        return platform.machine() == self.architecture
+
+
+_X86 = Machine("x86_64", x86.assemble, lambda code, _: x86.Assembled(code))
+_ARM = Machine("aarch64", aarch64.assemble, aarch64.decode)
+
+
+def machine_of(target: Isa) -> Machine:
+    """The machine of an ISA: x86 encodings are in the SDM's notation, Arm's are field lists."""
+    return _X86 if any(entry.form is not None for entry in target.instructions.values()) else _ARM
+
+
+Call = Callable[[int, int], None]
+"""Runs tiles `begin` to `end` of the outermost loop."""
+
+Function = Callable[[Sequence[Array]], Call]
+"""Takes the arrays that the code reads and writes, in the order of its pointers."""
+
+
+def load(target: Isa, code: Code) -> Function:
+    """The function that assembled code is: native, or in an emulator where this computer is another machine.
+
+    Raises UserError where the CPU lacks a feature that the code needs, or an emulator is missing.
+    """
+    machine = machine_of(target)
+    if machine.native:
+        require(f"{target.name} kernels", target.missing_features())
+        return _bound(NativeFunction(code.code))
+    if not isinstance(code, aarch64.Code):
+        raise UserError(f"{target.name} kernels run on {machine.architecture}, not on {platform.machine()}")
+    used = {feature for owner, item in code.words for feature in owner.instructions[item.name].requires}
+    run = qemu.run if used & emulator.MISSING else emulator.run
+    return lambda arrays: lambda begin, end: _emulate(run, code, arrays, begin, end)
+
+
+def _bound(function: NativeFunction) -> Function:
+    def bind(arrays: Sequence[Array]) -> Call:
+        table = pointers([array.ctypes.data for array in arrays])
+        return lambda begin, end: function(table, begin, end)
+
+    return bind
+
+
+def _emulate(run: Callable[..., object], code: aarch64.Code, arrays: Sequence[Array], begin: int, end: int) -> None:
+    """Emulators want row-major arrays: the memory behind each array, in the order in which it lies."""
+    run(code, [_lying(array) for array in arrays], begin, end)
+
+
+def _lying(array: Array) -> Array:
+    order = sorted(range(array.ndim), key=lambda axis: -array.strides[axis])
+    return array.transpose(order)

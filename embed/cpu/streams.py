@@ -1,0 +1,243 @@
+"""How a register machine reaches each tensor: the bytes from one iteration of a loop to the next.
+
+A tensor is read in place where the lanes of its operand lie next to each other in memory, or all hold one element; else
+it is packed, words in the order in which the kernel reads them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from math import prod
+
+import numpy as np
+
+from dataflow.dtypes import bits
+from dataflow.expression import Read
+from embed.cpu.physical import Array, Physical, aligned_zeros
+from embed.embedding import Digit, Embedding
+from embed.layout import Axis, Layout, derive_one
+from embed.nest.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The addresses of one operand: `point` bytes per iteration inside a tile, `tile` bytes per tile, for each loop.
+
+    A word has `bytes`; `spread` says that it is one group of elements sent to all lanes. `feed` makes the array that
+    the kernel reads from the user's.
+    """
+
+    tensor: str
+    point: Mapping[str, int]
+    tile: Mapping[str, int]
+    bytes: int
+    spread: bool
+    feed: "Feed"
+
+
+@dataclass(frozen=True)
+class Feed:
+    """From the user's array to the kernel's: as it is, inside a zero border, or packed."""
+
+    physical: Physical
+    before: tuple[int, ...] = ()
+    shape: tuple[int, ...] = ()
+    layout: Layout | None = None
+    blocks: tuple[tuple[str, int], ...] = ()
+    order: tuple[str, ...] = ()
+    spare: list[Array] = field(default_factory=list, compare=False, repr=False)
+
+    @property
+    def in_place(self) -> bool:
+        return self.layout is None and not self.shape
+
+    def __call__(self, array: Array) -> Array:
+        """The array to hand to the kernel."""
+        if self.layout is not None:
+            return self._packed(array)
+        if self.in_place:
+            return array
+        bordered = self.room()
+        bordered[tuple(slice(b, b + n) for b, n in zip(self.before, array.shape, strict=True))] = array
+        return bordered
+
+    def room(self) -> Array:
+        """A bordered array for a kernel to write."""
+        return self.spare.pop() if self.spare else self.physical.empty(self.shape)
+
+    def release(self, array: Array) -> None:
+        """Take back an array that a kernel has read, for the next call; its border is still zero."""
+        if self.shape:
+            self.spare.append(array)
+
+    def _packed(self, array: Array) -> Array:
+        """Whole tiles outermost, then what is summed, then the words of one tile."""
+        assert self.layout is not None
+        packed = self.layout.pack(array)
+        tiles = dict(self.blocks)
+        axes = [(axis.name, axis.extent, tiles.get(axis.name, 1)) for axis in self.layout.axes]
+        word = packed.shape[len(axes) :]
+        padded = np.pad(packed, [*((0, -extent % tile) for _, extent, tile in axes), *((0, 0) for _ in word)])
+        split = padded.reshape(*(part for _, extent, tile in axes for part in (-(-extent // tile), tile)), *word)
+        names = [name for name, _, _ in axes]
+        outer = [2 * names.index(name) for name in self.order]
+        inner = [2 * place + 1 for place in range(len(names))]
+        moved = split.transpose([*outer, *inner, *range(2 * len(names), split.ndim)])
+        out = aligned_zeros(moved.size, moved.dtype)
+        out.reshape(moved.shape)[...] = moved
+        return out
+
+
+def stream(
+    embedding: Embedding,
+    operand: str,
+    schedule: Schedule,
+    physical: Physical,
+    element: str,
+    constant: bool,
+    masked: bool,
+) -> Stream:
+    """The stream of one operand, whose scalars are of type `element`: packed if constant, else in place if lanes allow.
+
+    Without `masked` moves a tensor is filled up to whole words.
+    """
+    tensor = embedding.binding.tensors[operand]
+    read = embedding.operator.main.accesses[tensor]
+    size = bits(element) // 8
+    found = None if constant else _in_place(embedding, operand, read, physical, size, schedule, masked)
+    return found if found is not None else _packed(embedding, operand, read, physical, size, schedule)
+
+
+def moving_digits(embedding: Embedding, operand: str, read: Read) -> list[Digit]:
+    """Digits on the operand's lanes whose dims the tensor uses; the other lanes all hold one value."""
+    lanes = {dim for index in embedding.pattern.accesses[operand].index for dim in index.dims}
+    used = {dim for index in read.index for dim in index.dims}
+    return [digit for digit in embedding.digits if digit.lane in lanes and used & set(digit.dims)]
+
+
+def _in_place(
+    embedding: Embedding,
+    operand: str,
+    read: Read,
+    physical: Physical,
+    size: int,
+    schedule: Schedule,
+    masked: bool,
+) -> Stream | None:
+    """None where lanes are not neighbours in memory, or some digit is fused or does not fill its last run."""
+    digits = moving_digits(embedding, operand, read)
+    lanes = [dim for index in embedding.pattern.accesses[operand].index for dim in index.dims]
+    rounding = _rounding(embedding, read, digits, lanes[1:] if masked else lanes)
+    spare = physical.order[-1] if physical.order and physical.tensor.shape[physical.order[-1]] == 1 else None
+    for lane in lanes[1:]:
+        if embedding.lanes[lane] > 1 and not any(digit.lane == lane for digit in digits):
+            if spare is None:
+                return None
+            rounding[spare] = embedding.lanes[lane]
+    before, shape = _border(embedding, read, physical, rounding)
+    strides = physical.strides(shape or None)
+    per_dim = {
+        dim: size * sum(index.coefficient(dim) * stride for index, stride in zip(read.index, strides, strict=True))
+        for dim in embedding.extents
+    }
+    expected = size
+    for lane in reversed(lanes):
+        extent = embedding.lanes[lane]
+        own = [digit for digit in digits if digit.lane == lane]
+        if len(own) > 1 or any(len(digit.dims) > 1 or per_dim[digit.dims[0]] != expected for digit in own):
+            return None
+        if own and lane != lanes[0] and own[0].radix != extent and embedding.steps(own[0]) > 1:
+            return None
+        expected *= extent
+    spread = bool(lanes) and not any(digit.lane == lanes[0] for digit in digits)
+    word = prod(embedding.lanes[lane] for lane in lanes) * size
+    if spread:
+        word //= embedding.lanes[lanes[0]]
+    points = _loop_bytes(embedding, per_dim)
+    tiles = {name: stride * schedule.tiles[name] for name, stride in points.items()}
+    return Stream(physical.tensor.name, points, tiles, word, spread, Feed(physical, before, shape))
+
+
+def _loop_bytes(embedding: Embedding, per_dim: Mapping[str, int]) -> dict[str, int]:
+    """Bytes for each tile loop: a digit's run moves `radix` points."""
+    radix = {digit.loop: digit.radix for digit in embedding.digits}
+    found = {}
+    for loop in embedding.loops:
+        if len(loop.dims) == 1:
+            found[loop.name] = per_dim[loop.dims[0]] * radix.get(loop.name, 1)
+        else:
+            found[loop.name] = 0
+    return {name: stride for name, stride in found.items() if stride}
+
+
+def _rounding(embedding: Embedding, read: Read, digits: list[Digit], lanes: list[str]) -> dict[int, int]:
+    """The tensor dimensions that `lanes` run along, with how many lanes there are: zeros fill them up to that."""
+    found = {}
+    for digit in digits:
+        if digit.lane in lanes:
+            for number, index in enumerate(read.index):
+                if index.coefficient(digit.dims[0]):
+                    found[number] = embedding.lanes[digit.lane]
+    return found
+
+
+def _border(
+    embedding: Embedding, read: Read, physical: Physical, rounding: Mapping[int, int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Zeros before each dimension and the bordered shape; empty where neither lanes nor the access reach outside."""
+    bounds = [index.bounds(embedding.extents) for index in read.index]
+    before = tuple(max(0, -low) for low, _ in bounds)
+    shape = []
+    for number, ((_, high), size) in enumerate(zip(bounds, physical.tensor.shape, strict=True)):
+        reach = before[number] + max(size, high + 1)
+        shape.append(reach + -reach % rounding.get(number, 1))
+    if not any(before) and tuple(shape) == physical.tensor.shape:
+        return (), ()
+    return before, tuple(shape)
+
+
+def _packed(
+    embedding: Embedding, operand: str, read: Read, physical: Physical, size: int, schedule: Schedule
+) -> Stream:
+    """Words in the order of the schedule: whole tiles outermost, then what is summed, then the words of one tile."""
+    layout = derive_one(embedding, read, operand, physical.tensor)
+    plain = replace(layout, axes=_separate(embedding, layout))
+    extents = {axis.name: axis.extent for axis in plain.axes}
+    blocks = tuple((n, schedule.tiles[n]) for n in schedule.order if n in extents and _is_result(embedding, n))
+    sums = tuple(name for name in schedule.order if name in extents and name not in dict(blocks))
+    word = prod(plain.word_shape) * size
+    point, tile = {}, {}
+    step = word
+    for axis in reversed(plain.axes):
+        if axis.name in dict(blocks):
+            point[axis.name] = step
+            step *= dict(blocks)[axis.name]
+    for name in reversed(sums):
+        point[name], tile[name] = step, step * schedule.tiles[name]
+        step *= extents[name]
+    for name, count in reversed(blocks):
+        tile[name] = step
+        step *= -(-extents[name] // count)
+    order = (*(name for name, _ in blocks), *sums)
+    return Stream(
+        physical.tensor.name, point, tile, word, False, Feed(physical, layout=plain, blocks=blocks, order=order)
+    )
+
+
+def _is_result(embedding: Embedding, loop: str) -> bool:
+    results = embedding.operator.main.output_dims
+    return any(found.name == loop and any(dim in results for dim in found.dims) for found in embedding.loops)
+
+
+def _separate(embedding: Embedding, layout: Layout) -> tuple[Axis, ...]:
+    """One axis for each loop: windows are not shared, so that every loop has a stride of its own."""
+    used = {dim for index in layout.index for dim in index.dims}
+    digits = {digit.loop: digit for digit in embedding.digits}
+    axes = []
+    for loop in embedding.loops:
+        if loop.extent > 1 and used & set(loop.dims):
+            steps = tuple(index.coefficient(loop.name) for index in layout.index)
+            moves = (0,) * len(steps) if loop.name in digits else steps
+            axes.append(Axis(loop.name, loop.extent, ((loop.name, 1),), moves, digits.get(loop.name)))
+        elif loop.name in digits and used & set(loop.dims):
+            axes.append(Axis(loop.name, 1, ((loop.name, 1),), (0,) * len(layout.index), digits[loop.name]))
+    return tuple(axes)

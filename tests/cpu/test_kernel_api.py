@@ -1,0 +1,165 @@
+"""One way to compile for every machine: what is chosen, what is refused, and kernels under many threads and compiles."""
+
+import gc
+import resource
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import embed
+import isa
+from dataflow import Operator, UserError, conv2d, evaluate, gemm
+from embed.cpu.kernel import compile_cpu
+from here import NATIVE, NHWC, TARGET, arrays
+
+GEMM = gemm(m=5, n=6, k=7, dtype="f32")
+CONV = conv2d(c=5, h=7, w=7, k=6, r=3, s=3, pad=1, dtype="f32")
+COMPILES = 1_000
+"""Each takes a few milliseconds; a page that each left behind would show as well as with ten times as many."""
+
+PLAIN_ISA = """
+name = "plain"
+doc = "Registers without encodings."
+
+[memory]
+v = { kind = "register", bits = 128, count = 8 }
+
+[[instruction]]
+name = "mac"
+doc = "A product for each lane."
+index = { l = 4 }
+pattern = "acc[l] += a[l] * b[l]"
+operands = { acc = { in = "v", type = "f32[l]" }, a = { in = "v", type = "f32[l]" }, b = { in = "v", type = "f32[l]" } }
+"""
+
+
+def runs(kernel: embed.Kernel, **given: np.ndarray) -> np.ndarray:
+    """Through the protocol that all kernels share."""
+    return kernel(**given)
+
+
+@NATIVE
+def test_a_cpu_kernel() -> None:
+    kernel = embed.compile(CONV, TARGET, layouts=NHWC, threads=2)
+    assert isinstance(kernel, embed.CpuKernel)
+    given = arrays(kernel)
+    assert np.array_equal(runs(kernel, **given), evaluate(CONV, given))
+
+
+@NATIVE
+def test_an_embedding_may_be_given() -> None:
+    first = embed.compile(CONV, TARGET)
+    again = embed.compile(CONV, TARGET, first.embedding)
+    assert again.code == first.code
+
+
+def test_a_vta_kernel_saved_and_loaded(tmp_path: Path) -> None:
+    operator = gemm(m=5, n=6, k=7)
+    kernel = embed.compile(operator, isa.load("vta"))
+    assert isinstance(kernel, embed.VtaKernel)
+    given = {name: np.ones(shape, np.int8) for name, shape in (("a", (5, 7)), ("b", (7, 6)))}
+    kernel.save(tmp_path / "bundle")
+    loaded = embed.load(tmp_path / "bundle")
+    target = kernel.target
+    assert [*map(target.encode, loaded.code.instructions)] == [*map(target.encode, kernel.code.instructions)]
+    assert np.array_equal(runs(loaded, **given), evaluate(operator, given))
+
+
+def test_an_isa_without_encodings() -> None:
+    with pytest.raises(UserError, match=r"^plain has no encodings: operators can be embedded in it and inspected, but"):
+        embed.compile(GEMM, isa.loads(PLAIN_ISA))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"layouts": {"x": "NHWC"}}, "layouts: there is no tensor 'x'; there are: inp, wgt, out"),
+        ({"layouts": {"inp": "NHXC"}}, "layout NHXC of 'inp': write its dimensions NCHW in the order they lie in"),
+        ({"constants": {"out": np.zeros(1)}}, "constants: there is no input 'out'; there are: inp, wgt"),
+        ({"constants": {"wgt": np.zeros(1)}}, r"'wgt' has shape \[1\], not \[6, 5, 3, 3\]"),
+        ({"threads": 0}, "threads: 0 is not a positive number"),
+    ],
+)
+def test_wrong_options(options: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        embed.compile(CONV, TARGET, **options)
+
+
+@pytest.mark.parametrize("options", [{"layouts": {"a": "RC"}}, {"threads": 2}, {"constants": {"a": np.zeros(1)}}])
+def test_options_that_vta_does_not_take(options: dict[str, object]) -> None:
+    with pytest.raises(UserError, match="vta is no register machine and takes none"):
+        embed.compile(gemm(m=5, n=6, k=7), isa.load("vta"), **options)
+
+
+@NATIVE
+def test_wrong_arrays() -> None:
+    kernel = embed.compile(GEMM, TARGET)
+    a, b = np.zeros((5, 7), np.float32), np.zeros((7, 6), np.float32)
+    wide = np.zeros((5, 14), np.float32)
+    for given, said in (
+        ((a.T, b), r"'a' has shape \[7, 5\], not \[5, 7\]"),
+        ((a.astype(np.float64), b), "'a' has dtype float64, not float32"),
+        ((wide[:, ::2], b), r"'a' does not lie as RC; give numpy strides \(28, 4\), not \(56, 8\)"),
+        ((wide[:, :7], b), r"not \(56, 4\)"),
+        ((np.asfortranarray(a), b), "'a' does not lie as RC"),
+        ((a, [[0.0]]), "'b' has shape"),
+        ((a,), "the kernel takes a, b, not a"),
+        ((a, b, b), "the kernel takes a, b"),
+    ):
+        with pytest.raises(UserError, match=said):
+            kernel(*given)
+    for out, said in ((np.zeros((6, 5), np.float32), "'out' has shape"), (np.zeros((5, 6)), "'out' has dtype")):
+        with pytest.raises(UserError, match=said):
+            kernel(a, b, out=out)
+
+
+@NATIVE
+def test_arrays_may_start_anywhere() -> None:
+    kernel = embed.compile(GEMM, TARGET)
+    given = arrays(kernel)
+    moved = {}
+    for name, array in given.items():
+        raw = np.zeros(array.nbytes + 1, np.uint8)
+        moved[name] = raw[1:].view(np.float32).reshape(array.shape)
+        moved[name][...] = array
+    assert np.array_equal(kernel(**moved), evaluate(GEMM, given))
+
+
+@NATIVE
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("operator", "layouts"), [(CONV, NHWC), (gemm(m=64, n=96, k=80, dtype="f32"), {})])
+def test_many_threads_may_run_one_kernel(operator: Operator, layouts: dict[str, str], threads: int) -> None:
+    kernel = embed.compile(operator, TARGET, layouts=layouts, threads=threads)
+    given = [arrays(kernel, seed) for seed in range(4)]
+    expected = [evaluate(operator, each) for each in given]
+
+    def repeat(number: int) -> bool:
+        out = kernel.physical[operator.output.name].empty()
+        places = list(given[number].values())
+        return all(np.array_equal(kernel(*places, out=out), expected[number]) for _ in range(300))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(repeat, range(4)))
+
+
+@NATIVE
+def test_compiling_leaks_nothing() -> None:
+    operator = gemm(m=2, n=3, k=4, dtype="f32")
+    embedding = compile_cpu(operator, TARGET).embedding
+    given = list(arrays(compile_cpu(operator, TARGET)).values())
+
+    def compile_and_run(times: int) -> int:
+        for _ in range(times):
+            compile_cpu(operator, TARGET, embedding=embedding)(*given)
+        gc.collect()
+        return resident_bytes()
+
+    before = compile_and_run(COMPILES // 4)
+    assert compile_and_run(COMPILES) - before < COMPILES * 256, "a page for each would be 4096 bytes"
+
+
+def resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
