@@ -38,14 +38,14 @@ def place(operator: Operator, target: Isa, physical: Mapping[str, Physical]) -> 
 
 
 def register_instructions(target: Isa) -> list[Placeable]:
-    """Contractions all of whose operands are registers, and that take no mask."""
+    """Contractions of registers without a mask, whose result is a vector: a matrix would need shuffles to store."""
     found = []
     for entry in target.instructions.values():
         kinds = {target.memories[o.memory].kind for o in entry.operands.values() if o.memory in target.memories}
         if entry.pattern is None or kinds != {"register"} or entry.mask:
             continue
         placeable = Placeable.of(target, entry.name)
-        if placeable.pattern.accumulate:
+        if placeable.pattern.accumulate and len(placeable.pattern.tensors[0].shape) == 1:
             found.append(placeable)
     return found
 
