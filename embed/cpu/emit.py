@@ -104,8 +104,8 @@ def _comment(kernel: CpuKernel, name: str) -> Iterator[str]:
     yield f"For {target.name}; the CPU needs {', '.join(features) or 'no more than the architecture has'}."
     yield f"Embedding: {kernel.embedding}"
     yield ""
-    yield f"`{name}(tensors, begin, end)` computes some tiles of the output and overwrites what was there. Calls may run"
-    yield "at once, on parts of the tiles or on other tensors. `tensors` points to these, in this order:"
+    yield f"`{name}(tensors, begin, end)` computes some tiles of the output and overwrites what was there. Calls may"
+    yield "run at once, on parts of the tiles or on other tensors. `tensors` points to these, in this order:"
     for number, found in enumerate(kernel.streams.values()):
         yield f"  {number}. {_described(kernel, name, found)}"
     for number in range(len(kernel.masks)):
@@ -127,11 +127,9 @@ def _described(kernel: CpuKernel, name: str, found: Stream) -> str:
 def _sizes(kernel: CpuKernel, upper: str) -> Iterator[str]:
     for found in kernel.streams.values():
         tensor, what = kernel.physical[found.tensor].tensor, f"{upper}_{found.tensor.upper()}"
-        lines = [f"/* Elements of {tensor}", f"#define {what}_SIZE {tensor.size}"]
-        if found.feed.in_place:
-            yield f"{lines[0]}. */\n{lines[1]}"
-        else:
-            yield f"{lines[0]}, and as the function takes it. */\n{lines[1]}\n#define {what}_PACKED_SIZE {size(found.feed)}"
+        yield f"/* Elements of {tensor}. */\n#define {what}_SIZE {tensor.size}"
+        if not found.feed.in_place:
+            yield f"/* The same as the function takes it. */\n#define {what}_PACKED_SIZE {size(found.feed)}"
 
 
 def _declarations(kernel: CpuKernel, name: str) -> Iterator[str]:

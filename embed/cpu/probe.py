@@ -21,7 +21,7 @@ from embed.cpu.place import register_instructions
 from isa.machine import MachineInstruction
 from isa.model import Instruction, Isa
 
-_TENSORS, _BEGIN, _END, _AT, _LEFT, _ONE = range(6)
+_TENSORS, _BEGIN, _END, _LEFT, _ONE, _AT = range(6)
 """Pointer registers: the three arguments, then those the loops use."""
 
 _SPARE_REGISTERS = 2
@@ -31,6 +31,7 @@ _MOST_CHAINS = 24
 _RUN_SECONDS = 1e-3
 """Short enough that some runs are not interrupted on a machine that does other work too."""
 
+_LEAST_RUNS = 3
 _LOADS = 16
 _CLOCK_ADDS = 64
 _CHAIN = 32
@@ -52,9 +53,9 @@ class Probe:
         passes, wanted = 1, min(seconds / 8, _RUN_SECONDS)
         while (spent := self._run(passes, pool)) < wanted:
             passes = max(passes + 1, min(64 * passes, int(passes * 1.5 * wanted / max(spent, 1e-7))))
-        best, end = spent, time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            best = min(best, self._run(passes, pool))
+        best, end, runs = spent, time.perf_counter() + seconds, 0
+        while time.perf_counter() < end or runs < _LEAST_RUNS:
+            best, runs = min(best, self._run(passes, pool)), runs + 1
         return self.work * self.trips * passes * len(self.calls) / best
 
     def _run(self, passes: int, pool: ThreadPoolExecutor | None) -> float:
@@ -96,11 +97,7 @@ def read_bandwidth(target: Isa, size: int, threads: int = 1) -> Probe:
     entry = _load(target)
     step = _LOADS * _bytes(entry)
     trips = max(1, size // threads // step)
-    body: list[Item] = [
-        MachineInstruction(entry.name, {_result(entry): number, **_place(entry, number * _bytes(entry))})
-        for number in range(_LOADS)
-    ]
-    body.append(AddImmediate(_AT, _AT, step))
+    body = [*(_read(entry, number) for number in range(_LOADS)), AddImmediate(_AT, _AT, step)]
     items = [*_counted(body, [LoadPointer(_AT, _TENSORS, 0)]), Return()]
     parts = [aligned_zeros(trips * step, np.dtype(np.uint8)) for _ in range(threads)]
     for part in parts:
@@ -164,10 +161,11 @@ def _bytes(entry: Instruction) -> int:
     return entry.pattern.tensors[0].bytes
 
 
-def _place(entry: Instruction, disp: int) -> dict[str, int]:
+def _read(entry: Instruction, number: int) -> Item:
     assert entry.pattern is not None
     source = entry.pattern.reads[0].tensor
-    return {f"{source}.base": _AT, f"{source}.disp": disp}
+    place = {f"{source}.base": _AT, f"{source}.disp": number * _bytes(entry)}
+    return MachineInstruction(entry.name, {_result(entry): number, **place})
 
 
 def _zero(target: Isa, bits: int) -> Instruction:

@@ -5,14 +5,13 @@ it is packed, words in the order in which the kernel reads them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import prod
-
-import numpy as np
 
 from dataflow.dtypes import bits
 from dataflow.expression import Read
-from embed.cpu.physical import Array, Physical, aligned_zeros
+from embed.cpu.feed import Feed
+from embed.cpu.physical import Physical
 from embed.embedding import Digit, Embedding
 from embed.layout import Axis, Layout, derive_one
 from embed.nest.schedule import Schedule
@@ -31,60 +30,7 @@ class Stream:
     tile: Mapping[str, int]
     bytes: int
     spread: bool
-    feed: "Feed"
-
-
-@dataclass(frozen=True)
-class Feed:
-    """From the user's array to the kernel's: as it is, inside a zero border, or packed."""
-
-    physical: Physical
-    before: tuple[int, ...] = ()
-    shape: tuple[int, ...] = ()
-    layout: Layout | None = None
-    blocks: tuple[tuple[str, int], ...] = ()
-    order: tuple[str, ...] = ()
-    spare: list[Array] = field(default_factory=list, compare=False, repr=False)
-
-    @property
-    def in_place(self) -> bool:
-        return self.layout is None and not self.shape
-
-    def __call__(self, array: Array) -> Array:
-        """The array to hand to the kernel."""
-        if self.layout is not None:
-            return self._packed(array)
-        if self.in_place:
-            return array
-        bordered = self.room()
-        bordered[tuple(slice(b, b + n) for b, n in zip(self.before, array.shape, strict=True))] = array
-        return bordered
-
-    def room(self) -> Array:
-        """A bordered array for a kernel to write."""
-        return self.spare.pop() if self.spare else self.physical.empty(self.shape)
-
-    def release(self, array: Array) -> None:
-        """Take back an array that a kernel has read, for the next call; its border is still zero."""
-        if self.shape:
-            self.spare.append(array)
-
-    def _packed(self, array: Array) -> Array:
-        """Whole tiles outermost, then what is summed, then the words of one tile."""
-        assert self.layout is not None
-        packed = self.layout.pack(array)
-        tiles = dict(self.blocks)
-        axes = [(axis.name, axis.extent, tiles.get(axis.name, 1)) for axis in self.layout.axes]
-        word = packed.shape[len(axes) :]
-        padded = np.pad(packed, [*((0, -extent % tile) for _, extent, tile in axes), *((0, 0) for _ in word)])
-        split = padded.reshape(*(part for _, extent, tile in axes for part in (-(-extent // tile), tile)), *word)
-        names = [name for name, _, _ in axes]
-        outer = [2 * names.index(name) for name in self.order]
-        inner = [2 * place + 1 for place in range(len(names))]
-        moved = split.transpose([*outer, *inner, *range(2 * len(names), split.ndim)])
-        out = aligned_zeros(moved.size, moved.dtype)
-        out.reshape(moved.shape)[...] = moved
-        return out
+    feed: Feed
 
 
 def stream(

@@ -241,7 +241,8 @@ class _Emitter:
     def way_out(self) -> list[Any]:
         pops = [Instruction.create_reg(Code.POP_R64, Register.RAX + number) for number in self.registers.saved[::-1]]
         cleared = [Instruction.create(Code.VEX_VZEROUPPER)] if self.has_vectors else []
-        return [*cleared, *self.move_stack(Code.ADD_RM64_IMM8, Code.ADD_RM64_IMM32), *pops, Instruction.create(Code.RETNQ)]
+        freed = self.move_stack(Code.ADD_RM64_IMM8, Code.ADD_RM64_IMM32)
+        return [*cleared, *freed, *pops, Instruction.create(Code.RETNQ)]
 
     def move_stack(self, short: int, long: int) -> list[Any]:
         size = -(-self.frame // 16) * 16

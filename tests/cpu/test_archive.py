@@ -1,13 +1,13 @@
 """Saved kernels: they compute the same after a round trip, and whatever was changed in a file is refused."""
 
 import json
-import os
 import struct
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
+from here import NATIVE, NHWC, TARGET, Array, arrays
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +15,6 @@ import embed
 import isa
 from dataflow import LIBRARY, Operator, UserError, conv2d, evaluate, gemm
 from embed.cpu import archive
-from here import NATIVE, NHWC, TARGET, Array, arrays
 
 OPERATORS = [
     pytest.param(gemm(m=7, n=19, k=11, dtype="f32"), {}, id="in place"),
@@ -39,7 +38,8 @@ def test_round_trip(operator: Operator, layouts: dict[str, str], tmp_path: Path)
     assert same(loaded(**given_arrays), kernel(**given_arrays))
     assert np.array_equal(loaded(**given_arrays), evaluate(operator, given_arrays))
     assert (loaded.code, loaded.assembly(), loaded.threads) == (kernel.code, kernel.assembly(), 2)
-    assert (loaded.embedding, loaded.schedule, str(loaded.nest)) == (kernel.embedding, kernel.schedule, str(kernel.nest))
+    assert (loaded.embedding, loaded.schedule) == (kernel.embedding, kernel.schedule)
+    assert str(loaded.nest) == str(kernel.nest)
 
 
 @NATIVE
@@ -145,4 +145,4 @@ def test_places_that_cannot_be_used(tmp_path: Path) -> None:
     kernel.save(tmp_path / "k")
     kernel.save(tmp_path / "k")
     assert [path.name for path in tmp_path.iterdir()] == ["k"]
-    assert os.stat(tmp_path / "k").st_size == len(SAVED)
+    assert (tmp_path / "k").stat().st_size == len(SAVED)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from here import NATIVE, NHWC, TARGET, arrays
 
 import embed
 import isa
@@ -12,7 +13,6 @@ from dataflow import Operator, conv2d, gemm
 from embed.cpu import archive, cache
 from embed.cpu.cache import Cache, default_directory, key_of
 from embed.cpu.kernel import compile_cpu
-from here import NATIVE, NHWC, TARGET, arrays
 
 CONV = conv2d(c=3, h=5, w=5, k=4, r=3, s=3, pad=1, dtype="f32")
 GEMM = gemm(m=3, n=4, k=5, dtype="f32")
@@ -33,7 +33,7 @@ def test_the_second_time_it_is_read(tmp_path: Path) -> None:
     assert was_there
     given = arrays(first)
     assert np.array_equal(first(**given), second(**given))
-    assert os.stat(store.directory).st_mode & 0o077 == 0
+    assert store.directory.stat().st_mode & 0o077 == 0
 
 
 @NATIVE

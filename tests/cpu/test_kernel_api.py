@@ -1,4 +1,4 @@
-"""One way to compile for every machine: what is chosen, what is refused, and kernels under many threads and compiles."""
+"""One way to compile for every machine: what is chosen, what is refused; kernels under many threads and compiles."""
 
 import gc
 import resource
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from here import NATIVE, NHWC, TARGET, arrays
 
 import embed
 import isa
 from dataflow import Operator, UserError, conv2d, evaluate, gemm
 from embed.cpu.kernel import compile_cpu
-from here import NATIVE, NHWC, TARGET, arrays
 
 GEMM = gemm(m=5, n=6, k=7, dtype="f32")
 CONV = conv2d(c=5, h=7, w=7, k=6, r=3, s=3, pad=1, dtype="f32")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from here import NHWC
 
 import embed
 import isa
@@ -17,7 +18,6 @@ from embed.cpu import emit
 from embed.cpu.c_packing import c_type
 from embed.cpu.machine import machine_of
 from embed.cpu.object import relocatable
-from here import NHWC
 
 PREFIX = {"x86_64": "", "aarch64": "aarch64-linux-gnu-"}
 TYPES = {
@@ -84,7 +84,8 @@ def program(kernel: CpuKernel, name: str) -> str:
     """A C program that reads every input from a file, packs it, runs all tiles and writes the output."""
     lines = [f'#include "{name}.h"', "#include <stdio.h>", "#include <stdlib.h>"]
     lines += ["static void transfer(void *data, size_t size, size_t count, FILE *file, int out) {"]
-    lines += ["    if (!file || (out ? fwrite(data, size, count, file) : fread(data, size, count, file)) != count) exit(1);"]
+    lines += ["    if (!file) exit(1);"]
+    lines += ["    if ((out ? fwrite(data, size, count, file) : fread(data, size, count, file)) != count) exit(2);"]
     lines += ["    fclose(file);", "}", "int main(void) {"]
     given = []
     upper = name.upper()
@@ -189,5 +190,5 @@ def test_the_header_also_serves_cpp(tmp_path: Path) -> None:
     kernel = embed.compile(conv2d(c=3, h=5, w=5, k=4, r=3, s=3, pad=1, dtype="f32"), target)
     emit.write_object(kernel, tmp_path, "conv")
     (tmp_path / "use.cc").write_text('#include "conv.h"\n#include "conv.h"\n')
-    command = [tool(target, "g++"), "-Wall", "-Wextra", "-Wno-unused-function", "-Werror", "-c", "use.cc", "-o", "use.o"]
-    subprocess.run(command, cwd=tmp_path, check=True)
+    command = [tool(target, "g++"), "-Wall", "-Wextra", "-Wno-unused-function", "-Werror"]
+    subprocess.run([*command, "-c", "use.cc", "-o", "use.o"], cwd=tmp_path, check=True)

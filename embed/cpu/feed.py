@@ -1,0 +1,97 @@
+"""From the user's arrays to those that a kernel reads, and from what it writes back to the user's."""
+
+from dataclasses import dataclass, field
+from math import prod
+
+import numpy as np
+
+from dataflow.dtypes import numpy_dtype
+from embed.cpu.physical import Array, Physical, aligned_zeros
+from embed.layout import Layout
+
+
+@dataclass(frozen=True)
+class Feed:
+    """A tensor as it is, inside a border of zeros (`before` each dimension, `shape` in all), or packed by `layout`.
+
+    Packed words lie whole tiles of the loops `blocks` outermost, then what is summed, then the words of one tile;
+    `order` names the loops of the first two.
+    """
+
+    physical: Physical
+    before: tuple[int, ...] = ()
+    shape: tuple[int, ...] = ()
+    layout: Layout | None = None
+    blocks: tuple[tuple[str, int], ...] = ()
+    order: tuple[str, ...] = ()
+    spare: list[Array] = field(default_factory=list, compare=False, repr=False)
+
+    @property
+    def in_place(self) -> bool:
+        return self.layout is None and not self.shape
+
+    def __call__(self, array: Array) -> Array:
+        """The array to hand to the kernel."""
+        if self.layout is not None:
+            return self._packed(self.layout, array)
+        if self.in_place:
+            return array
+        bordered = self.room()
+        bordered[self._inside] = array
+        return bordered
+
+    def room(self) -> Array:
+        """An array for a kernel to write, or for a border around an input."""
+        if self.layout is not None:
+            return aligned_zeros(prod(self._moved(self.layout)), numpy_dtype(self.physical.tensor.dtype))
+        try:
+            return self.spare.pop()
+        except IndexError:
+            return self.physical.empty(self.shape)
+
+    def restore(self, array: Array) -> Array:
+        """The tensor, from what a kernel wrote into `room`."""
+        if self.layout is None:
+            return array[self._inside]
+        split, axes = self._split(self.layout)
+        moved = array.reshape(self._moved(self.layout)).transpose(np.argsort(axes))
+        words = tuple(tiles * tile for tiles, tile in zip(split[::2], split[1::2], strict=False))
+        count = len(self.layout.axes)
+        padded = moved.reshape(*words[:count], *self.layout.word_shape)
+        return self.layout.unpack(np.ascontiguousarray(padded[tuple(slice(axis.extent) for axis in self.layout.axes)]))
+
+    def release(self, array: Array) -> None:
+        """Take back a bordered array that a kernel has read or written, for the next call; its border is still zero."""
+        if self.shape:
+            self.spare.append(array)
+
+    @property
+    def _inside(self) -> tuple[slice, ...]:
+        return tuple(slice(b, b + n) for b, n in zip(self.before, self.physical.tensor.shape, strict=True))
+
+    def _packed(self, layout: Layout, array: Array) -> Array:
+        split, axes = self._split(layout)
+        packed = layout.pack(array)
+        rounding = [
+            (0, tiles * tile - n) for tiles, tile, n in zip(split[::2], split[1::2], packed.shape, strict=False)
+        ]
+        padded = np.pad(packed, [*rounding[: len(layout.axes)], *((0, 0) for _ in layout.word_shape)])
+        out = aligned_zeros(padded.size, packed.dtype)
+        out.reshape(self._moved(layout))[...] = padded.reshape(*split, *layout.word_shape).transpose(axes)
+        return out
+
+    def _split(self, layout: Layout) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Tiles and words per tile of every axis in turn, and in which order these and the word's lanes lie."""
+        tiles = dict(self.blocks)
+        names = [axis.name for axis in layout.axes]
+        sizes = [tiles.get(name, 1) for name in names]
+        split = [n for axis, size in zip(layout.axes, sizes, strict=True) for n in (-(-axis.extent // size), size)]
+        outer = [2 * names.index(name) for name in self.order]
+        inner = [2 * place + 1 for place in range(len(names))]
+        return tuple(split), (*outer, *inner, *range(2 * len(names), 2 * len(names) + len(layout.word_shape)))
+
+    def _moved(self, layout: Layout) -> tuple[int, ...]:
+        """The shape of the packed array as it lies."""
+        split, axes = self._split(layout)
+        shape = (*split, *layout.word_shape)
+        return tuple(shape[axis] for axis in axes)
