@@ -3,18 +3,22 @@
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from dataflow import UserError
 from deepbench import results
 from deepbench.executor import Executor, LocalProcesses
 from deepbench.journal import open_journal
+from deepbench.native_run import Files, read_threads, report, run_on_cpu
 from deepbench.problems import OPS, SUITES, Problem, select
+from deepbench.record import NativeRecord
 from deepbench.run_one import run_one
-from deepbench.suite import FAILED, Settings, run_suite
+from deepbench.suite import FAILED, NativeSettings, Settings, run_suite
 from deepbench.table import print_report
 from embed.cli.app import app, run
 from embed.cli.console import error_console, wide_console
@@ -25,6 +29,7 @@ from embed.cli.options import IsaName, JsonFile, Objective, Seed, TimeLimit, pos
 from embed.cli.options import Settings as SetOption
 from embed.cli.record import Record
 from isa import load
+from isa.model import Isa
 
 _CORES = os.cpu_count() or 1
 
@@ -39,6 +44,14 @@ Only = Annotated[
 Quick = Annotated[bool, typer.Option("--quick", help="a few problems of each group, in under a minute")]
 Jobs = Annotated[int, typer.Option("--jobs", callback=positive, help="worker processes")]
 CsvFile = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="write a CSV file")]
+Threads = Annotated[str, typer.Option("--threads", metavar="N,N", help="on a CPU: threads, one run for each number")]
+Peers = Annotated[
+    bool, typer.Option("--peers", help="on a CPU: time PyTorch, onnxruntime and OpenBLAS beside it (isa-embed[peers])")
+]
+Seconds = Annotated[
+    float, typer.Option("--seconds", callback=positive, help="on a CPU: how long each problem is timed, and each peer")
+]
+HtmlFile = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="on a CPU: write a page with pictures")]
 Out = Annotated[
     Path, typer.Option("--out", metavar="DIR", help="where results go, and where an interrupted run goes on")
 ]
@@ -59,13 +72,22 @@ def deepbench(
     json: JsonFile = None,
     csv: CsvFile = None,
     out: Out = Path("deepbench-results"),
+    threads: Threads = "1",
+    peers: Peers = False,
+    seconds: Seconds = 0.3,
+    html: HtmlFile = None,
 ) -> int:
     """Run DeepBench's problems on an instruction set: embed, compile, execute, check, and show what it costs."""
     problems = select(suite or SUITES[:2], op or OPS, only or (), quick)
     asked = Settings(isa, tuple(read_settings(settings or ()).items()), objective, time_limit, seed)
-    load(isa, dict(asked.parameters))
-    check_writable(json, csv)
+    target = load(isa, dict(asked.parameters))
+    check_writable(json, csv, html)
     make_directory(out)
+    if target.is_x86:
+        native = NativeSettings(isa, asked.parameters, objective, time_limit, seed, peers=peers, seconds=seconds)
+        return _on_cpu(problems, native, read_threads(threads), Files(out, json, csv, html), target)
+    if peers or html or threads != "1":
+        raise UserError(f"--peers, --threads and --html are for a CPU that runs here, not for {target.name}")
     records, wall = _run(problems, asked, LocalProcesses(min(jobs, len(problems))), out)
     for path, write in ((out / "results.jsonl", results.write_json), (out / "results.csv", results.write_csv)):
         write(path, records)
@@ -77,7 +99,7 @@ def deepbench(
     return exit_code(records)
 
 
-def exit_code(records: list[Record]) -> int:
+def exit_code(records: Sequence[Record | NativeRecord]) -> int:
     """3 where a result is wrong or a problem failed, 1 where one has no embedding, else 0."""
     if any(record.status == FAILED or record.checked is False for record in records):
         return ExitCode.DEFECT
@@ -98,6 +120,16 @@ def _run(problems: list[Problem], asked: Settings, executor: Executor, out: Path
         )
         journal.discard()
     return records, time.monotonic() - start
+
+
+def _on_cpu(problems: list[Problem], asked: NativeSettings, threads: list[int], files: Files, target: Isa) -> int:
+    with _progress() as progress:
+        bar = progress.add_task("DeepBench", total=len(problems) * len(threads), problem="")
+        rows, wall = run_on_cpu(
+            problems, asked, threads, files.out, target, lambda r: progress.update(bar, advance=1, problem=r.problem)
+        )
+    records = report(wide_console(least=160), rows, wall, files)
+    return exit_code(records)
 
 
 def _progress() -> Progress:

@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Protocol, TypeVar
@@ -31,15 +31,17 @@ class InThisProcess:
 
 
 class LocalProcesses:
-    """`jobs` worker processes with one BLAS thread each."""
+    """`jobs` worker processes; `environment` is set before they start, one BLAS thread each unless it says else."""
 
-    def __init__(self, jobs: int) -> None:
+    def __init__(self, jobs: int, environment: Mapping[str, str] | None = None) -> None:
         self.jobs = jobs
+        self.environment = environment or {}
 
     def run(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Generator[Result, None, None]:
         others = set(multiprocessing.active_children())
         for name in _THREADS:  # numpy reads these when a worker imports it, before any code of ours runs there
             os.environ.setdefault(name, "1")
+        os.environ.update(self.environment)
         pool = ProcessPoolExecutor(self.jobs, multiprocessing.get_context("spawn"), _leave_interrupts_to_parent)
         try:
             futures = [pool.submit(function, task) for task in tasks]

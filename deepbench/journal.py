@@ -4,27 +4,29 @@ import fcntl
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, Generic, TypeVar, overload
 
 from dataflow import UserError
-from embed.cli.record import Record
+from embed.cli.record import JsonRecord, Record
 
 NAME = "unfinished.jsonl"
 
+Kind = TypeVar("Kind", bound=JsonRecord)
 
-class Journal:
+
+class Journal(Generic[Kind]):
     """Finished records by fingerprint, in a JSON-lines file that only one run writes at a time."""
 
-    def __init__(self, file: IO[bytes], path: Path) -> None:
+    def __init__(self, file: IO[bytes], path: Path, kind: type[Kind]) -> None:
         self._file = file
         self.path = path
-        self.finished = dict(_whole_lines(file))
+        self.finished = dict(_whole_lines(file, kind))
 
-    def add(self, fingerprint: str, record: Record) -> None:
+    def add(self, fingerprint: str, record: Kind) -> None:
         """Append one line in one write, so that a line is there whole or not at all."""
         line = json.dumps({"fingerprint": fingerprint, "record": record.to_json()}) + "\n"
         self._file.write(line.encode())
@@ -35,9 +37,21 @@ class Journal:
         self.path.unlink()
 
 
+@overload
+def open_journal(directory: Path) -> AbstractContextManager[Journal[Record]]: ...
+
+
+@overload
+def open_journal(directory: Path, kind: type[Kind]) -> AbstractContextManager[Journal[Kind]]: ...
+
+
+def open_journal(directory: Path, kind: type[Any] = Record) -> AbstractContextManager[Journal[Any]]:
+    """Open the journal of a directory, of records of one kind; raises UserError while another run writes to it."""
+    return _open(directory, kind)
+
+
 @contextmanager
-def open_journal(directory: Path) -> Iterator[Journal]:
-    """Open the journal of a directory; raises UserError while another run writes to it."""
+def _open(directory: Path, kind: type[Kind]) -> Iterator[Journal[Kind]]:
     path = directory / NAME
     with path.open("a+b", buffering=0) as file:
         try:
@@ -46,7 +60,7 @@ def open_journal(directory: Path) -> Iterator[Journal]:
             raise UserError(
                 f"{directory}: another run writes its results there; give --out another directory"
             ) from None
-        yield Journal(file, path)
+        yield Journal(file, path, kind)
 
 
 def fingerprint(parts: Mapping[str, object]) -> str:
@@ -72,7 +86,7 @@ def _sources(folder: Traversable, place: str) -> Iterator[tuple[str, bytes]]:
             yield name, entry.read_bytes()
 
 
-def _whole_lines(file: IO[bytes]) -> Iterator[tuple[str, Record]]:
+def _whole_lines(file: IO[bytes], kind: type[Kind]) -> Iterator[tuple[str, Kind]]:
     """The lines that can be read; what a crash left of the last one is cut off."""
     file.seek(0)
     data = file.read()
@@ -82,6 +96,6 @@ def _whole_lines(file: IO[bytes]) -> Iterator[tuple[str, Record]]:
     for line in data[:whole].splitlines():
         try:
             entry = json.loads(line)
-            yield entry["fingerprint"], Record.from_json(entry["record"])
+            yield entry["fingerprint"], kind.from_json(entry["record"])
         except (ValueError, TypeError, KeyError):
             continue

@@ -8,19 +8,23 @@ from dataclasses import fields
 from pathlib import Path
 
 from embed.cli.files import write_json_lines, write_whole
-from embed.cli.record import Record
+from embed.cli.record import JsonRecord
 
 
-def write_json(path: Path, records: Sequence[Record]) -> None:
+def write_json(path: Path, records: Sequence[JsonRecord]) -> None:
     """One JSON object per line and problem."""
     write_json_lines(path, [record.to_dict() for record in records])
 
 
-def write_csv(path: Path, records: Sequence[Record]) -> None:
-    """A header and one row per problem; the ISA's parameters stand in one column, as JSON."""
+def write_csv(path: Path, records: Sequence[JsonRecord]) -> None:
+    """A header and one row per problem; what is more than one value stands in one column, as JSON."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(Record)], lineterminator="\n")
+    writer = csv.DictWriter(text, [field.name for field in fields(records[0])], lineterminator="\n")
     writer.writeheader()
     for record in records:
-        writer.writerow({**record.to_dict(), "parameters": json.dumps(record.parameters)})
+        writer.writerow({name: _cell(value) for name, value in record.to_dict().items()})
     write_whole(path, text.getvalue())
+
+
+def _cell(value: object) -> object:
+    return json.dumps(value) if isinstance(value, dict | list) else value

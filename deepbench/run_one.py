@@ -16,7 +16,7 @@ from embed.cli.explain import solved
 from embed.cli.files import Array
 from embed.cli.record import Record
 from embed.errors import NoEmbedding
-from embed.vta.executable import VtaKernel
+from embed.vta.executable import VtaKernel, compile_vta
 
 FULL_MACS = 1_000_000_000
 """Matrix products above it are executed on a slice of output tiles; convolutions never are."""
@@ -48,7 +48,7 @@ def _run(problem: Problem, operator: Operator, settings: Settings) -> Record:
         operator, target, objective=settings.objective, time_limit=settings.time_limit, seed=settings.seed
     )
     fullest = embed.best(operator, target, objective="invocations", time_limit=settings.time_limit, seed=settings.seed)
-    kernel = embed.compile(operator, target, solution)
+    kernel = compile_vta(solution.embedding, target)
     share = executed_share(problem)
     arrays = random_arrays(operator, zlib.crc32(problem.name.encode()) + settings.seed)
     checked = check_slice(problem, kernel, arrays) if share == "slice" else check_full(operator, kernel, arrays)

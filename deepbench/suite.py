@@ -5,13 +5,14 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 import isa
 from deepbench.executor import Executor
 from deepbench.journal import Journal, code_digest, fingerprint
 from deepbench.problems import Problem
 from embed.cli.exits import Interrupted
-from embed.cli.record import Record
+from embed.cli.record import JsonRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,16 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
+class NativeSettings(Settings):
+    """What is asked where problems are timed: `seconds` for each; `environment` is what else a time depends on."""
+
+    threads: int = 1
+    peers: bool = False
+    seconds: float = 1.0
+    environment: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """One problem under some settings."""
 
@@ -33,8 +44,7 @@ class Task:
     settings: Settings
 
 
-Runner = Callable[[Task], Record]
-Observer = Callable[[Record], None]
+Kind = TypeVar("Kind", bound=JsonRecord)
 
 FAILED = "ERROR"
 """Status of a record whose problem met an unexpected error; such a record is never used again."""
@@ -43,11 +53,11 @@ FAILED = "ERROR"
 def run_suite(
     problems: Sequence[Problem],
     settings: Settings,
-    journal: Journal,
+    journal: Journal[Kind],
     executor: Executor,
-    runner: Runner,
-    observe: Observer,
-) -> list[Record]:
+    runner: Callable[[Task], Kind],
+    observe: Callable[[Kind], object],
+) -> list[Kind]:
     """Run the problems that the journal lacks, the largest first, and return all records in the order of `problems`.
 
     `observe` sees every record once, those from the journal first. Raises Interrupted on Ctrl-C.

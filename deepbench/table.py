@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import exp, log
 from statistics import median
+from typing import Protocol
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +13,18 @@ from embed.cli.console import new_table
 from embed.cli.record import Record
 
 Group = tuple[str, str]
+
+
+class Checked(Protocol):
+    """What a record says about its result."""
+
+    @property
+    def checked(self) -> bool | None: ...
+
+    @property
+    def executed(self) -> str: ...
+
+
 Column = tuple[str, Callable[[Record], str], Callable[[Sequence[Record]], str]]
 
 
@@ -38,7 +51,7 @@ def problem_table(group: Group, rows: Sequence[tuple[Problem, Record]]) -> Table
     table.columns[0].footer = "geomean"
     for problem, record in rows:
         cells = [show(record) for _, show, _ in columns]
-        table.add_row(problem.name.rpartition("/")[2], _sizes(problem), record.embedding or record.error, *cells)
+        table.add_row(problem.name.rpartition("/")[2], sizes(problem), record.embedding or record.error, *cells)
     return table
 
 
@@ -77,14 +90,18 @@ def geomean(values: Iterable[float | int | None]) -> float | None:
 def _columns() -> list[Column]:
     return [
         ("status", lambda r: r.status, lambda rs: f"{sum(r.status == 'OPTIMAL' for r in rs)} opt"),
-        ("solve ms", lambda r: _milliseconds(r.solve_s), lambda rs: _milliseconds(geomean(r.solve_s for r in rs))),
-        ("util", lambda r: _share(r.utilisation), lambda rs: _share(geomean(r.utilisation for r in rs))),
-        ("fixed", lambda r: _share(r.utilisation_fixed), lambda rs: _share(geomean(r.utilisation_fixed for r in rs))),
+        ("solve ms", lambda r: milliseconds(r.solve_s), lambda rs: milliseconds(geomean(r.solve_s for r in rs))),
+        ("util", lambda r: shown_share(r.utilisation), lambda rs: shown_share(geomean(r.utilisation for r in rs))),
+        (
+            "fixed",
+            lambda r: shown_share(r.utilisation_fixed),
+            lambda rs: shown_share(geomean(r.utilisation_fixed for r in rs)),
+        ),
         ("given up for", _trade, lambda _: ""),
         ("invocations", lambda r: _count(r.invocations), lambda rs: _count(geomean(r.invocations for r in rs))),
         ("cycles", lambda r: _count(r.cycles), lambda rs: _count(geomean(r.cycles for r in rs))),
         ("bytes", lambda r: _count(r.bytes), lambda rs: _count(geomean(r.bytes for r in rs))),
-        ("checked", _checked, lambda rs: f"{sum(r.checked is True for r in rs)}/{len(rs)}"),
+        ("checked", shown_check, lambda rs: f"{sum(r.checked is True for r in rs)}/{len(rs)}"),
     ]
 
 
@@ -93,14 +110,15 @@ def _group_cells(records: Sequence[Record]) -> Iterator[str]:
     yield str(sum(record.status == "OPTIMAL" for record in records))
     yield str(sum(record.checked is True for record in records))
     util, fixed = geomean(r.utilisation for r in records), geomean(r.utilisation_fixed for r in records)
-    yield _share(util)
-    yield _share(fixed)
+    yield shown_share(util)
+    yield shown_share(fixed)
     yield f"{util / fixed:.2f}" if util and fixed else "-"
     for values in ([r.invocations for r in records], [r.cycles for r in records], [r.bytes for r in records]):
         yield _count(geomean(values))
 
 
-def _sizes(problem: Problem) -> str:
+def sizes(problem: Problem) -> str:
+    """The operator's sizes in one line."""
     return " ".join(f"{key}={value}" for key, value in problem.operator().parameters if key != "shift")
 
 
@@ -116,17 +134,20 @@ def _trade(record: Record) -> str:
     return f"-{lost:.3f}: cycles {record.modelled_cycles / record.modelled_cycles_at_best - 1:+.1%}"
 
 
-def _checked(record: Record) -> str:
+def shown_check(record: Checked) -> str:
+    """Whether what ran was right, and how much ran."""
     if record.checked is None:
         return "-"
     return ("yes" if record.executed == "full" else record.executed) if record.checked else "[red]no[/red]"
 
 
-def _milliseconds(seconds: float | None) -> str:
+def milliseconds(seconds: float | None) -> str:
+    """Seconds as milliseconds; a dash for None."""
     return "-" if seconds is None else f"{seconds * 1000:.1f}"
 
 
-def _share(value: float | None) -> str:
+def shown_share(value: float | None) -> str:
+    """Three places; a dash for None."""
     return "-" if value is None else f"{value:.3f}"
 
 

@@ -1,20 +1,40 @@
 """Placing an instruction in an operator: embeddings, layouts, schedules, code, and running it.
 
-    op = dataflow.conv2d(c=64, h=56, w=56, k=64, r=3, s=3, pad=1)
-    kernel = embed.compile(op, isa.load("vta"))
-    out = kernel(inp, wgt)
+op = dataflow.conv2d(c=64, h=56, w=56, k=64, r=3, s=3, pad=1)
+kernel = embed.compile(op, isa.load("vta"))
+out = kernel(inp, wgt)
 """
 
+from collections.abc import Mapping
+from pathlib import Path
+
 from dataflow.operator import Operator
+from embed.cpu.cache import Cache
+from embed.cpu.kernel import CpuKernel
 from embed.embedding import Embedding
 from embed.errors import NoEmbedding
+from embed.kernel import Array, Kernel, compile_kernel, load_kernel
 from embed.solver import search
 from embed.solver.model import Settings
 from embed.solver.search import OBJECTIVES, Alternatives, Solution
-from embed.vta.executable import VtaKernel, compile_vta
+from embed.vta.executable import VtaKernel
 from isa.model import Isa
 
-__all__ = ["OBJECTIVES", "Alternatives", "Embedding", "NoEmbedding", "Solution", "alternatives", "best", "compile"]
+__all__ = [
+    "OBJECTIVES",
+    "Alternatives",
+    "Cache",
+    "CpuKernel",
+    "Embedding",
+    "Kernel",
+    "NoEmbedding",
+    "Solution",
+    "VtaKernel",
+    "alternatives",
+    "best",
+    "compile",
+    "load",
+]
 
 
 def best(
@@ -48,7 +68,35 @@ def alternatives(
     return search.alternatives(operator, target, Settings(objective, time_limit, 1, seed))
 
 
-def compile(operator: Operator, target: Isa, solution: Solution | Embedding | None = None) -> VtaKernel:
-    """Code for `operator` under the given embedding, or the best one. Call it with numpy arrays."""
-    found = solution or best(operator, target)
-    return compile_vta(found.embedding if isinstance(found, Solution) else found, target)
+def compile(  # noqa: A001
+    operator: Operator,
+    target: Isa,
+    solution: Solution | Embedding | None = None,
+    *,
+    layouts: Mapping[str, str] | None = None,
+    threads: int = 1,
+    constants: Mapping[str, Array] | None = None,
+    cache: Cache | None = None,
+) -> VtaKernel | CpuKernel:
+    """Code for `operator` under the given embedding, or the best one. Call it with numpy arrays.
+
+    The rest is for register machines: `layouts` names how tensors lie ({"inp": "NHWC"}; row-major where not given),
+    `threads` share the outermost loop, `constants` are inputs given once and packed now, and `cache` keeps compiled
+    kernels (constants aside) on disk: `embed.Cache()` in the user's cache directory.
+    Raises NoEmbedding, and UserError for an ISA without encodings or a name, layout or array that does not fit.
+    """
+    embedding = solution.embedding if isinstance(solution, Solution) else solution
+    return compile_kernel(
+        operator,
+        target,
+        embedding,
+        layouts=layouts or {},
+        threads=threads,
+        constants=constants or {},
+        cache=cache,
+    )
+
+
+def load(path: str | Path) -> VtaKernel | CpuKernel:
+    """The kernel that `kernel.save(path)` wrote. Raises UserError for what is damaged or no kernel of this version."""
+    return load_kernel(Path(path))

@@ -4,15 +4,17 @@
 loop nest and some in between. It uses only the operator's and the pattern's accesses.
 """
 
-from collections.abc import Iterator, Mapping
-from itertools import product
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice, product
 from math import prod
 
 import numpy as np
 
 from dataflow.expression import Read
 from embed.binding import bindings
-from embed.embedding import Array, Embedding
+from embed.embedding import Array, Digit, Embedding
+from embed.lanes import sums_apart
 
 _INVOCATIONS = 24
 
@@ -25,15 +27,11 @@ def verify(embedding: Embedding) -> None:
     """Raise CheckError unless labels, sharing, accumulation, once and idle all hold."""
     _labels(embedding)
     _cover(embedding)
-    lanes = _lanes(embedding)
-    seen: set[int] = set()
-    for origin in sample_origins(embedding):
-        points, idle = embedding.points(origin, lanes)
-        points = {dim: np.broadcast_to(values, idle.shape) for dim, values in points.items()}
-        _inside(embedding, points, idle)
-        _once(embedding, points, idle, seen)
-        _accesses(embedding, points, lanes, idle)
-        _idle(embedding, lanes, idle)
+    sample = _Sample.of(embedding)
+    _inside(embedding, sample)
+    _once(embedding, sample)
+    _accesses(embedding, sample)
+    _idle(embedding, sample)
 
 
 def sample_origins(embedding: Embedding) -> Iterator[dict[str, int]]:
@@ -44,19 +42,57 @@ def sample_origins(embedding: Embedding) -> Iterator[dict[str, int]]:
         places = list(product(*(range(loop.extent) for loop in loops)))
     else:
         shape = [loop.extent for loop in loops]
-        flat = np.linspace(0, total - 1, _INVOCATIONS).astype(int)
+        flat = [place * (total - 1) // (_INVOCATIONS - 1) for place in range(_INVOCATIONS)]
         ends = product(*(sorted({0, loop.extent - 1}) for loop in loops))
-        places = list(dict.fromkeys([*list(ends)[:_INVOCATIONS], *zip(*np.unravel_index(flat, shape), strict=True)]))
+        places = list(dict.fromkeys([*islice(ends, _INVOCATIONS), *(_unravelled(number, shape) for number in flat)]))
     for place in places:
-        yield {loop.name: int(value) for loop, value in zip(loops, place, strict=True)}
+        yield {loop.name: value for loop, value in zip(loops, place, strict=True)}
 
 
-def _lanes(embedding: Embedding) -> dict[str, Array]:
-    rank = len(embedding.lanes)
-    return {
-        lane: np.arange(extent).reshape([-1 if axis == place else 1 for axis in range(rank)])
-        for place, (lane, extent) in enumerate(embedding.lanes.items())
-    }
+def _unravelled(number: int, shape: Sequence[int]) -> tuple[int, ...]:
+    """The place of a number in row-major order."""
+    place = []
+    for extent in reversed(shape):
+        number, digit = divmod(number, extent)
+        place.append(digit)
+    return tuple(reversed(place))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """Some invocations: coordinates of their lanes in the pattern's and the operator's dims, and which are idle.
+
+    The arrays broadcast to `shape`: invocations, then the dims of the pattern. `busy` numbers the lanes of `shape` that
+    have a point, None if all have.
+    """
+
+    shape: tuple[int, ...]
+    invocation: Array
+    lanes: Mapping[str, Array]
+    points: Mapping[str, Array]
+    idle: Array
+    busy: Array | None
+
+    @classmethod
+    def of(cls, embedding: Embedding) -> "_Sample":
+        origins = list(sample_origins(embedding))
+        rank = len(embedding.lanes)
+        lanes = {
+            lane: np.arange(extent).reshape([-1 if axis == place else 1 for axis in range(rank)])
+            for place, (lane, extent) in enumerate(embedding.lanes.items())
+        }
+        names = [loop.name for loop in embedding.loops]
+        places = {name: np.array([origin[name] for origin in origins]).reshape(-1, *[1] * rank) for name in names}
+        points, idle = embedding.points(places, lanes)
+        shape = (len(origins), *embedding.lanes.values())
+        idle = np.broadcast_to(idle, shape)
+        invocation = np.arange(len(origins)).reshape(-1, *[1] * rank)
+        return cls(shape, invocation, lanes, points, idle, np.flatnonzero(~idle) if idle.any() else None)
+
+    def taken(self, values: Array) -> Array:
+        """One value for each busy lane."""
+        flat = np.broadcast_to(values, self.shape).reshape(-1)
+        return flat if self.busy is None else flat[self.busy]
 
 
 def _labels(embedding: Embedding) -> None:
@@ -67,70 +103,91 @@ def _labels(embedding: Embedding) -> None:
 def _cover(embedding: Embedding) -> None:
     """Each dim stands in exactly one place, and the digits of a lane dimension fit in it."""
     held = [dim for digit in embedding.digits for dim in digit.dims]
+    if not all(digit.dims for digit in embedding.digits):
+        raise CheckError("once: a digit holds no dim")
     if sorted([*held, *embedding.outer_dims]) != sorted(embedding.extents):
-        raise CheckError(f"once: a dim stands in two digits: {held}")
+        raise CheckError(f"once: a dim stands in two digits, or is not the operator's: {held}")
+    unknown = [str(digit) for digit in embedding.digits if digit.lane not in embedding.lanes or digit.radix < 1]
+    if unknown:
+        raise CheckError(f"capacity: no lanes for the digits {unknown}")
     for lane, extent in embedding.lanes.items():
         used = prod(digit.radix for digit in embedding.digits_of(lane))
         if used > extent:
-            raise CheckError(f"once: the digits of {lane} take {used} lanes of {extent}")
+            raise CheckError(f"capacity: the digits of {lane} take {used} lanes of {extent}")
 
 
-def _inside(embedding: Embedding, points: Mapping[str, Array], idle: Array) -> None:
+def _inside(embedding: Embedding, sample: _Sample) -> None:
     for dim, extent in embedding.extents.items():
-        busy = points[dim][~idle]
-        if busy.size and not (0 <= busy.min() and busy.max() < extent):
+        outside = (sample.points[dim] < 0) | (sample.points[dim] >= extent)
+        if outside.any() and sample.taken(outside).any():
             raise CheckError(f"once: {dim} leaves 0..{extent - 1}")
 
 
-def _once(embedding: Embedding, points: Mapping[str, Array], idle: Array, seen: set[int]) -> None:
+def _once(embedding: Embedding, sample: _Sample) -> None:
     """No point of the operator twice, neither in one invocation nor in two of those looked at."""
-    total = np.zeros(idle.shape, np.int64)
+    total: Array = np.zeros(1, np.int64)
     for dim, extent in embedding.extents.items():
-        total = total * extent + points[dim]
-    numbers = total[~idle].tolist()
-    fresh = set(numbers)
-    if len(fresh) < len(numbers) or fresh & seen:
+        total = total * extent + sample.points[dim]
+    numbers = sample.taken(total)
+    if _distinct(numbers) < numbers.size:
         raise CheckError("once: two lanes do the same point")
-    seen |= fresh
 
 
-def _accesses(embedding: Embedding, points: Mapping[str, Array], lanes: Mapping[str, Array], idle: Array) -> None:
+def _accesses(embedding: Embedding, sample: _Sample) -> None:
     """Sharing for every operand; for the output also that no two accumulators hold one sum."""
-    busy = ~idle
     output = embedding.pattern.output.tensor
-    registers, elements = embedding.pattern.accesses, embedding.operator.main.accesses
-    for operand, tensor in embedding.binding.pairs:
-        register = _numbers(registers[operand], lanes, busy)
-        element = _numbers(elements[tensor], points, busy)
-        pairs = len(set(zip(register, element, strict=True)))
-        if len(set(register)) != pairs:
-            raise CheckError(f"sharing: one element of {operand} would hold several of {tensor}")
-        if operand == output and len(set(element)) != pairs:
-            raise CheckError(f"accumulation: several elements of {operand} would hold one of {tensor}")
+    if not sums_apart(embedding.operator.main):
+        raise CheckError(f"accumulation: several points of the output dims of `{embedding.operator.main}` share a sum")
+    for operand, access in embedding.binding.pairs:
+        register = sample.taken(_numbers(embedding.pattern.accesses[operand], sample.lanes, sample.invocation))
+        element = sample.taken(_numbers(embedding.accesses[access], sample.points, sample.invocation))
+        held = np.full(int(register.max(initial=-1)) + 1, -1, np.int64)
+        held[register] = element
+        if not np.array_equal(held[register], element):
+            raise CheckError(f"sharing: one element of {operand} would hold several of {access}")
+        used = held[held >= 0]
+        if operand == output and _distinct(used) < used.size:
+            raise CheckError(f"accumulation: several elements of {operand} would hold one of {access}")
 
 
-def _numbers(read: Read, values: Mapping[str, Array], busy: Array) -> list[int]:
-    """A number for the element read at each busy lane, the same for the same element only."""
-    total = np.zeros(busy.shape, np.int64)
+def _numbers(read: Read, values: Mapping[str, Array], invocation: Array) -> Array:
+    """A number for the element read at each lane, the same for the same element of one invocation only."""
+    total: Array = invocation.astype(np.int64)
     for index in read.index:
-        place = np.full(busy.shape, index.constant, np.int64)
+        place: Array = np.asarray(index.constant)
         for dim, coefficient in index.terms:
-            place += coefficient * values[dim]
+            place = place + coefficient * values[dim]
         low, high = int(place.min()), int(place.max())
         total = total * (high - low + 1) + (place - low)
-    numbers: list[int] = total[busy].tolist()
-    return numbers
+    return total
 
 
-def _idle(embedding: Embedding, lanes: Mapping[str, Array], idle: Array) -> None:
+def _distinct(numbers: Array) -> int:
+    """How many different numbers there are."""
+    ordered = np.sort(numbers)
+    return int(np.count_nonzero(ordered[1:] != ordered[:-1])) + min(1, ordered.size)
+
+
+def _idle(embedding: Embedding, sample: _Sample) -> None:
     """Every idle lane must read a word element that only idle lanes use, so that it can hold zero."""
+    idle = sample.idle
     fed = np.zeros(idle.shape, bool)
-    for read in embedding.pattern.reads:
+    for read in (*embedding.pattern.reads, embedding.pattern.output):
         used = {dim for index in read.index for dim in index.dims}
-        others = tuple(axis for axis, lane in enumerate(lanes) if lane not in used)
-        fed |= np.broadcast_to(idle.all(axis=others, keepdims=True), idle.shape)
-    outputs = {dim for index in embedding.pattern.output.index for dim in index.dims}
-    unused = tuple(axis for axis, lane in enumerate(lanes) if lane not in outputs)
-    fed |= np.broadcast_to(idle.all(axis=unused, keepdims=True), idle.shape)
+        others = tuple(axis for axis, lane in enumerate(embedding.lanes, 1) if lane not in used)
+        fed |= idle.all(axis=others, keepdims=True)
     if (idle & ~fed).any():
         raise CheckError("idle: a lane without a point shares all its operands with busy lanes")
+    for digit in embedding.digits:
+        if embedding.steps(digit) * digit.radix > embedding.size(digit) and not _moved(embedding, digit):
+            raise CheckError(f"idle: no operand of {digit.lane} moves along {digit}, to hold zeros past its end")
+
+
+def _moved(embedding: Embedding, digit: Digit) -> bool:
+    """Whether the words of some operand with the digit's lane differ between its runs."""
+    for operand, access in embedding.binding.pairs:
+        lanes = {dim for index in embedding.pattern.accesses[operand].index for dim in index.dims}
+        dims = {dim for index in embedding.accesses[access].index for dim in index.dims}
+        if digit.lane in lanes and not dims.isdisjoint(digit.dims):
+            return True
+    return False

@@ -25,7 +25,7 @@ class Rates:
 
     `invocation` and `result` (reset and epilogue) are compute cycles per instruction and per output word,
     `store` the store unit's cycles per output word, `bus` the bytes that all reads share per cycle.
-    `input_bytes` and `extra_bytes` are bytes per packed word of the operands and of the epilogue's tensors,
+    `input_bytes` and `extra_bytes` are bytes per packed word of the operands and of `extras`, the epilogue's reads;
     `result_bytes` those of an output word in external memory, all byte planes together.
     """
 
@@ -41,7 +41,7 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """The price of one embedding; `packed_bytes` by operator tensor, `bytes` their sum."""
+    """The price of one embedding; `packed_bytes` by access of the operator, `bytes` their sum."""
 
     invocations: int
     utilisation: float
@@ -58,7 +58,6 @@ def rates(operator: Operator, instruction: Instruction, target: Isa) -> Rates:
     epilogue = plan(operator, target)
     pattern = instruction.pattern
     assert pattern is not None
-    reads = {step.operand.tensor: step.operand for step in epilogue.passes if step.operand}
     words = {tensor.name: prod(tensor.shape) for tensor in pattern.tensors}
     result = words[pattern.output.tensor]
     return Rates(
@@ -67,7 +66,7 @@ def rates(operator: Operator, instruction: Instruction, target: Isa) -> Rates:
         store=_store_cycles(target) * epilogue.planes,
         bus=target.timing.constants.get("bus_bytes", 0) if target.timings else 0,
         input_bytes={t.name: words[t.name] * bits(t.dtype) // 8 for t in pattern.inputs},
-        extras=reads,
+        extras=epilogue.extras,
         extra_bytes=result * bits(pattern.tensors[0].dtype) // 8,
         result_bytes=result * bits(operator.output.dtype) // 8,
     )
@@ -80,8 +79,7 @@ def evaluate(embedding: Embedding, rate: Rates) -> Costs:
     main = embedding.operator.main
     packed = {t: layouts[t].words * rate.input_bytes[operands[t]] for t in layouts if t != main.output.tensor}
     for name, read in rate.extras.items():
-        tensor = next(tensor for tensor in embedding.operator.inputs if tensor.name == name)
-        packed[name] = layout.derive_one(embedding, read, embedding.pattern.output.tensor, tensor).words * rate.extra_bytes
+        packed[name] = layout.derive_extra(embedding, read).words * rate.extra_bytes
     results = layouts[main.output.tensor].words
     compute = rate.invocation * embedding.invocations + rate.result * results
     bus = -(-sum(packed.values()) // rate.bus) if rate.bus else 0
@@ -90,7 +88,7 @@ def evaluate(embedding: Embedding, rate: Rates) -> Costs:
 
 
 def fixed_utilisation(operator: Operator, instruction: Instruction) -> float | None:
-    """Utilisation of the usual fixed recipe: one dim on each lane dimension, whatever the shape; None without a binding.
+    """Utilisation of the usual fixed recipe: one dim a lane dimension, whatever the shape; None without a binding.
 
     The dims are the first that each lane dimension may hold: batch, input channels and output channels of a
     convolution (TVM's NCHWnc packing), n, k and m of a matrix product. Of two bindings the better one counts.

@@ -4,27 +4,36 @@ Instructions are found by their patterns: `dst = op(dst, x)`, where x is an imme
 """
 
 from dataclasses import dataclass
+from math import prod
 
 from dataflow.affine import Affine
 from dataflow.computation import Computation
 from dataflow.dtypes import bits, is_integer
 from dataflow.expression import COMMUTATIVE, Apply, Cast, Const, Expression, Read
 from dataflow.operator import Operator
+from embed.binding import named_accesses, unused_name
 from embed.errors import NoEmbedding
 from isa.model import FIELD, Instruction, Isa
 
 _WIDEST_SHIFT = 15
 """VTA's HLS core keeps a signed 5-bit shift amount (tvm-vta, vta.cc): wider shifts take two passes."""
 
+_NOT_IN_HARDWARE = frozenset({"alu_mul_imm", "alu_mul_reg", "alu_shr_reg"})
+"""VTA's cores have no MUL, and shift by the low bits of a register only (tvm-vta, Chisel TensorAlu and vta.cc)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One instruction over every accumulator: `operation` with `immediate` or the tensor read as `operand`."""
+    """One instruction over every accumulator: `operation` with `immediate` or the tensor read as `operand`.
+
+    `access` names that read among the accesses of the whole operator; it has a layout of its own.
+    """
 
     instruction: str
     operation: str
     immediate: int = 0
     operand: Read | None = None
+    access: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +44,21 @@ class Epilogue:
     planes: int
     between: tuple[Pass, ...]
 
+    @property
+    def extras(self) -> dict[str, Read]:
+        """The tensor reads of the passes by access name, in the main statement's dims."""
+        return {step.access: step.operand for step in self.passes if step.operand is not None}
+
 
 def plan(operator: Operator, target: Isa) -> Epilogue:
     """Choose the passes; raises NoEmbedding where the target has no instruction for an operation."""
-    chooser = _Chooser(target)
+    chooser = _Chooser(operator, target)
     passes: list[Pass] = []
-    value: Expression = operator.main.output
+    value = operator.main.output
     for statement in operator.epilogue:
-        passes += chooser.passes(_inlined(statement, operator), value)
-        value = operator.main.output if statement is operator.epilogue[-1] else value
+        _check_elementwise(statement, operator)
+        passes += chooser.passes(_stored(_inlined(statement, operator), statement.tensors[0].dtype), value)
+        value = Read(statement.output.tensor, operator.main.output.index)
     planes = _planes(operator, target)
     between = tuple(chooser.immediate("shr", 8)) if planes > 1 else ()
     return Epilogue(tuple(passes), planes, between)
@@ -70,10 +85,31 @@ def _is_store(entry: Instruction, target: Isa) -> bool:
     return target.memories[entry.output.memory].kind == "external"
 
 
+def _check_elementwise(statement: Computation, operator: Operator) -> None:
+    """Passes change each accumulator in its place, and only the last may narrow it."""
+    sums = operator.main.tensors[0]
+    dims = tuple(Affine(((dim.name, 1),)) for dim in statement.dims)
+    plain = sorted(map(str, statement.output.index)) == sorted(map(str, dims)) and not statement.accumulate
+    shape = tuple(statement.extents.get(str(index), 0) for index in statement.output.index)
+    if not plain or not shape == statement.tensors[0].shape == sums.shape:
+        raise NoEmbedding(f"the epilogue `{statement}` must write each element of {sums} once, in the same place")
+    if prod(operator.main.extents[dim] for dim in operator.main.output_dims) != sums.size:
+        raise NoEmbedding(f"`{operator.main}` leaves elements of {sums} unwritten, which its epilogue would change")
+    if statement is not operator.epilogue[-1] and statement.tensors[0].dtype != sums.dtype:
+        raise NoEmbedding(f"only the last statement of an epilogue may narrow the sums, not `{statement}`")
+
+
 def _inlined(statement: Computation, operator: Operator) -> Expression:
     """The statement's body with its dims replaced by the main statement's output index."""
-    places = dict(zip((dim.name for dim in statement.dims), operator.main.output.index, strict=True))
+    places = dict(zip(map(str, statement.output.index), operator.main.output.index, strict=True))
     return _substitute(statement.body, places)
+
+
+def _stored(body: Expression, dtype: str) -> Expression:
+    """The body without the casts around it that a store of `dtype`, which keeps the low bits, makes anyway."""
+    while isinstance(body, Cast) and is_integer(body.dtype) and bits(body.dtype) >= bits(dtype):
+        body = body.argument
+    return body
 
 
 def _substitute(node: Expression, places: dict[str, Affine]) -> Expression:
@@ -97,34 +133,51 @@ def compose(index: Affine, places: dict[str, Affine]) -> Affine:
 class _Chooser:
     """Finds the instruction of each operation among the target's patterns."""
 
-    def __init__(self, target: Isa) -> None:
+    def __init__(self, operator: Operator, target: Isa) -> None:
         self.target = target
+        self.sums = operator.main.tensors[0].dtype
+        self.inputs = {tensor.name for tensor in operator.inputs}
+        self.accesses = named_accesses(operator.main)
+        self.extras: dict[Read, str] = {}
         self.known: dict[tuple[str, bool], str] = {}
         for entry in target.instructions.values():
             found = _elementwise(entry)
-            if found is not None:
+            if found is not None and entry.name not in _NOT_IN_HARDWARE:
                 self.known.setdefault(found, entry.name)
 
     def passes(self, body: Expression, value: Expression) -> list[Pass]:
         """Passes that turn the accumulators into `body`, innermost operation first."""
         match body:
-            case Cast(dtype, argument) if is_integer(dtype):
+            case Cast(dtype, argument) if dtype == self.sums:
                 return self.passes(argument, value)
             case Read() if body == value:
                 return []
             case Apply(operation, (left, right)):
                 inner, other = self._sides(operation, left, right, value)
                 return [*self.passes(inner, value), *self._step(operation, other)]
-        raise NoEmbedding(f"{self.target.name} cannot compute the epilogue '{body}': write it as operations on the sums")
+        raise NoEmbedding(
+            f"{self.target.name} cannot compute the epilogue '{body}': write it as operations on the sums"
+        )
 
     def immediate(self, operation: str, value: int) -> list[Pass]:
         name = self._named(operation, True)
+        if not self._fits(name, value):
+            raise NoEmbedding(f"{name} of {self.target.name} takes no immediate {value} in the epilogue")
         if operation == "shr" and abs(value) > _WIDEST_SHIFT:
             half = _WIDEST_SHIFT if value > 0 else -_WIDEST_SHIFT
             return [Pass(name, operation, half), *self.immediate(operation, value - half)]
         return [Pass(name, operation, value)]
 
-    def _sides(self, operation: str, left: Expression, right: Expression, value: Expression) -> tuple[Expression, Expression]:
+    def _fits(self, name: str, value: int) -> bool:
+        encoding = self.target.instructions[name].encoding
+        if encoding is None or "imm" not in encoding.fields:
+            return True
+        low, high = encoding.fields["imm"].limits
+        return low <= value <= high
+
+    def _sides(
+        self, operation: str, left: Expression, right: Expression, value: Expression
+    ) -> tuple[Expression, Expression]:
         if _reaches(left, value):
             return left, right
         if operation in COMMUTATIVE and _reaches(right, value):
@@ -135,11 +188,13 @@ class _Chooser:
         match other:
             case Const(int() as number):
                 return self.immediate(operation, number)
-            case Read() | Cast("i32", Read()):
-                read = other.argument if isinstance(other, Cast) else other
-                assert isinstance(read, Read)
-                return [Pass(self._named(operation, False), operation, operand=read)]
-        raise NoEmbedding(f"{self.target.name} takes a number or a tensor element as the second operand of '{operation}'")
+            case (Read() as read) | Cast(self.sums, Read() as read) if read.tensor in self.inputs:
+                if read not in self.extras:
+                    self.extras[read] = unused_name(read.tensor, {*self.accesses, *self.extras.values()})
+                return [Pass(self._named(operation, False), operation, operand=read, access=self.extras[read])]
+        raise NoEmbedding(
+            f"{self.target.name} takes a number or a tensor element as the second operand of '{operation}'"
+        )
 
     def _named(self, operation: str, immediate: bool) -> str:
         if (operation, immediate) not in self.known:

@@ -1,7 +1,9 @@
-"""Which operator dims may fill which dimension of an instruction: the sharing and accumulation rules for unit vectors."""
+"""Which operator dims may fill which dimension of an instruction: the rules of an embedding for unit vectors."""
 
 from dataflow.computation import Computation
-from embed.binding import Binding
+from dataflow.expression import Read
+from dataflow.symbolic import access, integer_kernel, split_matrix
+from embed.binding import Binding, named_accesses
 
 
 def allowed_dims(operator: Computation, pattern: Computation, binding: Binding, lane: str) -> tuple[str, ...]:
@@ -9,17 +11,31 @@ def allowed_dims(operator: Computation, pattern: Computation, binding: Binding, 
 
     Sharing: an operand without the lane holds one value along it, so its tensor must not use the dim.
     Accumulation: an output with the lane must move along it, else two accumulators would hold one sum.
+    Idle: some operand with the lane must move along it, to hold zeros where the dim ends within the lanes.
     """
-    lacking = [tensor for operand, tensor in binding.pairs if not _uses(pattern, operand, lane)]
+    operands, accesses = pattern.accesses, named_accesses(operator)
     output = pattern.output.tensor
-    needed = [tensor for operand, tensor in binding.pairs if operand == output and _uses(pattern, operand, lane)]
+    lacking = [accesses[name] for operand, name in binding.pairs if not _uses(operands[operand], lane)]
+    having = [accesses[name] for operand, name in binding.pairs if _uses(operands[operand], lane)]
+    needed = [operator.output] if _uses(operands[output], lane) else []
     return tuple(
         dim
         for dim in operator.extents
-        if not any(_uses(operator, tensor, dim) for tensor in lacking)
-        and all(_uses(operator, tensor, dim) for tensor in needed)
+        if not any(_uses(read, dim) for read in lacking)
+        and all(_uses(read, dim) for read in needed)
+        and any(_uses(read, dim) for read in having)
     )
 
 
-def _uses(computation: Computation, tensor: str, dim: str) -> bool:
-    return any(index.coefficient(dim) for index in computation.accesses[tensor].index)
+def sums_apart(operator: Computation) -> bool:
+    """Accumulation over the whole operator: two points of its output dims never write one element.
+
+    An output that slides (`out[i+j]`) would have sums that are spread over several invocations' accumulators.
+    """
+    moving = [place for place, dim in enumerate(operator.dims) if dim.name in operator.output_dims and dim.extent > 1]
+    matrix = split_matrix(access(operator, operator.output), list(operator.extents.values()))
+    return not integer_kernel([[row[place] for place in moving] for row in matrix], len(moving))
+
+
+def _uses(read: Read, dim: str) -> bool:
+    return any(index.coefficient(dim) for index in read.index)

@@ -6,9 +6,13 @@ from typing import Any
 from dataflow import serial
 from dataflow.errors import UserError
 from embed.binding import Binding
+from embed.checker import CheckError, verify
 from embed.embedding import Digit, Embedding, Placeable
 from embed.nest.schedule import Schedule
 from isa.model import Isa
+
+_WRONG = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, CheckError)
+"""What a damaged value does to the code that reads it."""
 
 
 def embedding_to_json(embedding: Embedding) -> dict[str, Any]:
@@ -22,14 +26,17 @@ def embedding_to_json(embedding: Embedding) -> dict[str, Any]:
 
 
 def embedding_from_json(value: Mapping[str, Any], target: Isa) -> Embedding:
-    """The embedding of a JSON value; raises UserError if it is not one for this ISA."""
+    """The embedding of a JSON value; raises UserError if it is not one for this ISA, or breaks a rule."""
     try:
+        operator = serial.from_json(value["operator"])
         instruction = Placeable.of(target, str(value["instruction"]))
         binding = Binding(tuple((str(operand), str(tensor)) for operand, tensor in value["binding"]))
         digits = tuple(Digit(str(d["lane"]), tuple(map(str, d["dims"])), int(d["radix"])) for d in value["digits"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        embedding = Embedding(operator, instruction, binding, digits)
+        verify(embedding)
+    except _WRONG as error:
         raise UserError(f"not a saved embedding: {type(error).__name__} {error}") from None
-    return Embedding(serial.from_json(value["operator"]), instruction, binding, digits)
+    return embedding
 
 
 def schedule_to_json(schedule: Schedule) -> dict[str, Any]:
@@ -46,6 +53,9 @@ def schedule_from_json(value: Mapping[str, Any]) -> Schedule:
     """The schedule of a JSON value; raises UserError if it is not one."""
     try:
         tiles = {str(name): int(tile) for name, tile in value["tiles"].items()}
-        return Schedule(tiles, tuple(map(str, value["order"])), int(value["buffers"]), int(value["result_buffers"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        order, buffers = tuple(map(str, value["order"])), (int(value["buffers"]), int(value["result_buffers"]))
+    except _WRONG as error:
         raise UserError(f"not a saved schedule: {type(error).__name__} {error}") from None
+    if sorted(order) != sorted(tiles) or min(*tiles.values(), *buffers, 1) < 1:
+        raise UserError("not a saved schedule: it has one tile of at least 1 for each loop of its order, and buffers")
+    return Schedule(tiles, order, *buffers)

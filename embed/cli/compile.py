@@ -1,5 +1,6 @@
-"""`isa-embed compile`: the best embedding of one operator as a program on disk, with data and expected results."""
+"""`isa-embed compile`: one operator as files that others can run: a bundle for VTA, a kernel or an object for a CPU."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,10 @@ import typer
 
 import embed
 import isa as isa_files
+from dataflow import Operator, UserError
 from embed.cli.data import read_inputs
+from embed.cli.files import make_directory
+from embed.cli.machines import Constants, Layouts, Threads, compile_for_cpu
 from embed.cli.operators import read_operator, read_settings
 from embed.cli.options import (
     Dtype,
@@ -21,9 +25,28 @@ from embed.cli.options import (
     TimeLimit,
     Words,
 )
+from embed.cpu import archive, emit
+from embed.cpu.kernel import CpuKernel
+from embed.kernel import is_register_machine
 from embed.vta import bundle
+from isa.model import Isa
 
-Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="where the bundle goes")]
+_VTA, _CPU = ("bundle",), ("kernel", "asm", "obj")
+
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="where the files go")]
+Emit = Annotated[
+    str | None,
+    typer.Option(
+        "--emit",
+        metavar="|".join((*_VTA, *_CPU)),
+        help="what to write; a bundle for VTA and a kernel file for a CPU unless given",
+        show_default=False,
+    ),
+]
+Name = Annotated[
+    str | None,
+    typer.Option("--name", metavar="NAME", help="the files' and the C function's name", show_default=False),
+]
 
 
 def compile_command(
@@ -38,15 +61,59 @@ def compile_command(
     time_limit: TimeLimit = 10.0,
     seed: Seed = 0,
     inputs: Inputs = None,
+    emit: Emit = None,
+    name: Name = None,
+    layout: Layouts = None,
+    threads: Threads = 1,
+    constant: Constants = None,
 ) -> None:
-    """Compile an operator to a bundle that any such machine can run: code, packed data, expected result."""
+    """Compile an operator: for VTA to code, packed data and the expected result, for a CPU to code and a C header."""
     operator = read_operator(words or (), expr=expr, dtype=dtype, epilogue=epilogue)
     target = isa_files.load(isa, read_settings(settings or ()))
-    arrays = read_inputs(operator, inputs or (), seed)
+    _check_emit(emit, target)
+    if is_register_machine(target):
+        _refuse(target, "--input", inputs)
+        kernel = compile_for_cpu(operator, target, layout or (), threads, objective, constant or ())
+        _write(kernel, emit or _CPU[0], out, name or operator.name)
+        return
+    for option, given in (("--layout", layout), ("--constant", constant), ("--name", name), ("--threads", threads - 1)):
+        _refuse(target, option, given)
+    _bundle(operator, target, out, objective, time_limit, seed, inputs or ())
+
+
+def _check_emit(emit: str | None, target: Isa) -> None:
+    valid = _CPU if is_register_machine(target) else _VTA
+    if emit is not None and emit not in valid:
+        raise UserError(f"--emit: there is no '{emit}' for {target.name}; there are: {', '.join(valid)}")
+
+
+def _refuse(target: Isa, option: str, given: object) -> None:
+    if given:
+        raise UserError(f"{option} has no meaning for {target.name}; see isa-embed compile --help")
+
+
+def _bundle(
+    operator: Operator, target: Isa, out: Path, objective: str, time_limit: float, seed: int, inputs: Sequence[str]
+) -> None:
+    arrays = read_inputs(operator, inputs, seed)
     solution = embed.best(operator, target, objective=objective, time_limit=time_limit, seed=seed)
     kernel = embed.compile(operator, target, solution)
+    assert not isinstance(kernel, CpuKernel)
     bundle.save(kernel, out, arrays)
     typer.echo(
         f"{operator.title}\n{solution.embedding}\n{out}: {', '.join(sorted(file.name for file in out.iterdir()))}"
     )
     typer.echo(f"run it with: isa-embed run {out}")
+
+
+def _write(kernel: CpuKernel, kind: str, out: Path, name: str) -> None:
+    emit.check_name(name)
+    make_directory(out)
+    typer.echo(f"{kernel.embedding.operator.title}\n{kernel.embedding}")
+    if kind == "kernel":
+        path = out / f"{name}.kernel"
+        archive.save(kernel, path)
+        typer.echo(f"{path}\nrun it with: isa-embed run {path}")
+        return
+    written = {"asm": emit.write_assembly, "obj": emit.write_object}[kind](kernel, out, name)
+    typer.echo(f"{', '.join(map(str, written))}")

@@ -37,7 +37,7 @@ def embed_command(
     objective: Objective = "cycles",
     time_limit: TimeLimit = 10.0,
     seed: Seed = 0,
-    all: All = False,
+    every: All = False,
     limit: Limit = 20,
     json: JsonFile = None,
 ) -> None:
@@ -45,7 +45,7 @@ def embed_command(
     operator = read_operator(words or (), expr=expr, dtype=dtype, epilogue=epilogue)
     target = isa_files.load(isa, read_settings(settings or ()))
     check_writable(json)
-    if all:
+    if every:
         _print_all(operator, target, objective, time_limit, seed, limit, json)
         return
     solution = embed.best(operator, target, objective=objective, time_limit=time_limit, seed=seed)

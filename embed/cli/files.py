@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dataflow import UserError
+from embed import atomic
 
 Array = npt.NDArray[Any]
 
@@ -20,22 +20,7 @@ def write_whole(path: Path, text: str) -> None:
 
     Raises UserError where that is not possible.
     """
-    try:
-        _write_and_rename(path, text)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
-
-
-def _write_and_rename(path: Path, text: str) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    atomic.write(path, text.encode())
 
 
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, object]]) -> None:

@@ -1,4 +1,4 @@
-"""`isa-embed isa list|show|check`: what instruction sets there are, what one says, whether a file is right."""
+"""`isa-embed isa list|show|check|calibrate`: what instruction sets there are, what one says, if a file is right."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,12 +6,14 @@ from typing import Annotated
 import typer
 
 import isa as isa_files
+from embed.cli.calibrate import calibrate_command
 from embed.cli.card import card
 from embed.cli.console import new_table, wide_console
 from embed.cli.operators import read_settings
 from embed.cli.options import Settings
 
 isa_app = typer.Typer(help="Instruction sets: the shipped ones, and your own files.", no_args_is_help=False)
+isa_app.command("calibrate")(calibrate_command)
 
 Name = Annotated[str, typer.Argument(metavar="NAME|FILE", help="a shipped name or a .toml file")]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="an ISA file")]

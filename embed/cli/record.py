@@ -2,24 +2,47 @@
 
 import json
 from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """`cycles` and `bytes` are simulated, None where nothing ran; the modelled ones are what the solver minimised.
-
-    `executed` is "full", "slice" or "no"; `checked` says that what ran equals the reference bit for bit.
-    `utilisation_best` is what the objective `invocations` reaches and `modelled_cycles_at_best` its price.
-    """
+class JsonRecord:
+    """What the records of all machines have: plain values, one line of JSON."""
 
     problem: str
     suite: str
     op: str
     isa: str
     parameters: dict[str, int]
+    status: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `--json` writes."""
+        return asdict(self)
+
+    def to_json(self) -> str:
+        """One line."""
+        return json.dumps(self.to_dict())
+
+    @classmethod
+    def from_json(cls, line: str) -> Self:
+        """Raises ValueError or TypeError where the line is not a record of this version."""
+        values = json.loads(line)
+        if not isinstance(values, dict) or set(values) - {field.name for field in fields(cls)}:
+            raise ValueError("not a record")
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Record(JsonRecord):
+    """`cycles` and `bytes` are simulated, None where nothing ran; the modelled ones are what the solver minimised.
+
+    `executed` is "full", "slice" or "no"; `checked` says that what ran equals the reference bit for bit.
+    `utilisation_best` is what the objective `invocations` reaches and `modelled_cycles_at_best` its price.
+    """
+
     objective: str
     embedding: str
-    status: str
     solve_s: float | None = None
     utilisation: float | None = None
     utilisation_fixed: float | None = None
@@ -33,19 +56,3 @@ class Record:
     checked: bool | None = None
     executed: str = "no"
     error: str = ""
-
-    def to_dict(self) -> dict[str, object]:
-        """What `--json` writes."""
-        return asdict(self)
-
-    def to_json(self) -> str:
-        """One line."""
-        return json.dumps(self.to_dict())
-
-    @classmethod
-    def from_json(cls, line: str) -> "Record":
-        """Raises ValueError or TypeError where the line is not a record of this version."""
-        values = json.loads(line)
-        if not isinstance(values, dict) or set(values) - {field.name for field in fields(cls)}:
-            raise ValueError("not a record")
-        return cls(**values)

@@ -1,6 +1,6 @@
-"""`isa-embed run`: execute an operator, or a bundle that `compile` wrote, and compare with the reference."""
+"""`isa-embed run`: execute an operator, or what `compile` wrote, and compare with the reference."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,11 +10,12 @@ from rich.table import Table
 
 import embed
 import isa as isa_files
-from dataflow import evaluate
+from dataflow import UserError, evaluate
 from embed.cli.console import new_table, wide_console
 from embed.cli.data import read_inputs
 from embed.cli.exits import Defect
 from embed.cli.files import Array, check_writable, read_bytes, write_array
+from embed.cli.machines import Layouts, Threads, compile_for_cpu, run_on_cpu
 from embed.cli.operators import read_operator, read_settings
 from embed.cli.options import (
     Dtype,
@@ -27,17 +28,18 @@ from embed.cli.options import (
     Settings,
     TimeLimit,
 )
+from embed.cpu import archive
+from embed.cpu.kernel import CpuKernel
+from embed.kernel import is_register_machine
 from embed.vta import bundle
 from embed.vta.executable import VtaKernel
 from embed.vta.simulator import TimingReport, simulate
+from isa.model import Isa
 
 Words = Annotated[
     list[str] | None,
-    typer.Argument(metavar="DIR | OPERATOR SIZES...", help="a bundle, or an operator to compile", show_default=False),
+    typer.Argument(metavar="PATH | OPERATOR SIZES...", help="a bundle or kernel, or an operator", show_default=False),
 ]
-Ran = tuple[Array, TimingReport, str]
-"""A result, its timing, and what it was compared with."""
-
 Output = Annotated[Path | None, typer.Option("--output", metavar="FILE.npy", help="write the result")]
 
 
@@ -53,29 +55,53 @@ def run_command(
     seed: Seed = 0,
     inputs: Inputs = None,
     output: Output = None,
+    layout: Layouts = None,
+    threads: Threads = 1,
 ) -> None:
-    """Execute an operator or a bundle on given or random data, check the result, and show what it took."""
+    """Execute an operator, a bundle or a kernel on given or random data, check the result, and show what it took."""
     check_writable(output)
-    if expr is None and words and is_bundle(words):
-        result, timing, checked = _run_bundle(Path(words[0]), inputs or (), seed)
+    if expr is None and words and is_saved(words):
+        result, table = _run_saved(Path(words[0]), inputs or (), seed)
     else:
         operator = read_operator(words or (), expr=expr, dtype=dtype, epilogue=epilogue)
         target = isa_files.load(isa, read_settings(settings or ()))
         arrays = read_inputs(operator, inputs or (), seed)
-        solution = embed.best(operator, target, objective=objective, time_limit=time_limit, seed=seed)
-        typer.echo(f"{operator.title}\n{solution.embedding}")
-        result, timing, checked = _run_kernel(embed.compile(operator, target, solution), arrays)
+        if is_register_machine(target):
+            result, table = _run_cpu(compile_for_cpu(operator, target, layout or (), threads, objective), arrays)
+        else:
+            _refuse(target, {"--layout": layout, "--threads": threads - 1})
+            solution = embed.best(operator, target, objective=objective, time_limit=time_limit, seed=seed)
+            typer.echo(f"{operator.title}\n{solution.embedding}")
+            result, table = _run_kernel(embed.compile(operator, target, solution), arrays)
     if output:
         write_array(output, result)
-    wide_console().print(run_table(timing, checked))
+    wide_console().print(table)
 
 
-def is_bundle(words: list[str]) -> bool:
-    """Whether the words are a path, the place of a bundle, and not an operator."""
+def _refuse(target: Isa, options: Mapping[str, object]) -> None:
+    for option, given in options.items():
+        if given:
+            raise UserError(f"{option} has no meaning for {target.name}; see isa-embed run --help")
+
+
+def _run_saved(path: Path, words: Sequence[str], seed: int) -> tuple[Array, Table]:
+    if not path.is_file():
+        return _run_bundle(path, words, seed)
+    kernel = archive.load(path)
+    return _run_cpu(kernel, read_inputs(kernel.embedding.operator, words, seed))
+
+
+def _run_cpu(kernel: CpuKernel, arrays: dict[str, Array]) -> tuple[Array, Table]:
+    typer.echo(f"{kernel.embedding.operator.title}\n{kernel.embedding}")
+    return run_on_cpu(kernel, arrays)
+
+
+def is_saved(words: list[str]) -> bool:
+    """Whether the words are a path, the place of a bundle or kernel, and not an operator."""
     return len(words) == 1 and ("/" in words[0] or Path(words[0]).exists())
 
 
-def _run_bundle(directory: Path, words: Sequence[str], seed: int) -> Ran:
+def _run_bundle(directory: Path, words: Sequence[str], seed: int) -> tuple[Array, Table]:
     """Run the bundle's own bytes on its own data; or, with data given, on that."""
     kernel, program = bundle.load(directory)
     operator = kernel.embedding.operator
@@ -86,15 +112,16 @@ def _run_bundle(directory: Path, words: Sequence[str], seed: int) -> Ran:
     expected = read_bytes(directory / "expected" / f"{name}.bin")
     if not np.array_equal(data, expected):
         raise Defect(f"{directory}: the result differs from expected/{name}.bin")
-    return kernel.unpack(data), kernel.timing(), f"equals expected/{name}.bin"
+    return kernel.unpack(data), run_table(kernel.timing(), f"equals expected/{name}.bin")
 
 
-def _run_kernel(kernel: VtaKernel, arrays: dict[str, Array]) -> Ran:
+def _run_kernel(kernel: VtaKernel | CpuKernel, arrays: dict[str, Array]) -> tuple[Array, Table]:
+    assert not isinstance(kernel, CpuKernel)
     operator = kernel.embedding.operator
     result = kernel(**arrays)
     if not np.array_equal(result, evaluate(operator, arrays)):
         raise Defect(f"the result of {operator.title} differs from the reference; please report it")
-    return result, kernel.timing(), "equals the reference bit for bit"
+    return result, run_table(kernel.timing(), "equals the reference bit for bit")
 
 
 def run_table(timing: TimingReport, checked: str) -> Table:

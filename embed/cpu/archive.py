@@ -98,9 +98,7 @@ def _kernel(manifest: Any, code: bytes, blobs: list[bytes], isa_text: bytes, tar
     hints = get_type_hints(CpuKernel)
     parts = {name: reader.read(manifest["kernel"][name], hints[name]) for name in _stored_fields()}
     constants = reader.read(manifest["constants"], _CONSTANTS)
-    return StoredKernel(
-        embedding=embedding, target=found, items=(), **parts, _constants=constants, stored=code
-    )
+    return StoredKernel(embedding=embedding, target=found, items=(), **parts, _constants=constants, stored=code)
 
 
 def _stored_fields() -> list[str]:

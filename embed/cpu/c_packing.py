@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from math import prod
 
 from dataflow.dtypes import bits, is_integer, is_signed
-from embed.cpu.streams import Feed
+from embed.cpu.feed import Feed
 from embed.packing import Gather, Run
 
 _FLOATS = {"f32": "float", "f64": "double"}

@@ -1,4 +1,4 @@
-"""A schedule: how the loop nest is cut into tiles and in which order they come. A value; who chose it does not matter."""
+"""A schedule: how the loop nest is cut into tiles, and in which order they come. A value, whoever chose it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

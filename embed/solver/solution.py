@@ -12,7 +12,7 @@ from embed.solver.variables import Key, Variables
 
 
 def extract(problem: Problem, variables: Variables, value: Callable[[cp_model.IntVar], int]) -> Embedding:
-    """Read the digits off; of placements that only leave lanes idle that another fills, the fuller one stands for all."""
+    """Read the digits off; for placements that leave lanes idle which a digit could fill, the filled one stands."""
     digits = []
     for lane, lanes in problem.lanes.items():
         found = [
@@ -28,7 +28,7 @@ def _digit(key: Key, variables: Variables, value: Callable[[cp_model.IntVar], in
 
 
 def _filled(digits: list[Digit], extents: dict[str, int], lanes: int) -> list[Digit]:
-    """From the last digit to the first, the fewest runs that the free lanes allow; the last that is cut takes the rest."""
+    """From the last digit to the first, the fewest runs that free lanes allow; the last that is cut takes the rest."""
     sizes = [prod(extents[dim] for dim in digit.dims) for digit in digits]
     radices = [_least(size, digit.radix) for size, digit in zip(sizes, digits, strict=True)]
     for place in reversed(range(len(digits))):

@@ -1,15 +1,16 @@
 """The bundle: a directory with a VTA program that any implementation can run, and what is needed to run it here.
 
 `program.json` describes the memory, `insns.bin` holds the instructions and one file each segment; `expected/` holds
-the packed result of the loop-nest interpreter. `kernel.json` keeps the operator, embedding and schedule, so that arrays in the
-user's own layout can go in and out.
+the packed result of the loop-nest interpreter. `kernel.json` keeps the operator, embedding and schedule, so that arrays
+in the user's own layout can go in and out.
 """
 
 import json
-import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from math import log2
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,12 @@ def save(kernel: VtaKernel, directory: Path, arrays: Mapping[str, Array]) -> Non
     """Write the bundle of a kernel on given inputs; it appears whole or not at all. Raises UserError if it cannot."""
     bound = kernel.bind(arrays)
     expected = kernel.expected(arrays)
-    if directory.exists() and (not directory.is_dir() or not _replaceable(directory)):
-        raise UserError(f"{directory}: exists and is not a bundle; choose another directory")
+    reserved = [name for name in kernel.nest.layouts if name in ("insns", "uops")]
+    if reserved:
+        raise UserError(f"a bundle has a file {reserved[0]}.bin already; give tensor '{reserved[0]}' another name")
     try:
+        if directory.exists() and (not directory.is_dir() or not _replaceable(directory)):
+            raise UserError(f"{directory}: exists and is not a bundle; choose another directory")
         directory.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
         try:
@@ -50,23 +54,57 @@ def load(directory: Path) -> tuple[VtaKernel, Program]:
     """The kernel of a bundle with the program as its bytes say; raises UserError for a damaged or foreign directory."""
     described = _json(directory / "program.json")
     saved = _json(directory / "kernel.json")
-    target = isa.load(_field(saved, "isa", directory), _field(saved, "parameters", directory))
-    embedding = serial.embedding_from_json(_field(saved, "embedding", directory), target)
-    schedule = serial.schedule_from_json(_field(saved, "schedule", directory))
+    with _reading(directory / "kernel.json"):
+        kernel = _compiled(saved)
+    with _reading(directory / "insns.bin"):
+        data = _bytes(directory / "insns.bin")
+        instructions = list(kernel.target.decode_all(data))
+    with _reading(directory / "program.json"):
+        if len(instructions) != described["insn_count"]:
+            raise UserError(f"it counts {described['insn_count']} instructions; insns.bin has {len(instructions)}")
+        segments = tuple(_segment(directory, entry, kernel.code) for entry in described["memory"])
+    missing = sorted({known.name for known in kernel.code.segments} - {segment.name for segment in segments})
+    if missing:
+        raise UserError(f"{directory / 'program.json'}: its memory lacks {', '.join(missing)}")
+    return kernel, Program(kernel.target.name, dict(kernel.target.parameters), instructions, segments)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Say which file is damaged, in one line, whatever that does to the code that reads it."""
+    try:
+        yield
+    except UserError as error:
+        text = str(error).splitlines()[0]
+        raise UserError(text if text.startswith(str(path.parent)) else f"{path}: {text}") from None
+    except KeyError as error:
+        raise UserError(f"{path}: lacks {error}") from None
+    except (IndexError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise UserError(f"{path}: is damaged: {type(error).__name__} {error}") from None
+
+
+def _compiled(saved: Mapping[str, Any]) -> VtaKernel:
+    """The kernel that was saved, lowered again."""
+    target = isa.load(str(saved["isa"]), dict(saved["parameters"]))
+    embedding = serial.embedding_from_json(saved["embedding"], target)
+    schedule = serial.schedule_from_json(saved["schedule"])
+    if sorted(schedule.tiles) != sorted(loop.name for loop in embedding.loops):
+        raise UserError(f"its schedule is not one of the loops of {embedding}")
     nest = build(embedding, schedule, plan(embedding.operator, target))
-    kernel = lowered(nest, schedule, target, tensor_homes(embedding, target))
-    data = _bytes(directory / "insns.bin")
-    if len(data) != 16 * _field(described, "insn_count", directory):
-        raise UserError(f"{directory / 'insns.bin'}: {len(data)} bytes are not the instructions that program.json counts")
-    segments = tuple(_segment(directory, entry, kernel.code) for entry in _field(described, "memory", directory))
-    return kernel, Program(target.name, dict(target.parameters), list(target.decode_all(data)), segments)
+    return lowered(nest, schedule, target, tensor_homes(embedding, target))
+
+
+def kernel(directory: Path) -> VtaKernel:
+    """The kernel of a bundle with the bundle's own instructions; raises UserError like `load`."""
+    found, program = load(directory)
+    return replace(found, code=program)
 
 
 def config(target: Isa) -> str:
     """The configuration in upstream's notation, such as 1x16_i8w8a32_15_15_18_17."""
     sizes = "_".join(str(int(log2(target.parameters[f"{name}_bytes"]))) for name in ("uop", "inp", "wgt", "acc"))
-    blocks = {target.parameters["block_in"], target.parameters["block_out"]}
-    block = "x".join(map(str, sorted(blocks)))
+    blocks = dict.fromkeys(target.parameters[name] for name in ("block_in", "block_out"))
+    block = "x".join(map(str, blocks))
     return f"{target.parameters['batch']}x{block}_i8w8a32_{sizes}"
 
 
@@ -80,7 +118,7 @@ def _write(kernel: VtaKernel, bound: Program, expected: Array, draft: Path) -> N
     expected.tofile(draft / "expected" / f"{output}.bin")
     _dump(draft / "program.json", _description(bound, kernel))
     _dump(draft / "kernel.json", _kernel(kernel))
-    os.chmod(draft, 0o755)
+    draft.chmod(0o755)
 
 
 def _description(bound: Program, kernel: VtaKernel) -> dict[str, Any]:
@@ -105,24 +143,29 @@ def _description(bound: Program, kernel: VtaKernel) -> dict[str, Any]:
 
 def _kernel(kernel: VtaKernel) -> dict[str, Any]:
     return {
-        "isa": kernel.target.name,
+        "isa": _isa_name(kernel.target),
         "parameters": {p.name: p.value for p in kernel.target.parameter_list if p.value != p.default},
         "embedding": serial.embedding_to_json(kernel.embedding),
         "schedule": serial.schedule_to_json(kernel.schedule),
     }
 
 
+def _isa_name(target: Isa) -> str:
+    """What `isa.load` finds the file by: its name if it is one of ours, else its path."""
+    shipped = target.name in isa.names() and isa.load(target.name).path == target.path
+    return target.name if shipped else str(target.path.resolve())
+
+
 def _segment(directory: Path, entry: Mapping[str, Any], code: Program) -> Segment:
     known = {segment.name: segment for segment in code.segments}
-    name = _field(entry, "name", directory)
+    name = entry["name"]
     if name not in known:
-        raise UserError(f"{directory / 'program.json'}: segment '{name}' is none of {', '.join(known)}")
-    file = _field(entry, "file", directory)
+        raise UserError(f"segment '{name}' is none of {', '.join(known)}")
+    file, size, address = entry["file"], int(entry["bytes"]), int(entry["address"])
     data = None if file is None else np.frombuffer(_bytes(directory / str(file)), np.uint8)
-    size = int(_field(entry, "bytes", directory))
     if data is not None and len(data) != size:
         raise UserError(f"{directory / str(file)}: has {len(data)} bytes where program.json says {size}")
-    return Segment(name, known[name].memory, int(_field(entry, "address", directory)), size, data)
+    return Segment(name, known[name].memory, address, size, data)
 
 
 def _replaceable(directory: Path) -> bool:
@@ -130,13 +173,21 @@ def _replaceable(directory: Path) -> bool:
 
 
 def _replace(draft: Path, directory: Path) -> None:
-    if directory.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{directory.name}-old-", dir=directory.parent))
-        os.replace(directory, old / directory.name)
-        os.replace(draft, directory)
-        shutil.rmtree(old)
-    else:
-        os.replace(draft, directory)
+    """Put the draft in the directory's place, or leave what was there."""
+    if not directory.exists():
+        draft.replace(directory)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{directory.name}-old-", dir=directory.parent))
+    old = aside / directory.name
+    try:
+        directory.replace(old)
+        draft.replace(directory)
+    except BaseException:
+        if old.exists():
+            old.replace(directory)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _dump(path: Path, value: Mapping[str, Any]) -> None:
@@ -157,10 +208,6 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}; a bundle is what `isa-embed compile` wrote") from None
-
-
-def _field(value: Mapping[str, Any], name: str, directory: Path) -> Any:
-    if name not in value:
-        raise UserError(f"{directory}: the bundle lacks '{name}'")
-    return value[name]
+        raise UserError(
+            f"{path}: cannot be read: {error.strerror}; a bundle is what `isa-embed compile` wrote"
+        ) from None

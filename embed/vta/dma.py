@@ -11,7 +11,7 @@ from embed.layout import Layout
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """`y_size` rows of `x_size` words; `external` and `local` are word offsets from the array's and the tile's start."""
+    """`y_size` rows of `x_size` words; `external` and `local` are word offsets in the array and in the tile."""
 
     external: int
     local: int
@@ -50,20 +50,22 @@ class _Axis:
 
 
 def transfers(layout: Layout, box: Sequence[range], longest: int) -> list[Transfer]:
-    """The copies that move a box (ranges along the padded axes) of a layout's array, each of at most `longest` words."""
+    """The copies that move a box (ranges along the padded axes) of a packed array, each of at most `longest` words."""
     axes = _merged([_axis(axis.extent, axis.before, span) for axis, span in zip(layout.axes, box, strict=True)])
     *outer, y, x = [_Axis(1, 0, 1, 0, 0)] * (2 - len(axes)) + axes
     if any(axis.before or axis.after for axis in outer):
         raise ValueError(f"padding in front of the last two axes of {layout}")
     row, plane = x.extent, y.extent * x.extent
-    found = []
+    found: list[Transfer] = []
     for place in np.ndindex(*(axis.count for axis in outer)):
         external = local = 0
         for i, axis in zip(place, outer, strict=True):
             external = external * axis.extent + axis.start + i
             local = local * axis.count + i
         first = external * plane + y.start * row + x.start
-        whole = Transfer(first, local * y.words * x.words, y.count, x.count, row, (y.before, y.after), (x.before, x.after))
+        whole = Transfer(
+            first, local * y.words * x.words, y.count, x.count, row, (y.before, y.after), (x.before, x.after)
+        )
         found += _split(whole, longest)
     return found
 
@@ -102,7 +104,9 @@ def _split(whole: Transfer, longest: int) -> Iterator[Transfer]:
         count = min(rows, whole.y_size - first)
         pads = (whole.y_pad[0] if not first else 0, whole.y_pad[1] if first + count == whole.y_size else 0)
         local = whole.local + (0 if not first else (whole.y_pad[0] + first) * width)
-        part = Transfer(whole.external + first * whole.x_stride, local, count, whole.x_size, whole.x_stride, pads, whole.x_pad)
+        part = Transfer(
+            whole.external + first * whole.x_stride, local, count, whole.x_size, whole.x_stride, pads, whole.x_pad
+        )
         yield from _split_row(part, longest) if part.local_words > longest and count == 1 else [part]
 
 

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 from dataflow.dtypes import numpy_dtype
+from dataflow.errors import UserError
 from dataflow.reference import check_array
 from embed.costs import Rates, rates
 from embed.embedding import Array, Embedding, TileLoop
@@ -39,9 +41,18 @@ class VtaKernel:
 
     def __call__(self, *arrays: Array, **named: Array) -> Array:
         """Run on numpy arrays in the shapes and dtypes of the operator's inputs; returns its output."""
-        given = dict(zip((tensor.name for tensor in self.embedding.operator.inputs), arrays, strict=False)) | named
-        result = simulate(self.bind(given), self.machine)
+        names = [tensor.name for tensor in self.embedding.operator.inputs]
+        if len(arrays) > len(names) or not named.keys() <= set(names[len(arrays) :]):
+            raise UserError(f"the inputs are {', '.join(names)}, each once: in this order or by name")
+        result = simulate(self.bind(dict(zip(names, arrays, strict=False)) | named), self.machine)
         return self.unpack(next(iter(result.outputs.values())))
+
+    def save(self, path: str | Path, arrays: Mapping[str, Array] | None = None) -> None:
+        """Write a bundle that runs on `arrays`, zeros where none are given; raises UserError if it cannot."""
+        from embed.vta import bundle
+
+        zeros = {t.name: np.zeros(t.shape, numpy_dtype(t.dtype)) for t in self.embedding.operator.inputs}
+        bundle.save(self, Path(path), {**zeros, **(arrays or {})})
 
     @cached_property
     def machine(self) -> Machine:
@@ -80,7 +91,7 @@ class VtaKernel:
         return np.ascontiguousarray(packed.view(np.uint8).reshape(-1, self.nest.planes).T).reshape(-1)
 
     def part(self, points: int) -> tuple["VtaKernel", dict[str, int]]:
-        """A kernel for whole output tiles of at most about `points` iteration points, and how much of which dim it covers.
+        """A kernel for whole output tiles of about `points` iteration points, and how much of which dim it covers.
 
         It has this kernel's layouts, schedule and places, and computes the first tiles along one output dim.
         """
@@ -149,7 +160,7 @@ def _schedule(
     embedding: Embedding, epilogue: Epilogue, price: Rates, machine: Machine, target: Isa, homes: Mapping[str, str]
 ) -> Schedule:
     layouts = derive(embedding, epilogue)
-    inputs = [tensor.name for tensor in embedding.operator.main.inputs]
+    inputs = embedding.inputs
     output = embedding.operator.main.output.tensor
     costs = target.timing.costs if target.timings else {}
     room = Room(
@@ -162,5 +173,3 @@ def _schedule(
         result_buffers=1 if epilogue.planes > 1 else 2,
     )
     return choose(embedding, layouts, price, room)
-
-

@@ -85,8 +85,15 @@ class _Mapping:
         return fits and sums * results <= limits.uops and (sums == 1 or results >= _LEAST_DISTANCE)
 
     @property
+    def spaced(self) -> bool:
+        """Whether each micro-op's dst differs from those of the two before it."""
+        written = [uop[0] for uop in _offsets(self.unrolled, len(self.unrolled[0].strides))] if self.unrolled else []
+        near = range(1, _LEAST_DISTANCE)
+        return all(a != b for distance in near for a, b in zip(written, written[distance:], strict=False))
+
+    @property
     def price(self) -> tuple[int, int]:
-        """Cycles lost to further instructions and micro-op loads; then sums in the inner hardware loop, which stall nothing."""
+        """Cycles lost to further instructions and micro-op loads; of equals, the fewest sums in hardware loops."""
         uops = prod(loop.extent for loop in self.unrolled)
         repeats = prod(loop.extent for loop in self.repeated)
         return _ISSUE_CYCLES * repeats + 2 * uops, sum(loop.sums for loop in self.hardware)
@@ -108,8 +115,10 @@ def _best(loops: tuple[TileLoop, ...], limits: Limits) -> _Mapping:
     """The cheapest valid mapping among those that repeat the fewest loops."""
     for count in range(len(loops) + 1):
         valid = [mapping for mapping in _mappings(loops, count) if mapping.valid(limits)]
-        if valid:
-            return min(valid, key=lambda mapping: mapping.price)
+        spaced = (mapping for mapping in sorted(valid, key=lambda mapping: mapping.price) if mapping.spaced)
+        best = next(spaced, None)
+        if best is not None:
+            return best
     raise ValueError(f"no mapping of {loops} to micro-ops within {limits}")
 
 

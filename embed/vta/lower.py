@@ -1,4 +1,4 @@
-"""From the loop nest to VTA's instruction stream: walk the tiles, place them in the scratchpads, issue what they need."""
+"""From the loop nest to VTA's instruction stream: walk the tiles, place them in scratchpads, issue what they need."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -143,12 +143,14 @@ class _Lowering:
             drafts = self.issue(step.instruction, found, (self.tile, self.tile), {"imm": step.immediate})
         else:
             names = [loop.name for loop in self.nest.embedding.loops]
-            strides = [self._strides(tensor, ranges) for tensor in (self.nest.output, step.operand.tensor)]
+            strides = [self._strides(tensor, ranges) for tensor in (self.nest.output, step.access)]
             loops = [
-                TileLoop(len(ranges[name]), (strides[0][name], strides[1].get(name, 0))) for name in names if name in strides[0]
+                TileLoop(len(ranges[name]), (strides[0][name], strides[1].get(name, 0)))
+                for name in names
+                if name in strides[0]
             ]
             found = kernel(loops, self._alu_limits())
-            drafts = self.issue(step.instruction, found, (self.tile, self.resident[step.operand.tensor].base), {})
+            drafts = self.issue(step.instruction, found, (self.tile, self.resident[step.access].base), {})
         self.results.overwrite(drafts[0])
 
     def drain(self, plane: int, ranges: Mapping[str, range]) -> None:
@@ -157,9 +159,7 @@ class _Lowering:
         moves = transfers(layout, box(layout, ranges), self.target.memories["acc"].count or 1)
         first = place.word + plane * layout.words
         drafts = [
-            self.stream.issue(
-                "store", sram_base=self.tile + move.local, dram_base=first + move.external, **move.fields
-            )
+            self.stream.issue("store", sram_base=self.tile + move.local, dram_base=first + move.external, **move.fields)
             for move in moves
         ]
         self.results.store(self.compute, drafts[0], drafts[-1])
@@ -182,7 +182,9 @@ class _Lowering:
         self.compute = drafts[-1]
         return drafts
 
-    def _uop(self, bases: tuple[int, ...], repeat: tuple[int, ...], uop: tuple[int, ...], copies: tuple[int, ...]) -> Uop:
+    def _uop(
+        self, bases: tuple[int, ...], repeat: tuple[int, ...], uop: tuple[int, ...], copies: tuple[int, ...]
+    ) -> Uop:
         values = [b + r + u for b, r, u in zip(bases, repeat, uop, strict=True)]
         if len(values) == 3:
             return values[0], values[1], values[2]

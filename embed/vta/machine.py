@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from math import prod
 
-
-
 from isa.model import Isa
 
 

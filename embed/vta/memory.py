@@ -21,7 +21,7 @@ _ALIGNMENT = 4096
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A tensor's home: element number `word` of external memory, and buffers of `size` words from `base` in `memory`."""
+    """Where a tensor lies: element `word` of external memory, and `buffers` of `size` words from `base` in `memory`."""
 
     memory: str
     word: int
@@ -38,7 +38,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Places by tensor name, the output's accumulators among them; `result` is the stored output, `end` the first free byte."""
+    """Places by access name, the accumulators among them; `result` is the stored output, `end` the first free byte."""
 
     places: Mapping[str, Place]
     result: Place
@@ -79,8 +79,7 @@ def _first_tile(nest: Nest, schedule: Schedule, layout: Layout) -> tuple[range, 
 def _buffers(nest: Nest, schedule: Schedule, tensor: str, whole: bool) -> int:
     if tensor == nest.output:
         return schedule.result_buffers
-    inputs = {found.name for found in nest.embedding.operator.main.inputs}
-    return 1 if whole or tensor not in inputs else schedule.buffers
+    return 1 if whole or tensor not in nest.embedding.inputs else schedule.buffers
 
 
 def _aligned(address: int) -> int:

@@ -1,4 +1,4 @@
-"""The instruction stream under construction: instructions whose token flags may still be set, and the micro-op memory."""
+"""The instruction stream under construction: instructions whose token flags may still be set, and the micro-ops."""
 
 from dataclasses import dataclass, field
 
@@ -69,7 +69,9 @@ class Stream:
             self._resident.clear()
             self._used = 0
         begin = self._used
-        self.issue("load_uop", sram_base=begin, dram_base=self._image(uops), y_size=1, x_size=len(uops), x_stride=len(uops))
+        self.issue(
+            "load_uop", sram_base=begin, dram_base=self._image(uops), y_size=1, x_size=len(uops), x_stride=len(uops)
+        )
         self._resident[uops] = begin
         self._used += len(uops)
         return begin

@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
+import isa
 from deepbench.cli import app
 from embed.cli.app import run
 
 WRONG = Path(__file__).parent / "wrong"
+SHIPPED = "(shipped names)"
+"""Stands in the files for the list of ISAs, which grows."""
+
 CASES = sorted(WRONG.glob("*.txt"))
 
 
@@ -34,7 +38,7 @@ def test_wrong_command(
     assert (prompt, program) == ("$", "isa-embed")
     code = run(app, arguments)
     printed = capsys.readouterr()
-    message = (printed.out + printed.err).splitlines()
+    message = (printed.out + printed.err).replace(", ".join(isa.names()), SHIPPED).splitlines()
     assert code in (1, 2)
     assert message[0].startswith("error: ")
     assert len(message) <= 3, "one line, and at most a source line with its caret"

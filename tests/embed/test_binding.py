@@ -5,7 +5,7 @@ import pytest
 import dataflow
 from dataflow import Tensor, parse
 from dataflow.computation import Computation
-from embed.binding import Binding, bindings
+from embed.binding import Binding, bindings, named_accesses
 
 SIZES = {"i": 2, "j": 3, "k": 4}
 
@@ -65,6 +65,31 @@ def test_an_operand_read_twice_needs_a_tensor_read_twice() -> None:
     square = statement("d[i] = s[i] * s[i]", d="i8", s="i8")
     assert found(statement("out[i] = x[i] * x[i]", out="i8", x="i8"), square) == ["out->d x->s"]
     assert found(statement("out[i] = x[i] * y[i]", out="i8", x="i8", y="i8"), square) == []
+
+
+def test_an_operand_read_twice_is_read_at_one_place() -> None:
+    neighbours = statement("d[i] = s[i] * s[i+1]", d="i8", s="i8")
+    assert found(statement("out[i] = x[i] * x[i+1]", out="i8", x="i8"), neighbours) == []
+    square = statement("d[i] = s[i] * s[i]", d="i8", s="i8")
+    assert found(statement("out[i] = x[i] * x[i+1]", out="i8", x="i8"), square) == []
+
+
+PATTERN = statement("acc[i,j] += i32(a[i,k]) * i32(b[j,k])", acc="i32", a="i8", b="i8")
+
+
+def test_a_tensor_read_twice_plays_two_operands() -> None:
+    gram = statement("out[i,j] += i32(x[i,k]) * i32(x[j,k])", out="i32", x="i8")
+    assert found(gram, PATTERN) == ["out->acc x->a x.2->b", "out->acc x.2->a x->b"]
+    assert {name: str(read) for name, read in named_accesses(gram).items()} == {
+        "out": "out[i,j]",
+        "x": "x[i,k]",
+        "x.2": "x[j,k]",
+    }
+
+
+def test_equal_reads_make_one_binding() -> None:
+    square = statement("out[i,j] += i32(x[i,k]) * i32(x[i,k])", out="i32", x="i8")
+    assert found(square, PATTERN) == ["out->acc x->a x.2->b"]
 
 
 def test_nested_orders_multiply() -> None:

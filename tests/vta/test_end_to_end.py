@@ -1,4 +1,4 @@
-"""Operator in, VTA program out, executed: every execution gives the reference's numbers, and every program obeys VTA's rules."""
+"""Operator in, VTA program out: every execution gives the reference's numbers, every program obeys VTA's rules."""
 
 import numpy as np
 import pytest

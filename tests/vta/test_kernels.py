@@ -32,7 +32,13 @@ def executed(found: Kernel) -> Visits:
 
 
 sums = st.builds(lambda e, a, b: TileLoop(e, (0, a, b)), st.integers(1, 5), st.integers(0, 40), st.integers(1, 40))
-results = st.builds(lambda e, d, a, b: TileLoop(e, (d, a, b)), st.integers(1, 9), st.integers(1, 300), st.integers(0, 40), st.integers(0, 40))
+results = st.builds(
+    lambda e, d, a, b: TileLoop(e, (d, a, b)),
+    st.integers(1, 9),
+    st.integers(1, 300),
+    st.integers(0, 40),
+    st.integers(0, 40),
+)
 
 
 @settings(deadline=None)

@@ -1,0 +1,219 @@
+"""The report of a run on a CPU as one page that needs no network: means, roofline, ratios, a sortable table."""
+
+from collections.abc import Iterator, Sequence
+from html import escape
+from math import ceil, floor, log10
+from pathlib import Path
+from statistics import median
+
+from deepbench.causes import cause
+from deepbench.native_table import worst
+from deepbench.record import NativeRecord
+from deepbench.table import geomean
+from embed.cli.files import write_whole
+
+_WIDTH, _HEIGHT, _MARGIN = 720, 400, 56
+_COLOURS = {"conv": "#2563eb", "gemm n>=700": "#059669", "gemm n<=4": "#d97706", "gemm other": "#7c3aed"}
+_PEER_COLOUR = "#9ca3af"
+_LOSS = "#dc2626"
+
+_STYLE = """
+body { font: 14px system-ui, sans-serif; margin: 2em auto; max-width: 1200px; padding: 0 1em; color: #111; }
+table { border-collapse: collapse; margin: 1em 0; width: 100%; }
+th, td { padding: 3px 8px; border-bottom: 1px solid #e5e7eb; text-align: left; }
+th { cursor: pointer; position: sticky; top: 0; background: #fff; }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.bar { position: relative; width: 200px; height: 16px; background: #f3f4f6; }
+.bar i { position: absolute; left: 0; height: 8px; } .bar i + i { top: 8px; }
+svg { max-width: 100%; } svg text { font: 11px system-ui, sans-serif; fill: #374151; }
+"""
+
+_SCRIPT = """
+document.querySelectorAll("table.sorted th").forEach(head => head.addEventListener("click", () => {
+  const body = head.closest("table").tBodies[0], column = head.cellIndex;
+  const down = head.dataset.down = head.dataset.down === "1" ? "" : "1";
+  const value = row => row.cells[column].dataset.value ?? row.cells[column].textContent;
+  const order = (a, b) => {
+    const x = value(a), y = value(b), n = parseFloat(x) - parseFloat(y);
+    return isNaN(n) ? x.localeCompare(y) : n;
+  };
+  [...body.rows].sort((a, b) => down ? order(b, a) : order(a, b)).forEach(row => body.append(row));
+}));
+"""
+
+
+def write_html(path: Path, records: Sequence[NativeRecord]) -> None:
+    """Write the page, whole."""
+    write_whole(path, page(records))
+
+
+def page(records: Sequence[NativeRecord]) -> str:
+    """The text of the page."""
+    first = records[0]
+    title = f"DeepBench on {first.isa}, {first.dtype or 'no results'}"
+    parts = [f"<h1>{escape(title)}</h1>", _means(records)]
+    for threads in dict.fromkeys(record.threads for record in records):
+        some = [record for record in records if record.threads == threads and record.share is not None]
+        if some:
+            parts.append(f"<h2>{threads} thread{'s' * (threads > 1)}</h2>")
+            parts += [_legend(), roofline(some), ratios(some)]
+    parts += ["<h2>The twenty worst</h2>", _worst_rows(records), "<h2>All problems</h2>", _all_rows(records)]
+    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
+    body = "\n".join(parts)
+    script = f"<script>{_SCRIPT}</script>"
+    return f"<!doctype html>\n<html lang=en><head>{head}</head>\n<body>{body}\n{script}</body></html>\n"
+
+
+def roofline(records: Sequence[NativeRecord]) -> str:
+    """GFLOP/s over operations per byte, both logarithmic, under the median peak and read bandwidth of the groups."""
+    peak = median([record.peak_gflops or 0.0 for record in records])
+    far = median([record.bandwidth or 0.0 for record in sorted(records, key=lambda r: -r.bytes)[:5]]) / 1e9
+    rates = [record.gflops or 1e-3 for record in records]
+    x = _Axis.over([record.intensity for record in records], _MARGIN, _WIDTH - 10)
+    y = _Axis.over([*rates, peak * 1.5], _HEIGHT - _MARGIN, 10)
+    knee = peak / far if far else x.high
+    top = min(peak, x.high * far)
+    roof = [(x.low, min(top, x.low * far)), (min(max(knee, x.low), x.high), top), (x.high, top)]
+    line = " ".join(f"{x(a):.1f},{y(max(b, y.low)):.1f}" for a, b in roof)
+    shapes = [f'<polyline points="{line}" fill="none" stroke="#111" stroke-width="1.5"/>', *_grid(x, y)]
+    for record, rate in zip(records, rates, strict=True):
+        label = escape(f"{record.problem}: {record.op}, {rate:.1f} GFLOP/s, {record.intensity:.1f} op/byte")
+        place = f'cx="{x(record.intensity):.1f}" cy="{y(rate):.1f}"'
+        colour = _COLOURS.get(record.group, "#111")
+        shapes.append(f'<circle {place} r="4" fill="{colour}" fill-opacity=".7"><title>{label}</title></circle>')
+    said = f"Roofline: peak {peak:.0f} GFLOP/s, reads of the largest problems {far:.0f} GB/s"
+    return _figure(said, "operations per byte of the tensors", "GFLOP/s", shapes)
+
+
+def ratios(records: Sequence[NativeRecord]) -> str:
+    """Our speed over the best peer's, sorted, wins and losses alike; empty without peers."""
+    found = sorted((r for r in records if r.ratio), key=lambda r: r.ratio or 0.0)
+    if not found:
+        return ""
+    y = _Axis.over([*(r.ratio or 1.0 for r in found), 0.5, 2.0], _HEIGHT - _MARGIN, 10)
+    step = (_WIDTH - _MARGIN - 10) / len(found)
+    shapes = []
+    for place, record in enumerate(found):
+        ratio = record.ratio or 1.0
+        top, bottom = sorted((y(ratio), y(1.0)))
+        label = escape(f"{record.problem}: {ratio:.2f} x {record.best_peer}; {record.op}")
+        box = f'x="{_MARGIN + place * step:.1f}" y="{top:.1f}" width="{step * 0.8:.2f}"'
+        box += f' height="{bottom - top + 0.5:.1f}"'
+        colour = _COLOURS.get(record.group, "#111") if ratio >= 1 else _LOSS
+        shapes.append(f'<rect {box} fill="{colour}"><title>{label}</title></rect>')
+    shapes += list(_ticks(y))
+    wins = sum((record.ratio or 0) >= 1 for record in found)
+    said = f"Our speed / the best peer's, sorted: {wins} wins, {len(found) - wins} losses (red)"
+    return _figure(said, "problems", "ratio", shapes)
+
+
+class _Axis:
+    """A logarithmic axis from `low` to `high`, powers of ten, drawn from `start` to `end`."""
+
+    def __init__(self, low: float, high: float, start: float, end: float) -> None:
+        self.low, self.high, self.start, self.end = low, high, start, end
+
+    @classmethod
+    def over(cls, values: Sequence[float], start: float, end: float) -> "_Axis":
+        logs = [log10(value) for value in values if value > 0] or [0.0]
+        return cls(10.0 ** floor(min(logs)), 10.0 ** max(ceil(max(logs)), floor(min(logs)) + 1), start, end)
+
+    def __call__(self, value: float) -> float:
+        part = (log10(value) - log10(self.low)) / (log10(self.high) - log10(self.low))
+        return self.start + part * (self.end - self.start)
+
+    @property
+    def decades(self) -> list[float]:
+        return [10.0**power for power in range(round(log10(self.low)), round(log10(self.high)) + 1)]
+
+
+def _grid(x: _Axis, y: _Axis) -> Iterator[str]:
+    for value in x.decades:
+        place = f'x1="{x(value):.1f}" x2="{x(value):.1f}" y1="10" y2="{_HEIGHT - _MARGIN}"'
+        yield f'<line {place} stroke="#e5e7eb"/>'
+        yield f'<text x="{x(value):.1f}" y="{_HEIGHT - _MARGIN + 16}" text-anchor="middle">{value:g}</text>'
+    yield from _ticks(y)
+
+
+def _ticks(y: _Axis) -> Iterator[str]:
+    for value in y.decades:
+        yield f'<line x1="{_MARGIN}" x2="{_WIDTH - 10}" y1="{y(value):.1f}" y2="{y(value):.1f}" stroke="#e5e7eb"/>'
+        yield f'<text x="{_MARGIN - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:g}</text>'
+
+
+def _figure(title: str, across: str, up: str, shapes: Sequence[str]) -> str:
+    labels = (
+        f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 14}" text-anchor="middle">{escape(across)}</text>'
+        f'<text transform="translate(14 {_HEIGHT / 2}) rotate(-90)" text-anchor="middle">{escape(up)}</text>'
+    )
+    picture = f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}">{"".join(shapes)}{labels}</svg>'
+    return f"<h3>{escape(title)}</h3>{picture}"
+
+
+def _legend() -> str:
+    items = (f'<span style="color:{colour}">&#9679; {escape(name)}</span>' for name, colour in _COLOURS.items())
+    return f"<p>{' &nbsp; '.join(items)}</p>"
+
+
+def _means(records: Sequence[NativeRecord]) -> str:
+    rows = []
+    for suite, group, threads in dict.fromkeys((r.suite, r.group, r.threads) for r in records):
+        some = [r for r in records if (r.suite, r.group, r.threads) == (suite, group, threads)]
+        ratios_ = [r.ratio for r in some if r.ratio]
+        rows.append([
+            suite, group, str(threads), f"{sum(r.checked is True for r in some)}/{len(some)}",
+            _percent(geomean(r.share for r in some)),
+            _percent(geomean(r.bandwidth_share for r in some)) if group == "gemm n<=4" else "",
+            _percent(geomean(r.best_peer_share for r in some)), _two(geomean(ratios_)),
+            str(sum(ratio >= 1 for ratio in ratios_)), str(sum(ratio < 1 for ratio in ratios_)),
+        ])  # fmt: skip
+    heads = ["suite", "group", "threads", "right", "share of peak", "of read bandwidth",
+             "best peer", "ratio", "wins", "losses"]  # fmt: skip
+    return "<h2>Geometric means</h2>" + _table(heads, rows, range(2, 10))
+
+
+def _worst_rows(records: Sequence[NativeRecord]) -> str:
+    rows = [[r.problem, r.op, str(r.threads), _percent(r.share), _two(r.ratio), cause(r)] for r in worst(records)]
+    return _table(["problem", "operator", "threads", "share", "ratio", "share that each cause allows"], rows, (2, 3, 4))
+
+
+def _all_rows(records: Sequence[NativeRecord]) -> str:
+    heads = ["problem", "operator", "threads", "GFLOP/s", "share", "ours above, best peer below", "best peer",
+             "its share", "ratio", "GB/s", "level", "right", "compile ms", "embedding"]  # fmt: skip
+    rows = [[
+        escape(r.problem), escape(r.op), str(r.threads), _one(r.gflops), _percent(r.share), _bars(r),
+        escape(r.best_peer), _percent(r.best_peer_share), _two(r.ratio),
+        _one(r.bytes_per_s and r.bytes_per_s / 1e9), r.level,
+        {True: r.executed, False: "WRONG", None: escape(r.error) or "-"}[r.checked],
+        _one(r.compile_s and r.compile_s * 1000), escape(f"{r.embedding} {r.schedule}"),
+    ] for r in records]  # fmt: skip
+    return _table(heads, rows, (2, 3, 4, 7, 8, 9, 12), markup=True)
+
+
+def _bars(record: NativeRecord) -> str:
+    pairs = ((record.share, _COLOURS.get(record.group, "#111")), (record.best_peer_share, _PEER_COLOUR))
+    drawn = "".join(
+        f'<i style="width:{min(100.0, (share or 0) * 100):.1f}%;background:{colour}"></i>' for share, colour in pairs
+    )
+    return f'<div class="bar">{drawn}</div>'
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[int], markup: bool = False) -> str:
+    kinds = [' class="n"' if place in numeric else "" for place in range(len(heads))]
+    head = "".join(f"<th{kind}>{escape(text)}</th>" for kind, text in zip(kinds, heads, strict=True))
+    cells = [[cell if markup else escape(cell) for cell in row] for row in rows]
+    lines = ("".join(f"<td{k}>{cell}</td>" for k, cell in zip(kinds, row, strict=True)) for row in cells)
+    body = "\n".join(f"<tr>{line}</tr>" for line in lines)
+    return f'<table class="sorted"><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>'
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value * 100:.1f}"
+
+
+def _one(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _two(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

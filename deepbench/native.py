@@ -1,0 +1,292 @@
+"""One problem on this machine's CPU: compiled, checked, and timed beside the core's limits and the peers."""
+
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import dataflow
+import isa
+from deepbench import peers
+from deepbench.causes import Limits, losses
+from deepbench.check import Reference, reference
+from deepbench.problems import Problem
+from deepbench.race import Race, fastest, race
+from deepbench.record import DONE, NativeRecord, peer_row, rated
+from deepbench.suite import FAILED, NativeSettings, Task
+from embed.cli.data import random_arrays
+from embed.cli.files import Array
+from embed.cpu import probe
+from embed.cpu.kernel import CpuKernel, compile_cpu
+from embed.errors import NoEmbedding
+from isa.model import Isa
+
+LAYOUTS = {
+    "conv": {"inp": "NHWC", "out": "NHWC"},
+    "gemm": {"a": "CR", "b": "CR", "out": "CR"},
+}
+"""How tensors lie: channels last, and DeepBench's column-major matrices. Weights are packed once, however they lie."""
+
+WEIGHTS = {"conv": "wgt", "gemm": "a"}
+OURS = "isa-embed"
+SMALL_BATCH = 4
+"""Products of at most so many columns read each weight so few times that reading bounds them."""
+
+_LARGE_BATCH = 700
+_NARROW = ("i8", "bf16")
+_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_MIXED = {"conv": "u8*i8", "gemm": "i8*u8"}
+"""Activations u8, weights i8: what byte dot products multiply."""
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A problem that is compiled, with its data and its reference."""
+
+    kernel: CpuKernel
+    arrays: Mapping[str, Array]
+    out: Array
+    compile_s: float
+    expected: Reference
+    work: peers.Work
+
+    def run(self) -> object:
+        """One call, the output given."""
+        return self.kernel(*self.free, out=self.out)
+
+    @property
+    def free(self) -> list[Array]:
+        """The inputs that are not weights."""
+        return [array for name, array in self.arrays.items() if name != WEIGHTS[self.work.op]]
+
+
+def run_native(task: Task) -> NativeRecord:
+    """The record of one problem; what goes wrong is in the record, so that the other problems still run."""
+    settings = task.settings
+    assert isinstance(settings, NativeSettings)
+    blank = _blank(task.problem, settings)
+    try:
+        target = isa.load(settings.isa, dict(settings.parameters))
+        return _measured(task.problem, settings, target, replace(blank, dtype=dtype_of(target)))
+    except NoEmbedding as error:
+        return replace(blank, status="NONE", error=_line(str(error)))
+    except Exception as error:
+        return replace(blank, status=FAILED, error=_line(f"{type(error).__name__}: {error}"))
+
+
+def dtype_of(target: Isa) -> str:
+    """What the ISA's best multiply-accumulate multiplies: i8, bf16 or f32."""
+    found = {tensor.dtype for name in probe.compute_entries(target) for tensor in _inputs(target, name)}
+    return next((dtype for dtype in _NARROW if dtype in found), "f32")
+
+
+def operator_of(problem: Problem, dtype: str) -> dataflow.Operator:
+    """The problem without an epilogue: its sums, in the accumulator's type."""
+    found: dataflow.Operator = _builder(problem, dtype)(**dict(problem.sizes))
+    return found
+
+
+def group_of(problem: Problem) -> str:
+    """conv, or matrix products by what bounds them."""
+    batch = int(str(dict(problem.sizes)["n"]))
+    if problem.op == "conv":
+        return "conv"
+    return "gemm n<=4" if batch <= SMALL_BATCH else "gemm n>=700" if batch >= _LARGE_BATCH else "gemm other"
+
+
+def prepared(problem: Problem, target: Isa, dtype: str, threads: int, seed: int) -> "_Ready":
+    """Compile a problem, make its data, and compute its reference."""
+    operator = operator_of(problem, dtype)
+    weights = WEIGHTS[problem.op]
+    start = time.perf_counter()
+    kernel = compile_cpu(operator, target, layouts=LAYOUTS[problem.op], threads=threads, constants=(weights,))
+    _ = kernel.function
+    compile_s = time.perf_counter() - start
+    seed += zlib.crc32(problem.name.encode())
+    random = random_arrays(operator, seed)
+    arrays = {name: _laid(kernel, name, array) for name, array in random.items()}
+    expected = reference(operator, _builder(problem, dtype), dict(problem.sizes), arrays, seed)
+    kernel.fix(**{weights: arrays[weights]})
+    work = peers.Work(problem.op, dict(problem.sizes), dtype, threads, arrays)
+    out = kernel.physical[operator.output.name].empty()
+    out[...] = 0
+    return _Ready(kernel, arrays, out, compile_s, expected, work)
+
+
+def _measured(problem: Problem, settings: NativeSettings, target: Isa, blank: NativeRecord) -> NativeRecord:
+    ready = prepared(problem, target, blank.dtype, settings.threads, settings.seed)
+    blank = _described(blank, ready)
+    ready.run()
+    if not ready.expected.holds(ready.out):
+        return replace(blank, status=DONE, checked=False, executed=ready.expected.executed)
+    runners: dict[str, Callable[[], object]] = {OURS: ready.run}
+    rows = [_enter(offer, ready, runners) for offer in (peers.offers(ready.work) if settings.peers else ())]
+    entry = ready.kernel.embedding.name
+    size = blank.weight_bytes if blank.group == "gemm n<=4" else blank.bytes
+    pool = _pool(settings.threads)
+    probes = {
+        "peak": partial(_peak(settings.isa, entry, settings.threads).burst, pool=pool),
+        "read": partial(probe.read_bandwidth(target, size, settings.threads).burst, pool=pool),
+    }
+    found = race(runners, probes, settings.seconds * len(runners))
+    record = _timed(replace(blank, prepare_s=_preparing(ready)), found, size, ready.expected.executed)
+    rows = [rated(row, found, record.macs) for row in rows]
+    peak, read = (found.rates(name)[1] / settings.threads for name in ("peak", "read"))
+    limits = Limits(peak, read, _chains(settings.isa, entry), _empty_call(settings.isa, entry))
+    return _beside(replace(record, losses=losses(ready.kernel, record, limits)), rows)
+
+
+def _described(record: NativeRecord, ready: _Ready) -> NativeRecord:
+    operator = ready.kernel.embedding.operator
+    weights = WEIGHTS[ready.work.op]
+    sizes = {tensor.name: tensor.bytes for tensor in (*operator.inputs, operator.output)}
+    return replace(
+        record,
+        op=operator.title,
+        embedding=str(ready.kernel.embedding),
+        schedule=str(ready.kernel.schedule),
+        macs=operator.main.points,
+        bytes=sum(sizes.values()),
+        weight_bytes=sizes[weights],
+        compile_s=ready.compile_s,
+    )
+
+
+def _enter(offer: peers.Offer, ready: _Ready, runners: dict[str, Callable[[], object]]) -> dict[str, object]:
+    """A peer joins the race if it runs and is right; its row says why where it does not."""
+    try:
+        contender = offer.contender(ready.work)
+        result = contender.result()
+        if contender.quantised:
+            right = ready.expected.holds_quantised(result, *contender.quantised)
+        else:
+            right = ready.expected.holds(result, contender.rounding)
+    except Exception as error:
+        return peer_row(offer.name, note=_line(f"{type(error).__name__}: {error}")[:200])
+    runners[offer.name] = contender.run
+    return peer_row(offer.name, checked=right, note="" if right else "its result is not within the bound")
+
+
+def _timed(record: NativeRecord, found: Race, size: int, executed: str) -> NativeRecord:
+    seconds = found.seconds(OURS)
+    lowest, peak = found.rates("peak")
+    return replace(
+        record,
+        status=DONE,
+        checked=True,
+        executed=executed,
+        seconds=seconds,
+        gflops=2 * record.macs / seconds / 1e9,
+        peak_gflops=peak / 1e9,
+        peak_lowest=lowest / 1e9,
+        share=found.share(OURS, 2 * record.macs, "peak"),
+        bandwidth=found.rates("read")[1],
+        level=level_of(size),
+        bytes_per_s=record.weight_bytes / seconds,
+        bandwidth_share=found.share(OURS, record.weight_bytes, "read"),
+    )
+
+
+def _beside(record: NativeRecord, rows: list[dict[str, object]]) -> NativeRecord:
+    """The best peer; one whose result is wrong does not count."""
+    timed = [row for row in rows if row["checked"] and isinstance(row["seconds"], float)]
+    if not timed:
+        return replace(record, peers=rows)
+    best: dict[str, Any] = min(timed, key=lambda row: float(str(row["seconds"])))
+    return replace(
+        record,
+        peers=rows,
+        best_peer=best["name"],
+        best_peer_share=best["share"],
+        ratio=best["seconds"] / record.seconds if record.seconds else None,
+    )
+
+
+def level_of(size: int) -> str:
+    """The smallest cache of this machine that holds so many bytes, or memory."""
+    fitting = [(room, level) for level, room in caches().items() if size <= room]
+    return min(fitting)[1] if fitting else "memory"
+
+
+@cache
+def caches() -> dict[str, int]:
+    """Bytes of each data cache as Linux tells them; empty where it does not."""
+    found = {}
+    for place in sorted(_CACHES.glob("index*")):
+        kind, level, size = ((place / name).read_text().strip() for name in ("type", "level", "size"))
+        if kind != "Instruction" and size.endswith("K"):
+            found[f"L{level}"] = int(size[:-1]) << 10
+    return found
+
+
+def _preparing(ready: _Ready) -> float:
+    """Seconds in which a call copies inputs that the kernel does not read where they are."""
+    total = 0.0
+    for stream in ready.kernel.streams.values():
+        if stream.tensor in ready.arrays and stream.tensor != WEIGHTS[ready.work.op] and not stream.feed.in_place:
+            array = ready.arrays[stream.tensor]
+            total += fastest(lambda feed=stream.feed, array=array: feed.release(feed(array)), 0.01)  # type: ignore[misc]
+    return total
+
+
+def _laid(kernel: CpuKernel, name: str, array: Array) -> Array:
+    found = kernel.physical[name].empty()
+    found[...] = array
+    return found
+
+
+def _builder(problem: Problem, dtype: str) -> Callable[..., dataflow.Operator]:
+    build = dataflow.conv2d if problem.op == "conv" else dataflow.gemm
+    return partial(build, dtype=_MIXED[problem.op] if dtype == "i8" else dtype)
+
+
+def _inputs(target: Isa, name: str) -> tuple[dataflow.Tensor, ...]:
+    pattern = target.instruction(name).pattern
+    assert pattern is not None
+    return pattern.inputs
+
+
+@cache
+def _peak(name: str, entry: str, threads: int) -> probe.Probe:
+    return probe.compute_peak(isa.load(name), entry, threads)
+
+
+@cache
+def _chains(name: str, entry: str) -> float:
+    """Independent sums that keep the core busy: its rate over that of one chain."""
+    target = isa.load(name)
+    one = probe.latency(target, entry).burst(0.02) * probe.operations(target.instruction(entry))
+    return _peak(name, entry, 1).burst(0.02) / one
+
+
+@cache
+def _empty_call(name: str, entry: str) -> float:
+    call = _peak(name, entry, 1).calls[0]
+    return fastest(lambda: call(1, 1), 0.01)
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor | None:
+    return ThreadPoolExecutor(threads - 1) if threads > 1 else None
+
+
+def _blank(problem: Problem, settings: NativeSettings) -> NativeRecord:
+    return NativeRecord(
+        problem=problem.name,
+        suite=problem.suite,
+        op=problem.operator().title,
+        isa=settings.isa,
+        parameters=dict(settings.parameters),
+        status=FAILED,
+        dtype="",
+        threads=settings.threads,
+        group=group_of(problem),
+    )
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

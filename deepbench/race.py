@@ -1,0 +1,85 @@
+"""Times several programs beside each other: a little of each, again and again, so that all meet the same clock."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+Run = Callable[[], object]
+Rates = dict[str, float]
+
+_ROUNDS = 5
+_LEAST_ROUNDS = 2
+_PROBE_SECONDS = 0.006
+_DRIFT = 0.75
+"""Clocks drift by a quarter; a probe that reads less than this part of the best one was interrupted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The shortest time of a runner in one turn, and what the probes read just before and after it, the higher."""
+
+    seconds: float
+    rates: Rates
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """The turns of each runner."""
+
+    turns: dict[str, list[Turn]]
+
+    def seconds(self, name: str) -> float:
+        """The shortest time of a runner."""
+        return min(turn.seconds for turn in self.turns[name])
+
+    def share(self, name: str, work: float, probe: str) -> float:
+        """What a runner that does `work` reaches of what the probe reads beside it, in its best turn."""
+        best = self.rates(probe)[1]
+        good = [turn for turn in self.turns[name] if turn.rates[probe] >= _DRIFT * best]
+        if not good:
+            return work / self.seconds(name) / best
+        return max(work / turn.seconds / turn.rates[probe] for turn in good)
+
+    def rates(self, probe: str) -> tuple[float, float]:
+        """The lowest and the highest rate that a probe read."""
+        found = [turn.rates[probe] for turns in self.turns.values() for turn in turns]
+        return min(found), max(found)
+
+
+def race(runners: Mapping[str, Run], probes: Mapping[str, Callable[[float], float]], seconds: float) -> Race:
+    """Run every runner in turns, and all probes between them, for about `seconds` in all, but each runner twice.
+
+    A probe takes the time it may use and returns a rate.
+    """
+    turns: dict[str, list[Turn]] = {name: [] for name in runners}
+    share = seconds / (_ROUNDS * max(1, len(runners)))
+    end = time.perf_counter() + seconds
+    before = _read(probes)
+    for number in range(_ROUNDS):
+        if number >= _LEAST_ROUNDS and time.perf_counter() > end:
+            break
+        for name, run in runners.items():
+            spent = fastest(run, share)
+            after = _read(probes)
+            turns[name].append(Turn(spent, {key: max(rate, before[key]) for key, rate in after.items()}))
+            before = after
+    return Race(turns)
+
+
+def fastest(run: Run, seconds: float) -> float:
+    """The shortest of the runs that fit in `seconds`, at least one."""
+    clock = time.perf_counter
+    start = clock()
+    end = start + seconds
+    run()
+    best = clock() - start
+    while True:
+        start = clock()
+        if start >= end:
+            return best
+        run()
+        best = min(best, clock() - start)
+
+
+def _read(probes: Mapping[str, Callable[[float], float]]) -> Rates:
+    return {name: probe(_PROBE_SECONDS) for name, probe in probes.items()}

@@ -1,0 +1,123 @@
+"""What commands do for kernels on this machine's CPU: options, data in the kernel's layouts, a checked run."""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.table import Table
+
+import embed
+from dataflow import Operator, Tensor, UserError, evaluate
+from dataflow.accuracy import bounded
+from dataflow.dtypes import is_integer
+from dataflow.reference import check_array
+from embed.cli.console import new_table
+from embed.cli.exits import Defect
+from embed.cli.files import Array, read_array
+from embed.cli.operators import read_pairs
+from embed.cli.options import positive
+from embed.cpu.kernel import CpuKernel
+from embed.cpu.machine import machine_of
+from embed.cpu.physical import Physical
+from isa.model import Isa
+
+_RUNS = 5
+
+Layouts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--layout", metavar="NAME=ORDER", help="how a tensor lies on a CPU, e.g. inp=NHWC", show_default=False
+    ),
+]
+Threads = Annotated[int, typer.Option("--threads", callback=positive, help="threads of a CPU kernel")]
+Constants = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--constant", metavar="NAME=FILE.npy", help="an input that a CPU kernel holds, packed", show_default=False
+    ),
+]
+
+
+def compile_for_cpu(
+    operator: Operator, target: Isa, layouts: Sequence[str], threads: int, objective: str, constants: Sequence[str] = ()
+) -> CpuKernel:
+    """The kernel of an operator; raises UserError for options that do not fit it."""
+    if objective != "cycles":
+        raise UserError(f"--objective: kernels for {target.name} are chosen by cycles alone")
+    orders = read_pairs("--layout", layouts)
+    _check_names("--layout", orders, (*operator.inputs, operator.output))
+    fixed = _constants(operator, orders, constants)
+    kernel = embed.compile(operator, target, layouts=orders, threads=threads, constants=fixed)
+    assert isinstance(kernel, CpuKernel)
+    return kernel
+
+
+def _check_names(option: str, names: Iterable[str], tensors: Sequence[Tensor]) -> None:
+    known = [tensor.name for tensor in tensors]
+    for name in names:
+        if name not in known:
+            raise UserError(f"{option}: there is no tensor '{name}'; there are: {', '.join(known)}")
+
+
+def _constants(operator: Operator, orders: Mapping[str, str], words: Sequence[str]) -> dict[str, Array]:
+    """Arrays from files, lying as `orders` say."""
+    paths = read_pairs("--constant", words)
+    _check_names("--constant", paths, operator.inputs)
+    found = {}
+    for tensor in operator.inputs:
+        if tensor.name in paths:
+            found[tensor.name] = Physical.of(tensor, orders.get(tensor.name)).empty()
+            found[tensor.name][...] = check_array(tensor, {tensor.name: read_array(Path(paths[tensor.name]))})
+    return found
+
+
+def run_on_cpu(kernel: CpuKernel, arrays: Mapping[str, Array]) -> tuple[Array, Table]:
+    """Run, check and time; raises Defect for a wrong result."""
+    given = {name: lying(kernel, name, array) for name, array in arrays.items() if name not in kernel.constants}
+    out = kernel(**given)
+    table = new_table("")
+    table.add_row("result", check(kernel, arrays, out))
+    if not machine_of(kernel.target).native:
+        table.add_row("ran in", f"an emulator of {machine_of(kernel.target).architecture}")
+        return out, table
+    seconds = best_seconds(kernel, list(given.values()), out)
+    table.add_row("time, best of 5", f"{seconds * 1e6:,.1f} us")
+    table.add_row("operations", f"{2 * kernel.embedding.operator.main.points / seconds / 1e9:,.1f} G/s")
+    table.add_row("threads", str(kernel.threads))
+    return out, table
+
+
+def lying(kernel: CpuKernel, name: str, array: Array) -> Array:
+    """A copy of an array in the kernel's layout."""
+    copy = kernel.physical[name].empty()
+    copy[...] = array
+    return copy
+
+
+def check(kernel: CpuKernel, arrays: Mapping[str, Array], out: Array) -> str:
+    """What the result was compared with; raises Defect where it differs."""
+    operator = kernel.embedding.operator
+    if kernel.constants:
+        return f"not compared: the kernel holds {', '.join(kernel.constants)}"
+    if is_integer(operator.output.dtype):
+        if not np.array_equal(out, evaluate(operator, arrays)):
+            raise Defect(f"the result of {operator.title} differs from the reference; please report it")
+        return "equals the reference bit for bit"
+    exact, bound = bounded(operator, arrays)
+    worst = float((np.abs(out.astype(np.float64) - exact) / bound).max(initial=0))
+    if not worst <= 1:
+        raise Defect(f"the result of {operator.title} is {worst:.3g} times the error bound away; please report it")
+    return f"within the forward error bound (at most {worst:.1%} of it)"
+
+
+def best_seconds(kernel: CpuKernel, arrays: Sequence[Array], out: Array) -> float:
+    """Shortest time of a few calls on the same arrays."""
+    times = []
+    for _ in range(_RUNS):
+        start = time.perf_counter()
+        kernel(*arrays, out=out)
+        times.append(time.perf_counter() - start)
+    return min(times)

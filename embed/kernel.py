@@ -1,0 +1,125 @@
+"""A compiled operator, whatever machine it is for: making one, and reading a saved one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+from dataflow.errors import UserError
+from dataflow.operator import Operator
+from embed.cpu import archive
+from embed.cpu.cache import Cache, key_of
+from embed.cpu.kernel import CpuKernel, compile_cpu
+from embed.embedding import Embedding
+from embed.solver import search
+from embed.solver.model import Settings
+from embed.vta import bundle
+from embed.vta.executable import VtaKernel, compile_vta
+from isa.model import Isa
+
+Array = npt.NDArray[Any]
+
+
+class Kernel(Protocol):
+    """What every kernel can do: run on arrays of the operator's shapes and dtypes, and be saved for `embed.load`.
+
+    Inputs come in the operator's order or by name; wrong ones raise UserError. A saved kernel is what its machine
+    calls for: one file for a CPU, a directory for VTA.
+    """
+
+    @property
+    def embedding(self) -> Embedding: ...
+
+    def __call__(self, *arrays: Array, **named: Array) -> Array: ...
+
+    def save(self, path: str | Path) -> None: ...
+
+
+def has_micro_operations(target: Isa) -> bool:
+    """Whether its instructions run micro-operations from a memory of their own, on scratchpads, as VTA's do."""
+    return any(memory.format for memory in target.memories.values())
+
+
+def is_register_machine(target: Isa) -> bool:
+    """Whether its instructions work on registers, as a CPU's do."""
+    registers = any(memory.kind == "register" for memory in target.memories.values())
+    return registers and not has_micro_operations(target)
+
+
+def is_encoded(target: Isa) -> bool:
+    """Whether the file says what its instructions look like in memory."""
+    computing = [entry for entry in target.instructions.values() if entry.pattern is not None]
+    return any(entry.encoding is not None or entry.form is not None for entry in computing)
+
+
+def compile_kernel(
+    operator: Operator,
+    target: Isa,
+    embedding: Embedding | None,
+    *,
+    layouts: Mapping[str, str],
+    threads: int,
+    constants: Mapping[str, Array],
+    cache: Cache | None,
+) -> VtaKernel | CpuKernel:
+    """Code for the kind of machine that the ISA describes; raises UserError where it describes none."""
+    if not is_encoded(target):
+        raise UserError(
+            f"{target.name} has no encodings: operators can be embedded in it and inspected, but not compiled"
+        )
+    if has_micro_operations(target):
+        _refuse(target, {"layouts": layouts, "constants": constants, "threads": range(threads - 1), "cache": cache})
+        return compile_vta(embedding or search.best(operator, target, Settings()).embedding, target)
+    if not is_register_machine(target):
+        raise UserError(f"{target.name} has neither registers nor micro-operations, so nothing can be compiled for it")
+    _check(operator, layouts, threads, constants)
+    kernel = _compiled(operator, target, embedding, layouts, threads, tuple(constants), cache)
+    return kernel.fix(**constants) if constants else kernel
+
+
+def load_kernel(path: Path) -> VtaKernel | CpuKernel:
+    """The kernel that `save` wrote; one of a bundle runs the bundle's own instructions."""
+    return bundle.kernel(path) if path.is_dir() else archive.load(path)
+
+
+def _compiled(
+    operator: Operator,
+    target: Isa,
+    embedding: Embedding | None,
+    layouts: Mapping[str, str],
+    threads: int,
+    constants: tuple[str, ...],
+    cache: Cache | None,
+) -> CpuKernel:
+    def compiled() -> CpuKernel:
+        return compile_cpu(operator, target, layouts=layouts, threads=threads, constants=constants, embedding=embedding)
+
+    if cache is None:
+        return compiled()
+    key = key_of(operator, target, layouts=layouts, threads=threads, constants=constants, embedding=embedding)
+    known = cache.get(key, target)
+    if known is None:
+        known = compiled()
+        cache.put(key, known)
+    return known
+
+
+def _refuse(target: Isa, given: Mapping[str, object]) -> None:
+    """What only register machines have."""
+    for name, value in given.items():
+        if value:
+            raise UserError(f"{name}: {target.name} is no register machine and takes none")
+
+
+def _check(operator: Operator, layouts: Mapping[str, str], threads: int, constants: Mapping[str, Array]) -> None:
+    inputs = [tensor.name for tensor in operator.inputs]
+    tensors = [*inputs, operator.output.name]
+    for name in layouts:
+        if name not in tensors:
+            raise UserError(f"layouts: there is no tensor '{name}'; there are: {', '.join(tensors)}")
+    for name in constants:
+        if name not in inputs:
+            raise UserError(f"constants: there is no input '{name}'; there are: {', '.join(inputs)}")
+    if threads < 1:
+        raise UserError(f"threads: {threads} is not a positive number")
