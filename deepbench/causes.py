@@ -47,6 +47,7 @@ def cause(record: NativeRecord) -> str:
     notable = sorted((share, name) for name, share in record.losses.items() if share < _NOTABLE)
     said = [f"{name} {share:.2f}{_detail(name, record)}" for share, name in notable]
     rest = (record.share or 0.0) / prod(record.losses.values()) if record.losses else 0.0
+    said += [f"{1 - record.real_taps:.0%} padding taps"] if record.real_taps < _NOTABLE else []
     return ", ".join([*said, f"the rest {rest:.2f}"])
 
 

@@ -41,6 +41,7 @@ class LocalProcesses:
         others = set(multiprocessing.active_children())
         for name in _THREADS:  # numpy reads these when a worker imports it, before any code of ours runs there
             os.environ.setdefault(name, "1")
+        before = {name: os.environ.get(name) for name in self.environment}
         os.environ.update(self.environment)
         pool = ProcessPoolExecutor(self.jobs, multiprocessing.get_context("spawn"), _leave_interrupts_to_parent)
         try:
@@ -57,6 +58,15 @@ class LocalProcesses:
             raise
         finally:
             pool.shutdown(cancel_futures=True)
+            _restore(before)
+
+
+def _restore(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def _leave_interrupts_to_parent() -> None:

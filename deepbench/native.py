@@ -9,6 +9,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import dataflow
 import isa
 from deepbench import peers
@@ -90,6 +92,19 @@ def operator_of(problem: Problem, dtype: str) -> dataflow.Operator:
     return found
 
 
+def real_taps(operator: dataflow.Operator) -> float:
+    """The part of the multiply-accumulates that read an element of every input, not the zeros around it."""
+    main = operator.main
+    found = 1.0
+    for tensor in main.inputs:
+        for index, size in zip(main.accesses[tensor.name].index, tensor.shape, strict=True):
+            places = np.array(index.constant)
+            for dim, coefficient in index.terms:
+                places = np.add.outer(places, coefficient * np.arange(main.extents[dim]))
+            found *= float(np.mean((places >= 0) & (places < size)))
+    return found
+
+
 def group_of(problem: Problem) -> str:
     """conv, or matrix products by what bounds them."""
     batch = int(str(dict(problem.sizes)["n"]))
@@ -150,6 +165,7 @@ def _described(record: NativeRecord, ready: _Ready) -> NativeRecord:
         embedding=str(ready.kernel.embedding),
         schedule=str(ready.kernel.schedule),
         macs=operator.main.points,
+        real_taps=real_taps(operator),
         bytes=sum(sizes.values()),
         weight_bytes=sizes[weights],
         compile_s=ready.compile_s,

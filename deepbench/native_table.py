@@ -113,6 +113,9 @@ def summary(records: Sequence[NativeRecord], wall: float) -> Iterator[str]:
     if peaks:
         low, high = min(low for low, _ in peaks), max(high for _, high in peaks)
         yield f"peak, best probe of a problem: {min(h for _, h in peaks):.0f} to {high:.0f} GFLOP/s; lowest {low:.0f}"
+    above = sum(1 for r in records if max(r.share or 0, r.best_peer_share or 0) > 1)
+    if above:
+        yield f"{above} rows with a share above 1: padding that is skipped but counted, or a clock that drifts"
     executed = sum(record.executed == "full" for record in records)
     yield f"{len(records)} problems in {wall:.0f} s; {executed} compared in full"
     for record in records:

@@ -11,9 +11,10 @@ DONE = "OK"
 
 @dataclass(frozen=True, slots=True)
 class NativeRecord(JsonRecord):
-    """Times are the best repeats in seconds, rates per second, shares of the probe read beside it.
+    """Times are the best repeats in seconds, rates per second, shares of the best reading of the probe between them.
 
-    `macs` counts padding taps. `bytes` is every tensor once, `weight_bytes` the weights alone; `bandwidth` is what a
+    `macs` counts padding taps; `real_taps` is the part that are none, and who skips the others may pass the peak.
+    `bytes` is every tensor once, `weight_bytes` the weights alone; `bandwidth` is what a
     loop of loads reads from a buffer as large as the weights, which live in `level`. `prepare_s` is the part of a call
     that copies inputs. `losses` are bounds of the share by cause. A peer is a row with `name`, `seconds`, `gflops`,
     `share`, `checked` and `note` (why there is no number).
@@ -25,6 +26,7 @@ class NativeRecord(JsonRecord):
     embedding: str = ""
     schedule: str = ""
     macs: int = 0
+    real_taps: float = 1.0
     bytes: int = 0
     weight_bytes: int = 0
     compile_s: float | None = None

@@ -175,10 +175,12 @@ def compile_cpu(
     constants: Collection[str] = (),
     embedding: Embedding | None = None,
 ) -> CpuKernel:
-    """Place, schedule and lower an operator without epilogue.
+    """Place, schedule and lower an operator that has no epilogue; raises UserError for one that has.
 
     `layouts` names how tensors lie (NHWC, ...); inputs named in `constants` are given once, with `fix`, and packed.
     """
+    if operator.epilogue:
+        raise UserError(f"{target.name} kernels compute sums alone: compile {operator.name} without its epilogue")
     tensors = (*operator.inputs, operator.output)
     physical = {tensor.name: Physical.of(tensor, (layouts or {}).get(tensor.name)) for tensor in tensors}
     embedding = embedding or place(operator, target, physical)

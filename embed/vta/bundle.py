@@ -197,7 +197,7 @@ def _dump(path: Path, value: Mapping[str, Any]) -> None:
 def _json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(_bytes(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise UserError(f"{path}: is not a JSON object")

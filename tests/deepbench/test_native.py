@@ -68,6 +68,16 @@ def test_dtypes_follow_the_isa() -> None:
     assert [native.dtype_of(isa.load(name)) for name in names] == ["f32", "f32", "bf16", "i8"]
 
 
+def test_real_taps_count_what_is_not_padding() -> None:
+    padded = Problem(
+        "own/conv/1", "own", "conv", (*CONV.sizes[:5], ("r", 1), ("s", 1), ("stride", (2, 2)), ("pad", (3, 3)))
+    )
+    rows, columns = ({2 * y - 3 for y in range((size + 5) // 2 + 1)} & set(range(size)) for size in (7, 9))
+    expected = len(rows) * len(columns) / (((7 + 5) // 2 + 1) * ((9 + 5) // 2 + 1))
+    assert native.real_taps(native.operator_of(padded, "f32")) == pytest.approx(expected)
+    assert native.real_taps(native.operator_of(SMALL, "f32")) == 1.0
+
+
 def test_groups() -> None:
     groups = {problem.name: native.group_of(problem) for problem in select(["inference_server"])}
     counts = {group: list(groups.values()).count(group) for group in set(groups.values())}

@@ -64,17 +64,13 @@ def test_every_runner_has_two_turns_at_least_with_probes_between(clock: Clock) -
     assert len(found.turns["b"]) == 2
 
 
-def test_a_share_is_of_the_probe_beside_the_turn() -> None:
-    found = Race({"a": [Turn(1.0, {"peak": 100.0}), Turn(1.2, {"peak": 80.0})]})
-    assert found.share("a", 60.0, "peak") == pytest.approx(60 / 1.2 / 80)
-    assert found.rates("peak") == (80.0, 100.0)
-
-
-def test_an_interrupted_probe_does_not_make_a_share() -> None:
+def test_an_interrupted_probe_raises_no_share() -> None:
     found = Race({"a": [Turn(1.0, {"peak": 100.0}), Turn(1.0, {"peak": 5.0})]})
     assert found.share("a", 60.0, "peak") == pytest.approx(0.6)
+    assert found.rates("peak") == (5.0, 100.0)
 
 
-def test_without_a_good_turn_the_best_probe_counts() -> None:
-    turns = {"a": [Turn(1.0, {"peak": 50.0})], "b": [Turn(1.0, {"peak": 100.0})]}
+def test_all_runners_are_shares_of_the_same_probe() -> None:
+    turns = {"a": [Turn(1.0, {"peak": 50.0})], "b": [Turn(2.0, {"peak": 100.0})]}
     assert Race(turns).share("a", 60.0, "peak") == pytest.approx(0.6)
+    assert Race(turns).share("b", 60.0, "peak") == pytest.approx(0.3)

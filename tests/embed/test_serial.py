@@ -75,7 +75,7 @@ def damaged(draw: st.DrawFn, value: Any) -> Any:
     for _ in range(draw(st.integers(1, 2))):
         path = draw(st.sampled_from(places(value)))
         if not path:
-            value = draw(st.sampled_from(JUNK))
+            value = copy.deepcopy(draw(st.sampled_from(JUNK)))
             continue
         holder = value
         for key in path[:-1]:
@@ -84,9 +84,9 @@ def damaged(draw: st.DrawFn, value: Any) -> Any:
             case "remove":
                 del holder[path[-1]]
             case "double" if isinstance(holder, list):
-                holder.append(holder[path[-1]])
+                holder.append(copy.deepcopy(holder[path[-1]]))
             case _:
-                holder[path[-1]] = draw(st.sampled_from(JUNK))
+                holder[path[-1]] = copy.deepcopy(draw(st.sampled_from(JUNK)))
     return value
 
 

@@ -172,6 +172,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no weights": (lambda d: (d / "wgt.bin").unlink(), "wgt.bin: cannot be read"),
     "no JSON": (lambda d: (d / "program.json").write_text("{"), "program.json: is not JSON"),
     "no text": (lambda d: (d / "kernel.json").write_bytes(b"\xff\xfe\x00"), "kernel.json: is not JSON"),
+    "no end": (lambda d: (d / "kernel.json").write_text("[" * 100_000), "kernel.json: is not JSON"),
     "a list": (lambda d: (d / "kernel.json").write_text("[]"), "kernel.json: is not a JSON object"),
     "half an instruction": (lambda d: cut(d / "insns.bin", 8), "insns.bin: byte .* is no instruction of 'vta'"),
     "one instruction less": (
