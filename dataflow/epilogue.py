@@ -22,6 +22,8 @@ def requantise(
     sums = main.tensors[0]
     if operator.epilogue or sums.dtype != "i32":
         raise UserError(f"requantise follows sums in i32; {operator.name} ends in {operator.output.dtype}")
+    if bias and not sums.shape:
+        raise UserError(f"a bias needs output channels; the output of {operator.name} is one number")
     if not 0 <= shift <= 31:
         raise UserError(f"shift={shift}: must be 0 to 31")
     if not -128 <= low <= high <= 127:
@@ -41,13 +43,11 @@ def _narrowing(name: str, sums: Tensor, shift: int, bias: bool, low: int, high: 
     """The epilogue indexes the output itself, so that it is the same for every operator."""
     dims = [f"d{axis}" for axis in range(len(sums.shape))]
     channel = 1 if "conv" in name else max(0, len(dims) - 2)
-    index = ",".join(dims)
-    value = f"acc[{index}] + bias[{dims[channel]}]" if bias else f"acc[{index}]"
+    place = f"[{','.join(dims)}]" if dims else ""
+    value = f"acc{place} + bias[{dims[channel]}]" if bias else f"acc{place}"
     shifted = f"({value}) >> {shift}" if shift and bias else f"{value} >> {shift}" if shift else value
-    text = f"out[{index}] = i8(min(max({shifted}, {low}), {high}))"
-    tensors = {
-        "out": replace(sums, name="out", dtype="i8"),
-        "acc": replace(sums, name="acc"),
-        "bias": Tensor("bias", "i32", (sums.shape[channel],)),
-    }
+    text = f"out{place} = i8(min(max({shifted}, {low}), {high}))"
+    tensors = {"out": replace(sums, name="out", dtype="i8"), "acc": replace(sums, name="acc")}
+    if bias:
+        tensors["bias"] = Tensor("bias", "i32", (sums.shape[channel],))
     return parse(text, dict(zip(dims, sums.shape, strict=True)), tensors)

@@ -22,9 +22,11 @@ def from_json(value: Mapping[str, Any]) -> Operator:
     """The operator of a JSON value; raises UserError if it is not one."""
     try:
         statements = tuple(_parsed(entry) for entry in value["statements"])
+        if not statements:
+            raise ValueError("it has no statement")
         parameters = tuple((str(name), item) for name, item in value["parameters"])
         return Operator(str(value["name"]), statements, parameters)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(f"not a saved operator: {type(error).__name__} {error}") from None
 
 

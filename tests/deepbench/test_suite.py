@@ -119,6 +119,14 @@ def test_worker_processes_have_one_blas_thread() -> None:
     assert os.getpid() not in {worker for _, _, worker in found}
 
 
+def test_the_environment_of_workers_is_theirs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    workers = LocalProcesses(1, {"OPENBLAS_NUM_THREADS": "3"})
+    [(_, threads, _)] = workers.run(fake.process, [Task(PROBLEMS[0], SETTINGS)])
+    assert threads == "3"
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
+
+
 def test_a_dead_worker_is_one_clear_line() -> None:
     with pytest.raises(UserError, match="a worker process died"):
         list(LocalProcesses(1).run(fake.die, [Task(PROBLEMS[0], SETTINGS)]))
