@@ -23,7 +23,8 @@ from deepbench.suite import FAILED, NativeSettings, Task
 from embed.cli.data import random_arrays
 from embed.cli.files import Array
 from embed.cpu import probe
-from embed.cpu.kernel import CpuKernel, compile_cpu
+from embed.cpu.compile import compile_cpu
+from embed.cpu.kernel import CpuKernel
 from embed.errors import NoEmbedding
 from isa.model import Isa
 

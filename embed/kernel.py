@@ -10,7 +10,8 @@ from dataflow.errors import UserError
 from dataflow.operator import Operator
 from embed.cpu import archive
 from embed.cpu.cache import Cache, key_of
-from embed.cpu.kernel import CpuKernel, compile_cpu
+from embed.cpu.compile import compile_cpu
+from embed.cpu.kernel import CpuKernel
 from embed.embedding import Embedding
 from embed.solver import search
 from embed.solver.model import Settings

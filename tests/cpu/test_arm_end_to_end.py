@@ -8,7 +8,8 @@ import pytest
 import isa
 from dataflow import Operator, batched_gemm, conv2d, depthwise_conv2d, evaluate, gemm, gemv
 from embed.cpu import emulator, qemu
-from embed.cpu.kernel import CpuKernel, compile_cpu
+from embed.cpu.compile import compile_cpu
+from embed.cpu.kernel import CpuKernel
 
 NHWC = {"inp": "NHWC", "out": "NHWC"}
 TYPES = {"neon": "f32", "neon_dotprod": "i8", "neon_i8mm": "i8", "neon_bf16": "bf16"}

@@ -12,7 +12,7 @@ import isa
 from dataflow import Operator, conv2d, gemm
 from embed.cpu import archive, cache
 from embed.cpu.cache import Cache, default_directory, key_of
-from embed.cpu.kernel import compile_cpu
+from embed.cpu.compile import compile_cpu
 
 CONV = conv2d(c=3, h=5, w=5, k=4, r=3, s=3, pad=1, dtype="f32")
 GEMM = gemm(m=3, n=4, k=5, dtype="f32")

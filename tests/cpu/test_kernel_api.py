@@ -12,7 +12,7 @@ from here import NATIVE, NHWC, TARGET, arrays
 import embed
 import isa
 from dataflow import Operator, UserError, conv2d, evaluate, gemm
-from embed.cpu.kernel import compile_cpu
+from embed.cpu.compile import compile_cpu
 
 GEMM = gemm(m=5, n=6, k=7, dtype="f32")
 CONV = conv2d(c=5, h=7, w=7, k=6, r=3, s=3, pad=1, dtype="f32")

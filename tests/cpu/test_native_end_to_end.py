@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 import isa
 from dataflow import LIBRARY, Operator, UserError, conv2d, depthwise_conv2d, evaluate, gemm
-from embed.cpu.kernel import CpuKernel, compile_cpu
+from embed.cpu.compile import compile_cpu
+from embed.cpu.kernel import CpuKernel
 from embed.cpu.physical import Physical
 
 TYPES = {"avx512": "f32", "avx2": "f32", "avx512_bf16": "bf16", "avx512_vnni": "u8*i8"}
