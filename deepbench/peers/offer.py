@@ -80,14 +80,6 @@ class Offer:
         return self.make(import_module(self.library), work)
 
 
-def offers(work: Work) -> list[Offer]:
-    """The peers for one problem."""
-    from deepbench.peers import onnx, openblas, torch
-
-    every = (*torch.OFFERS, *onnx.OFFERS, *openblas.OFFERS)
-    return [offer for offer in every if work.op in offer.ops and work.dtype in offer.dtypes]
-
-
 def settings(isa: str, threads: int) -> dict[str, str]:
     """Environment of the worker: threads, and the same instructions for libraries that would choose others.
 
