@@ -72,9 +72,11 @@ def _in_place(
     """None where lanes are not neighbours in memory, or some digit is fused or does not fill its last run."""
     digits = moving_digits(embedding, operand, read)
     lanes = [dim for index in embedding.pattern.accesses[operand].index for dim in index.dims]
-    rounding = _rounding(embedding, read, digits, lanes[1:] if masked else lanes)
+    results = {lane for index in embedding.pattern.output.index for lane in index.dims}
+    groups = [lane for lane in lanes if lane not in results]
+    rounding = _rounding(embedding, read, digits, groups if masked else lanes)
     spare = physical.order[-1] if physical.order and physical.tensor.shape[physical.order[-1]] == 1 else None
-    for lane in lanes[1:]:
+    for lane in groups:
         if embedding.lanes[lane] > 1 and not any(digit.lane == lane for digit in digits):
             if spare is None:
                 return None
@@ -91,13 +93,11 @@ def _in_place(
         own = [digit for digit in digits if digit.lane == lane]
         if len(own) > 1 or any(len(digit.dims) > 1 or per_dim[digit.dims[0]] != expected for digit in own):
             return None
-        if own and lane != lanes[0] and own[0].radix != extent and embedding.steps(own[0]) > 1:
+        if own and lane in groups and own[0].radix != extent and embedding.steps(own[0]) > 1:
             return None
         expected *= extent
-    spread = bool(lanes) and not any(digit.lane == lanes[0] for digit in digits)
-    word = prod(embedding.lanes[lane] for lane in lanes) * size
-    if spread:
-        word //= embedding.lanes[lanes[0]]
+    spread = not any(digit.lane in results for digit in digits)
+    word = size * prod(embedding.lanes[lane] for lane in (groups if spread else lanes))
     points = _loop_bytes(embedding, per_dim)
     tiles = {name: stride * schedule.tiles[name] for name, stride in points.items()}
     return Stream(physical.tensor.name, points, tiles, word, spread, Feed(physical, before, shape))

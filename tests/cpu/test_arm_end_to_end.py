@@ -26,6 +26,7 @@ def operators(dtype: str) -> list[tuple[Operator, dict[str, str]]]:
         (batched_gemm(batch=2, m=3, n=6, k=5, dtype=dtype), {}),
         (conv2d(c=8, h=6, w=5, k=12, r=3, s=3, pad=1, dtype=dtype), NHWC),
         (conv2d(c=3, h=7, w=6, k=5, r=3, s=2, pad=1, stride=2, dtype=dtype), NHWC),
+        (conv2d(c=64, h=7, w=14, k=8, r=3, s=3, pad=1, dtype=dtype), NHWC),
         (depthwise_conv2d(c=9, h=5, w=6, r=3, s=3, pad=1, dtype=dtype), NHWC),
     ]
 
