@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from itertools import pairwise
 from operator import is_
+from os import getpid
 from pathlib import Path
 
 from dataflow.errors import UserError
@@ -58,7 +59,11 @@ class CpuKernel:
         return -(-len(self.nest.whole[outermost.loop]) // outermost.tile)
 
     def fix(self, **arrays: Array) -> "CpuKernel":
-        """Give inputs that stay the same; they are packed now. Returns the kernel."""
+        """Give inputs that stay the same; they are packed now. Returns the kernel; raises UserError for other names."""
+        inputs = [tensor.name for tensor in self.embedding.operator.inputs]
+        unknown = [name for name in arrays if name not in inputs]
+        if unknown:
+            raise UserError(f"there is no input '{unknown[0]}' to fix; there are: {', '.join(inputs)}")
         for found in self.streams.values():
             if found.tensor in arrays:
                 self._constants[found.tensor] = found.feed(self.physical[found.tensor].check(arrays[found.tensor]))
@@ -122,7 +127,8 @@ class CpuKernel:
             run(0, self.tiles)
             return
         edges = [self.tiles * part // self.threads for part in range(self.threads + 1)]
-        jobs = [_pool(self.threads).submit(run, *span) for span in pairwise(edges[1:])]
+        pool = _pool(self.threads, getpid())
+        jobs = [pool.submit(run, *span) for span in pairwise(edges[1:])]
         run(0, edges[1])
         for job in jobs:
             job.result()
@@ -148,6 +154,6 @@ class CpuKernel:
 
 
 @cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    """The helpers of `threads` threads, the calling one included; started once."""
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:  # noqa: ARG001 - a forked child has no threads of its parent
+    """The helpers of `threads` threads, the calling one included; started once in a process."""
     return ThreadPoolExecutor(threads - 1)

@@ -1,7 +1,9 @@
 """One way to compile for every machine: what is chosen, what is refused; kernels under many threads and compiles."""
 
 import gc
+import os
 import resource
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -158,6 +160,27 @@ def test_compiling_leaks_nothing() -> None:
 
     before = compile_and_run(COMPILES // 4)
     assert compile_and_run(COMPILES) - before < COMPILES * 256, "a page for each would be 4096 bytes"
+
+
+@NATIVE
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    operator = gemm(m=64, n=64, k=8, dtype="f32")
+    kernel = compile_cpu(operator, TARGET, threads=2)
+    given = arrays(kernel)
+    expected = kernel(**given)
+    child = os.fork()
+    if not child:
+        signal.alarm(10)
+        os._exit(0 if np.array_equal(kernel(**given), expected) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@NATIVE
+def test_only_inputs_can_be_fixed() -> None:
+    kernel = compile_cpu(gemm(m=2, n=3, k=4, dtype="f32"), TARGET, constants=("b",))
+    with pytest.raises(UserError, match="there is no input 'weights' to fix; there are: a, b"):
+        kernel.fix(weights=np.zeros((3, 4), np.float32))
 
 
 def resident_bytes() -> int:
