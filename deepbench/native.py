@@ -32,7 +32,10 @@ LAYOUTS = {
     "conv": {"inp": "NHWC", "out": "NHWC"},
     "gemm": {"a": "CR", "b": "CR", "out": "CR"},
 }
-"""How tensors lie: channels last, and DeepBench's column-major matrices. Weights are packed once, however they lie."""
+"""How DeepBench's tensors lie: channels last, column-major matrices. Weights are packed once, however they lie."""
+
+_AS_GIVEN = ("small_gemm",)
+"""Suites whose tensors are all row-major and given with each call."""
 
 WEIGHTS = {"conv": "wgt", "gemm": "a"}
 OURS = "isa-embed"
@@ -52,6 +55,7 @@ class _Ready:
 
     kernel: CpuKernel
     arrays: Mapping[str, Array]
+    fixed: tuple[str, ...]
     out: Array
     compile_s: float
     expected: Reference
@@ -63,8 +67,8 @@ class _Ready:
 
     @property
     def free(self) -> list[Array]:
-        """The inputs that are not weights."""
-        return [array for name, array in self.arrays.items() if name != WEIGHTS[self.work.op]]
+        """The inputs that each call is given."""
+        return [array for name, array in self.arrays.items() if name not in self.fixed]
 
 
 def run_native(task: Task) -> NativeRecord:
@@ -106,8 +110,20 @@ def real_taps(operator: dataflow.Operator) -> float:
     return found
 
 
+def layouts_of(problem: Problem) -> Mapping[str, str]:
+    """How the problem's tensors lie; row-major where not said."""
+    return {} if problem.suite in _AS_GIVEN else LAYOUTS[problem.op]
+
+
+def constants_of(problem: Problem) -> tuple[str, ...]:
+    """The inputs that are packed when the kernel is made."""
+    return () if problem.suite in _AS_GIVEN else (WEIGHTS[problem.op],)
+
+
 def group_of(problem: Problem) -> str:
     """conv, or matrix products by what bounds them."""
+    if problem.suite in _AS_GIVEN:
+        return problem.op
     batch = int(str(dict(problem.sizes)["n"]))
     if problem.op == "conv":
         return "conv"
@@ -117,20 +133,20 @@ def group_of(problem: Problem) -> str:
 def prepared(problem: Problem, target: Isa, dtype: str, threads: int, seed: int) -> "_Ready":
     """Compile a problem, make its data, and compute its reference."""
     operator = operator_of(problem, dtype)
-    weights = WEIGHTS[problem.op]
+    fixed = constants_of(problem)
     start = time.perf_counter()
-    kernel = compile_cpu(operator, target, layouts=LAYOUTS[problem.op], threads=threads, constants=(weights,))
+    kernel = compile_cpu(operator, target, layouts=layouts_of(problem), threads=threads, constants=fixed)
     _ = kernel.function
     compile_s = time.perf_counter() - start
     seed += zlib.crc32(problem.name.encode())
     random = random_arrays(operator, seed)
     arrays = {name: _laid(kernel, name, array) for name, array in random.items()}
     expected = reference(operator, _builder(problem, dtype), dict(problem.sizes), arrays, seed)
-    kernel.fix(**{weights: arrays[weights]})
+    kernel.fix(**{name: arrays[name] for name in fixed})
     work = peers.Work(problem.op, dict(problem.sizes), dtype, threads, arrays)
     out = kernel.physical[operator.output.name].empty()
     out[...] = 0
-    return _Ready(kernel, arrays, out, compile_s, expected, work)
+    return _Ready(kernel, arrays, fixed, out, compile_s, expected, work)
 
 
 def _measured(problem: Problem, settings: NativeSettings, target: Isa, blank: NativeRecord) -> NativeRecord:
@@ -244,7 +260,7 @@ def _preparing(ready: _Ready) -> float:
     """Seconds in which a call copies inputs that the kernel does not read where they are."""
     total = 0.0
     for stream in ready.kernel.streams.values():
-        if stream.tensor in ready.arrays and stream.tensor != WEIGHTS[ready.work.op] and not stream.feed.in_place:
+        if stream.tensor in ready.arrays and stream.tensor not in ready.fixed and not stream.feed.in_place:
             array = ready.arrays[stream.tensor]
             total += fastest(lambda feed=stream.feed, array=array: feed.release(feed(array)), 0.01)  # type: ignore[misc]
     return total

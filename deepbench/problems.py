@@ -2,7 +2,8 @@
 
 DeepBench calls column-major BLAS with an m x k matrix op(A) and a k x n matrix op(B); our tensors are row-major. The
 product is the same and m, n, k keep their names; `a_t` and `b_t` become `transpose_a` and `transpose_b`. What differs
-is only the order of the elements in memory, which packing changes anyway.
+is only the order of the elements in memory, which packing changes anyway. The suite `small_gemm` is not DeepBench's:
+its matrices are row-major, and both are used as they are.
 """
 
 import csv
@@ -13,9 +14,10 @@ from importlib.resources import files
 
 import dataflow
 
-SUITES = ("inference_server", "inference_device", "training")
+SUITES = ("inference_server", "inference_device", "training", "small_gemm")
 OPS = ("conv", "gemm")
 
+_FILES = {"conv": ("conv",), "gemm": ("gemm", "small_gemm")}
 _SHIFT = 8
 _QUICK_EACH = 5
 _QUICK_MACS = 150_000_000
@@ -49,7 +51,7 @@ class Problem:
 def read_problems() -> Iterator[Problem]:
     """Every problem of every suite, in DeepBench's order."""
     for op, sizes in (("conv", _conv_sizes), ("gemm", _gemm_sizes)):
-        for row in _rows(op):
+        for row in (row for file in _FILES[op] for row in _rows(file)):
             yield Problem(f"{row['suite']}/{op}/{_number(row)}", row["suite"], op, tuple(sizes(row).items()))
 
 
@@ -72,8 +74,8 @@ def select(
     return _representative(chosen) if quick else chosen
 
 
-def _rows(op: str) -> Iterable[dict[str, str]]:
-    text = files("deepbench").joinpath("problems", f"{op}.csv").read_text(encoding="utf-8")
+def _rows(file: str) -> Iterable[dict[str, str]]:
+    text = files("deepbench").joinpath("problems", f"{file}.csv").read_text(encoding="utf-8")
     return csv.DictReader(text.splitlines())
 
 

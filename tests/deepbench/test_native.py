@@ -46,6 +46,17 @@ def test_a_problem_is_checked_and_rated(name: str, problem: Problem) -> None:
     assert NativeRecord.from_json(record.to_json()) == record
 
 
+def test_small_products_are_taken_as_they_lie() -> None:
+    needs("avx512")
+    (problem,) = select(["small_gemm"], only=["gemm/002"])
+    ready = native.prepared(problem, isa.load("avx512"), "f32", 1, 0)
+    ready.run()
+    assert ready.expected.holds(ready.out)
+    assert len(ready.free) == 2
+    assert all(stream.feed.in_place for stream in ready.kernel.streams.values())
+    assert native.group_of(problem) == "gemm"
+
+
 def test_what_goes_wrong_is_in_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
     needs("avx512")
     monkeypatch.setattr(native, "operator_of", lambda problem, dtype: problem.operator())

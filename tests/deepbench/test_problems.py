@@ -23,14 +23,16 @@ def test_counts_and_names() -> None:
     assert counts["inference_server", "gemm"] == 75
     assert counts["inference_device", "conv"] == 17
     assert counts["inference_device", "gemm"] == 13
+    assert counts["small_gemm", "gemm"] == 25
     assert len({problem.name for problem in ALL}) == len(ALL)
     assert len(select()) == 212
 
 
-@pytest.mark.parametrize("op", ["conv", "gemm"])
-def test_operation_counts_are_deepbenchs(op: str) -> None:
-    problems = [problem for problem in ALL if problem.op == op]
-    for problem, row in zip(problems, rows(op), strict=True):
+@pytest.mark.parametrize("file", ["conv", "gemm", "small_gemm"])
+def test_operation_counts_are_those_of_the_files(file: str) -> None:
+    own = file == "small_gemm"
+    problems = [problem for problem in ALL if problem.op in file and (problem.suite == "small_gemm") == own]
+    for problem, row in zip(problems, rows(file), strict=True):
         assert 2 * problem.macs == int(row["flops"]), problem.name
 
 
