@@ -6,6 +6,7 @@ Pointer registers 0, 1, ... are x0 to x15, then x19 to x28; x16 and x17 belong t
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import isa
@@ -39,9 +40,13 @@ def control_instructions() -> Isa:
 
 @dataclass(frozen=True)
 class Code:
-    """A function: its instructions, one 32-bit word each, and the ISA that each belongs to."""
+    """A function: its instructions, one 32-bit word each, and the ISA that each belongs to.
+
+    `sizes` are the words of each item that it was assembled from, the way in with the first; empty if it was decoded.
+    """
 
     words: tuple[tuple[Isa, MachineInstruction], ...]
+    sizes: tuple[int, ...] = ()
 
     @cached_property
     def code(self) -> bytes:
@@ -65,9 +70,11 @@ def assemble(items: Sequence[Item], target: Isa) -> Code:
     an unknown instruction, field or label, a pointer number above `len(POINTERS)`, or a value that does not fit.
     """
     emitter = _Emitter(target, items)
+    ends = [0]
     for item in items:
         emitter.item(item)
-    return Code(tuple(emitter.linked()))
+        ends.append(len(emitter.out))
+    return Code(tuple(emitter.linked()), tuple(end - start for start, end in pairwise(ends)))
 
 
 def decode(code: bytes, target: Isa) -> Code:

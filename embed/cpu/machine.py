@@ -20,6 +20,9 @@ class Code(Protocol):
     @property
     def code(self) -> bytes: ...
 
+    @property
+    def sizes(self) -> tuple[int, ...]: ...
+
     def assembly(self) -> str: ...
 
 

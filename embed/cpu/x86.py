@@ -5,6 +5,7 @@ Pointer registers 0, 1, ... are rdi rsi rdx rcx r8 r9, rax r10 r11, then those a
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from iced_x86 import BlockEncoder, Code, Instruction, MemoryOperand, Register
@@ -32,9 +33,13 @@ _MASK_MOVES = ((16, Code.VEX_KMOVW_KR_R32), (32, Code.VEX_KMOVD_KR_R32), (64, Co
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """A function: its machine code, which does not depend on its address."""
+    """A function: its machine code, which does not depend on its address.
+
+    `sizes` are the instructions of each item that it was assembled from, the way in with the first; empty if unknown.
+    """
 
     code: bytes
+    sizes: tuple[int, ...] = ()
 
     def assembly(self) -> str:
         """Text in Intel's syntax that GNU as turns into the same instructions, one a line, with labels."""
@@ -48,9 +53,11 @@ def assemble(items: Sequence[Item], target: Isa) -> Assembled:
     that does not fit.
     """
     emitter = _Emitter(target)
+    ends = [0]
     for item in items:
         emitter.item(item)
-    return Assembled(emitter.linked())
+        ends.append(len(emitter.out))
+    return Assembled(emitter.linked(), emitter.sizes(ends))
 
 
 class _Registers(dict[int, int]):
@@ -221,6 +228,12 @@ class _Emitter:
                 first.ip = stop + 1 if stop in self.labels.values() else 0
                 encoder.add_many([first, *rest])
         return bytes(encoder.encode(0))
+
+    def sizes(self, ends: Sequence[int]) -> tuple[int, ...]:
+        """Instructions of each item, given where each ends; a Return is the whole way out."""
+        way_out = len(self.way_out())
+        found = [stop - start + (way_out - 1 if stop - 1 in self.returns else 0) for start, stop in pairwise(ends)]
+        return (found[0] + len(self.way_in()), *found[1:])
 
     def bind(self) -> None:
         """Instructions that labels stand before are told apart by an address, one more than their place."""
