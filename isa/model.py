@@ -206,7 +206,7 @@ class Cost:
 
     On a machine that runs one after another on each unit: `start`, and more per thing of `per` (`trip`, `element`,
     `beat`, ...). On a pipelined core: the `uops` it is made of, each of which holds its unit for `cycles`, and the
-    `latency` until its output can be used.
+    `latency` until its output can be used, `accumulate` until it can be used as what is added to.
     """
 
     unit: str
@@ -215,6 +215,7 @@ class Cost:
     uops: tuple[MicroOperations, ...] = ()
     latency: int = 0
     cycles: int = 1
+    accumulate: int = 0
 
     @property
     def trip(self) -> int:

@@ -104,6 +104,7 @@ TABLES: dict[str, dict[str, Key]] = {
         "units": Key("text", "its micro-operations and the units each can go to: 1*p05+1*p23", True),
         "latency": Key("integer", "cycles until the output can be used", True),
         "cycles": Key("integer", "cycles for which a micro-operation holds its unit; 1 by default"),
+        "accumulate": Key("integer", "cycles until the next sum can add to the output; by default the latency"),
     },
     "cost": {
         "unit": Key("text", "what it occupies; instructions of one unit do not overlap", True),

@@ -65,8 +65,10 @@ def _cost(
         raise node.error(f"there is no instruction '{name}'; this file has: {listing(instructions)}", key=True)
     if isinstance(node.value, dict) and "units" in node.value:
         issue = node.table("issue")
+        latency = issue["latency"].integer(names, 0)
         cycles = issue["cycles"].integer(names, 1) if "cycles" in issue else 1
-        return Cost("", 0, {}, _uops(issue["units"], units), issue["latency"].integer(names, 0), cycles)
+        accumulate = issue["accumulate"].integer(names, 0) if "accumulate" in issue else latency
+        return Cost("", 0, {}, _uops(issue["units"], units), latency, cycles, accumulate)
     members = node.table("cost")
     numbers = {key: value.integer(names, 0) for key, value in members.items() if key != "unit"}
     start = numbers.pop("start")

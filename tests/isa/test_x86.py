@@ -303,7 +303,7 @@ source = "made up"
 units  = "p0 p5 p2 p3 pA ST"
 load   = "1*p23A"
 speed  = 7
-fma    = { units = "2*p05+1*ST", latency = "speed - 3", cycles = 2 }
+fma    = { units = "2*p05+1*ST", latency = "speed - 3", cycles = 2, accumulate = 1 }
 """
 )
 
@@ -316,7 +316,8 @@ def test_costs_of_a_pipelined_core() -> None:
     assert core.units == ("p0", "p5", "p2", "p3", "pA", "ST")
     cost = core.costs["fma"]
     assert [(each.count, each.units) for each in cost.uops] == [(2, ("p0", "p5")), (1, ("ST",))]
-    assert (cost.latency, cost.cycles) == (4, 2)
+    assert (cost.latency, cost.cycles, cost.accumulate) == (4, 2, 1)
+    assert loads(register.replace(", accumulate = 1", "")).timing.costs["fma"].accumulate == 4
     loaded = core.costs["fma_m512"]
     assert [(each.count, each.units) for each in loaded.uops[2:]] == [(1, ("p2", "p3", "pA"))]
     assert core["speed"] == 7
