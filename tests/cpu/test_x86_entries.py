@@ -19,13 +19,13 @@ from isa.interpreter import run
 from isa.model import Instruction, Operand
 
 Array = npt.NDArray[Any]
-NAMES = ("avx512", "avx512_vnni", "avx512_bf16", "avx2")
-TARGETS = {name: isa.load(name) for name in NAMES}
+BASES = {"avx512": "", "avx512_vnni": "avx512", "avx512_bf16": "avx512", "avx2": "", "avx_vnni": "avx2"}
+TARGETS = {name: isa.load(name) for name in BASES}
 ENTRIES = [
     (name, entry)
     for name, target in TARGETS.items()
     for entry in target.instructions
-    if name in ("avx512", "avx2") or entry not in TARGETS["avx512"].instructions
+    if not BASES[name] or entry not in TARGETS[BASES[name]].instructions
 ]
 DRAM_BYTES, VECTORS, PLACE = 1024, 16, 256
 LOADS = {"zmm": ("vmovups_zmm_m512", "vmovups_m512_zmm"), "ymm": ("vmovups_ymm_m256", "vmovups_m256_ymm")}

@@ -18,15 +18,16 @@ from isa.features import cpu_features, parse_cpuinfo
 from isa.interpreter import run
 from isa.model import Instruction
 
-NAMES = ("avx512", "avx512_vnni", "avx512_bf16", "avx2")
-TARGETS = {name: isa.load(name) for name in NAMES}
+BASES = {"avx512": "", "avx512_vnni": "avx512", "avx512_bf16": "avx512", "avx2": "", "avx_vnni": "avx2"}
+VEX = ("avx2", "avx_vnni")
+TARGETS = {name: isa.load(name) for name in BASES}
 ENTRIES = [
     (name, entry)
     for name, target in TARGETS.items()
     for entry in target.instructions
-    if name in ("avx512", "avx2") or entry not in TARGETS["avx512"].instructions
+    if not BASES[name] or entry not in TARGETS[BASES[name]].instructions
 ]
-UNKNOWN_TO_CAPSTONE_5 = ("vdpbf16ps", "vcvtneps2bf16")
+UNKNOWN_TO_CAPSTONE_5 = ("vdpbf16ps", "vcvtneps2bf16", "vpdpbusd_ymm", "vpdpwssd_ymm")
 GENERAL = "ax cx dx bx sp bp si di 8 9 10 11 12 13 14 15".split()
 WORDS = {32: "dword", 64: "qword", 128: "xmmword", 256: "ymmword", 512: "zmmword"}
 DISPLACEMENTS = st.one_of(
@@ -169,6 +170,9 @@ def test_displacements_are_compressed(name: str, operand: str, unit: int) -> Non
     ("avx512_bf16", "vdpbf16ps_zmm_zmm_m512", {"acc": 1, "a": 2, "b.base": 3, "b.disp": 128}, "62 f2 6e 48 52 4b 02"),
     ("avx512_bf16", "vdpbf16ps_zmm_zmm_m32bcst", {"acc": 4, "a": 5, "b.base": 6, "b.disp": -8}, "62 f2 56 58 52 66 fe"),
     ("avx512_bf16", "vcvtneps2bf16_ymm_zmm", {"dst": 1, "src": 2}, "62 f2 7e 48 72 ca"),
+    ("avx_vnni", "vpdpbusd_ymm_ymm_ymm", {"acc": 1, "a": 12, "b": 3}, "c4 e2 1d 50 cb"),
+    ("avx_vnni", "vpdpbusd_ymm_ymm_m256", {"acc": 1, "a": 12, "b.base": 3, "b.disp": 64}, "c4 e2 1d 50 4b 40"),
+    ("avx_vnni", "vpdpwssd_ymm_ymm_ymm", {"acc": 15, "a": 0, "b": 9}, "c4 42 7d 52 f9"),
 ])  # fmt: skip
 def test_bytes_that_gnu_as_makes(target: str, name: str, fields: dict[str, int], code: str) -> None:
     """From binutils 2.40, which knows what capstone 5 does not."""
@@ -270,7 +274,7 @@ def test_features_of_every_core() -> None:
 
 
 def test_missing_features() -> None:
-    wanted = set("avx avx2 fma avx512f avx512dq avx512bw avx512vl avx512_vnni avx512_bf16".split())
+    wanted = set("avx avx2 fma avx512f avx512dq avx512bw avx512vl avx512_vnni avx512_bf16 avx_vnni".split())
     for target in TARGETS.values():
         needed = {feature for entry in target.instructions.values() for feature in entry.requires}
         assert needed <= wanted
@@ -284,13 +288,13 @@ def test_forms_are_of_the_newest_kind() -> None:
         for entry in target.instructions.values():
             assert entry.form is not None
             assert iced_x86.OpCodeInfo(entry.form.code).op_code_string == entry.notation
-            assert entry.notation.startswith("VEX" if name == "avx2" or entry.name.startswith("kmov") else "EVEX")
+            assert entry.notation.startswith("VEX" if name in VEX or entry.name.startswith("kmov") else "EVEX")
             assert entry.doc
 
 
 def test_extension_files_only_add() -> None:
-    base = TARGETS["avx512"].instructions
-    for name in ("avx512_vnni", "avx512_bf16"):
+    for name in filter(BASES.get, BASES):
+        base = TARGETS[BASES[name]].instructions
         assert list(TARGETS[name].instructions)[: len(base)] == list(base)
         assert "[memory]" not in (Path(isa.__file__).parent / f"{name}.toml").read_text()
 
@@ -329,11 +333,11 @@ def test_wrong_units(wrong: str) -> None:
         loads(TIMED.replace("2*p05+1*ST", wrong))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BASES)
 def test_shipped_cores(name: str) -> None:
     """Peak rates: two fused multiply-adds, or two loads of whole vectors, a cycle; every core says where it is from."""
     for core in TARGETS[name].timings.values():
-        width = 64 if name != "avx2" else 32
+        width = 32 if name in VEX else 64
         fma = next(cost for entry, cost in core.costs.items() if entry.startswith("vfmadd231ps"))
         assert len(fma.uops[0].units) == 2
         assert fma.latency == 4
