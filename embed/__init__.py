@@ -80,9 +80,10 @@ def compile(  # noqa: A001
 ) -> VtaKernel | CpuKernel:
     """Code for `operator` under the given embedding, or the best one. Call it with numpy arrays.
 
-    The rest is for register machines: `layouts` names how tensors lie ({"inp": "NHWC"}; row-major where not given),
-    `threads` share the outermost loop, `constants` are inputs given once and packed now, and `cache` keeps compiled
-    kernels (constants aside) on disk: `embed.Cache()` in the user's cache directory.
+    The rest is for register machines: `layouts` names how tensors lie ({"inp": "NHWC"}; row-major where not given;
+    arrays of blocked ones such as NCHW16c have the packed shape, which `kernel.physical[name].pack` makes), `threads`
+    share the outermost loop, `constants` are inputs given once and packed now, and `cache` keeps compiled kernels
+    (constants aside) on disk: `embed.Cache()` in the user's cache directory.
     Raises NoEmbedding, and UserError for an ISA without encodings or a name, layout or array that does not fit.
     """
     embedding = solution.embedding if isinstance(solution, Solution) else solution

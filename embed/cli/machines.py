@@ -29,7 +29,7 @@ _RUNS = 5
 Layouts = Annotated[
     list[str] | None,
     typer.Option(
-        "--layout", metavar="NAME=ORDER", help="how a tensor lies on a CPU, e.g. inp=NHWC", show_default=False
+        "--layout", metavar="NAME=ORDER", help="how a tensor lies on a CPU, e.g. inp=NCHW16c", show_default=False
     ),
 ]
 Threads = Annotated[int, typer.Option("--threads", callback=positive, help="threads of a CPU kernel")]
@@ -69,21 +69,22 @@ def _constants(operator: Operator, orders: Mapping[str, str], words: Sequence[st
     found = {}
     for tensor in operator.inputs:
         if tensor.name in paths:
-            found[tensor.name] = Physical.of(tensor, orders.get(tensor.name)).empty()
-            found[tensor.name][...] = check_array(tensor, {tensor.name: read_array(Path(paths[tensor.name]))})
+            array = check_array(tensor, {tensor.name: read_array(Path(paths[tensor.name]))})
+            found[tensor.name] = Physical.of(tensor, orders.get(tensor.name)).pack(array)
     return found
 
 
 def run_on_cpu(kernel: CpuKernel, arrays: Mapping[str, Array]) -> tuple[Array, Table]:
-    """Run, check and time; raises Defect for a wrong result."""
+    """Run, check and time; the result is in the tensor's own shape. Raises Defect for a wrong one."""
     given = {name: lying(kernel, name, array) for name, array in arrays.items() if name not in kernel.constants}
-    out = kernel(**given)
+    lies = kernel(**given)
+    out = kernel.physical[kernel.embedding.operator.output.name].unpack(lies)
     table = new_table("")
     table.add_row("result", check(kernel, arrays, out))
     if not machine_of(kernel.target).native:
         table.add_row("ran in", f"an emulator of {machine_of(kernel.target).architecture}")
         return out, table
-    seconds = best_seconds(kernel, list(given.values()), out)
+    seconds = best_seconds(kernel, list(given.values()), lies)
     table.add_row("time, best of 5", f"{seconds * 1e6:,.1f} us")
     table.add_row("operations", f"{2 * kernel.embedding.operator.main.points / seconds / 1e9:,.1f} G/s")
     table.add_row("threads", str(kernel.threads))
@@ -92,9 +93,7 @@ def run_on_cpu(kernel: CpuKernel, arrays: Mapping[str, Array]) -> tuple[Array, T
 
 def lying(kernel: CpuKernel, name: str, array: Array) -> Array:
     """A copy of an array in the kernel's layout."""
-    copy = kernel.physical[name].empty()
-    copy[...] = array
-    return copy
+    return kernel.physical[name].pack(array)
 
 
 def check(kernel: CpuKernel, arrays: Mapping[str, Array], out: Array) -> str:

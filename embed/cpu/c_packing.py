@@ -5,6 +5,7 @@ from math import prod
 
 from dataflow.dtypes import bits, is_integer, is_signed
 from embed.cpu.feed import Feed
+from embed.cpu.physical import Physical
 from embed.packing import Gather, Run
 
 _FLOATS = {"f32": "float", "f64": "double"}
@@ -34,7 +35,9 @@ def pack_function(name: str, feed: Feed) -> str:
 
 def unpack_function(name: str, feed: Feed) -> str:
     """A function of that name which fills the user's array `to` from the one that the kernel wrote."""
-    return _function(name, feed, _moved(feed, "to[{outer}] = from[{inner}];"))
+    zeros = f"for (int64_t i = 0; i < {feed.physical.size}; ++i) to[i] = 0;"
+    moved = _moved(feed, "to[{outer}] = from[{inner}];")
+    return _function(name, feed, [zeros, *moved] if feed.physical.blocks else moved)
 
 
 def _moved(feed: Feed, statement: str) -> list[str]:
@@ -51,9 +54,9 @@ def _function(name: str, feed: Feed, lines: Sequence[str]) -> str:
 def _border(feed: Feed, statement: str) -> list[str]:
     physical = feed.physical
     places = [f"i{number}" for number in range(len(physical.tensor.shape))]
-    inside = [f"({place} + {before})" for place, before in zip(places, feed.before, strict=True)]
-    outer, inner = _sum(places, physical.strides()), _sum(inside, physical.strides(feed.shape))
-    loops = [(places[number], physical.tensor.shape[number]) for number in physical.order]
+    inside = [f"({place} + {before})" for place, before in zip(places, feed.before or [0] * len(places), strict=True)]
+    outer, inner = _place(places, physical), _sum(inside, physical.plain.strides(feed.shape or None))
+    loops = [(places[number], physical.tensor.shape[number]) for number in physical.plain.order]
     return _nested(loops, [statement.format(outer=outer, inner=inner)])
 
 
@@ -67,11 +70,11 @@ def _packed(feed: Feed, statement: str) -> list[str]:
     inner = [(f"i{number}", tile) for number, tile in enumerate(tiles)]
     lanes = [(f"l{number}", extent) for number, extent in enumerate(feed.layout.word_shape)]
     words = [f"(t{number} * {tile} + i{number})" for number, tile in enumerate(tiles)]
-    body = list(_element(feed.layout.gather, words, feed.physical.strides(), statement))
+    body = list(_element(feed.layout.gather, words, feed.physical, statement))
     return _nested([*outer, *inner, *lanes], body)
 
 
-def _element(gather: Gather, words: Sequence[str], strides: Sequence[int], statement: str) -> Iterator[str]:
+def _element(gather: Gather, words: Sequence[str], physical: Physical, statement: str) -> Iterator[str]:
     """The code for one element of the words, which lie at the positions `words` along the runs."""
     digits, used = _digits(gather)
     sums = [[str(start)] for start in gather.origin]
@@ -85,7 +88,7 @@ def _element(gather: Gather, words: Sequence[str], strides: Sequence[int], state
     for number, (total, extent) in enumerate(zip(sums, gather.shape, strict=True)):
         yield f"const int64_t x{number} = {' + '.join(total)};"
         used.append(f"x{number} >= 0 && x{number} < {extent}")
-    source = _sum([f"x{number}" for number in range(len(sums))], strides)
+    source = _place([f"x{number}" for number in range(len(sums))], physical)
     yield f"if ({' && '.join(used) or '1'}) {statement.format(outer=source, inner='at')}"
     yield "++at;"
 
@@ -109,6 +112,18 @@ def _moves(run: Run, position: str) -> Iterator[tuple[str, tuple[int, ...]]]:
     for move in run.moves:
         below //= move.extent
         yield f"{position} / {below} % {move.extent}", move.steps
+
+
+def _place(coordinates: Sequence[str], physical: Physical) -> str:
+    """Where the element of a tensor at these coordinates lies in the user's array."""
+    if not physical.blocks:
+        return _sum(coordinates, physical.strides())
+    parts = [f"{coordinates[dimension]} / {physical.block(dimension)}" for dimension in physical.order]
+    below = {dimension: physical.block(dimension) for dimension, _ in physical.blocks}
+    for dimension, size in physical.blocks:
+        below[dimension] //= size
+        parts.append(f"{coordinates[dimension]} / {below[dimension]} % {size}")
+    return _sum(parts, physical.strides())
 
 
 def _sum(places: Sequence[str], strides: Sequence[int]) -> str:

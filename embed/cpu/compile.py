@@ -31,7 +31,8 @@ def compile_cpu(
 ) -> CpuKernel:
     """Place, schedule and lower an operator that has no epilogue; raises UserError for one that has.
 
-    `layouts` names how tensors lie (NHWC, ...); inputs named in `constants` are given once, with `fix`, and packed.
+    `layouts` names how tensors lie (NHWC, NCHW16c, ...); inputs named in `constants` are given once, with `fix`, and
+    packed.
     """
     if operator.epilogue:
         raise UserError(f"{target.name} kernels compute sums alone: compile {operator.name} without its epilogue")
@@ -83,7 +84,7 @@ def _steps(embedding: Embedding, physical: Mapping[str, Physical]) -> dict[str, 
     """Elements that each loop over one dim moves in the first input."""
     tensor = embedding.binding.pairs[1][1]
     read = embedding.operator.main.accesses[tensor]
-    strides = physical[tensor].strides()
+    strides = physical[tensor].plain.strides()
     return {
         loop.name: sum(
             index.coefficient(loop.dims[0]) * stride for index, stride in zip(read.index, strides, strict=True)

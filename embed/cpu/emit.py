@@ -12,6 +12,7 @@ from embed.cpu.c_packing import c_type, pack_function, size, unpack_function
 from embed.cpu.kernel import CpuKernel
 from embed.cpu.machine import machine_of
 from embed.cpu.object import LINE, relocatable
+from embed.cpu.physical import Physical
 from embed.cpu.streams import Stream
 
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
@@ -113,8 +114,8 @@ def _comment(kernel: CpuKernel, name: str) -> Iterator[str]:
 
 
 def _described(kernel: CpuKernel, name: str, found: Stream) -> str:
-    physical, tensor = kernel.physical[found.tensor], kernel.physical[found.tensor].tensor
-    lies = f"{tensor}, {physical.name or 'a scalar'}, strides in elements {list(physical.strides())}"
+    physical = kernel.physical[found.tensor]
+    lies = f"{physical.tensor}, {_lies(physical)}, strides in elements {list(physical.strides())}"
     if found.tensor in kernel.constants:
         return f"{lies}: {name}_{found.tensor}, which comes with the function, packed"
     if found.feed.in_place:
@@ -124,10 +125,15 @@ def _described(kernel: CpuKernel, name: str, found: Stream) -> str:
     return f"{lies}: as {name}_pack_{found.tensor} makes it, in {size(found.feed)} elements"
 
 
+def _lies(physical: Physical) -> str:
+    shape = f" of {list(physical.shape)}" if physical.blocks else ""
+    return f"{physical.name or 'a scalar'}{shape}"
+
+
 def _sizes(kernel: CpuKernel, upper: str) -> Iterator[str]:
     for found in kernel.streams.values():
-        tensor, what = kernel.physical[found.tensor].tensor, f"{upper}_{found.tensor.upper()}"
-        yield f"/* Elements of {tensor}. */\n#define {what}_SIZE {tensor.size}"
+        physical, what = kernel.physical[found.tensor], f"{upper}_{found.tensor.upper()}"
+        yield f"/* Elements of {physical.tensor}, {_lies(physical)}. */\n#define {what}_SIZE {physical.size}"
         if not found.feed.in_place:
             yield f"/* The same as the function takes it. */\n#define {what}_PACKED_SIZE {size(found.feed)}"
 

@@ -14,6 +14,7 @@ from embed.layout import Layout
 class Feed:
     """A tensor as it is, inside a border of zeros (`before` each dimension, `shape` in all), or packed by `layout`.
 
+    Of a blocked array the kernel reads a copy without blocks, `physical.plain`.
     Packed words lie whole tiles of the loops `blocks` outermost, then what is summed, then the words of one tile;
     `order` names the loops of the first two.
     """
@@ -28,16 +29,17 @@ class Feed:
 
     @property
     def in_place(self) -> bool:
-        return self.layout is None and not self.shape
+        return self.layout is None and not self.shape and not self.physical.blocks
 
     def __call__(self, array: Array) -> Array:
         """The array to hand to the kernel."""
-        if self.layout is not None:
-            return self._packed(self.layout, array)
         if self.in_place:
             return array
+        tensor = self.physical.unpack(array)
+        if self.layout is not None:
+            return self._packed(self.layout, tensor)
         bordered = self.room()
-        bordered[self._inside] = array
+        bordered[self._inside] = tensor
         return bordered
 
     def room(self) -> Array:
@@ -47,10 +49,14 @@ class Feed:
         try:
             return self.spare.pop()
         except IndexError:
-            return self.physical.empty(self.shape)
+            return self.physical.plain.empty(self.shape)
 
     def restore(self, array: Array) -> Array:
-        """The tensor, from what a kernel wrote into `room`."""
+        """The user's array, from what a kernel wrote into `room`."""
+        return self.physical.lying(self._tensor(array))
+
+    def _tensor(self, array: Array) -> Array:
+        """The tensor in its own shape."""
         if self.layout is None:
             return array[self._inside]
         split, axes = self._split(self.layout)
@@ -62,12 +68,13 @@ class Feed:
 
     def release(self, array: Array) -> None:
         """Take back a bordered array that a kernel has read or written, for the next call; its border is still zero."""
-        if self.shape:
+        if self.layout is None and not self.in_place:
             self.spare.append(array)
 
     @property
     def _inside(self) -> tuple[slice, ...]:
-        return tuple(slice(b, b + n) for b, n in zip(self.before, self.physical.tensor.shape, strict=True))
+        shape = self.physical.tensor.shape
+        return tuple(slice(b, b + n) for b, n in zip(self.before or (0,) * len(shape), shape, strict=True))
 
     def _packed(self, layout: Layout, array: Array) -> Array:
         split, axes = self._split(layout)

@@ -1,10 +1,14 @@
-"""Where a tensor's elements lie: dimension orders such as NHWC, the strides they give, and arrays that obey them.
+"""Where a tensor's elements lie: dimension orders such as NHWC, blocks such as NCHW16c, and arrays that obey them.
 
-Arrays always have the tensor's own shape; only their strides differ. An NHWC array is the transposed view that numpy
-and PyTorch's channels_last use.
+Without blocks an array has the tensor's own shape and only its strides differ: an NHWC array is the transposed view
+that numpy and PyTorch's channels_last use. With blocks it has one dimension for each part of the name: NCHW16c is an
+array of [N, C/16, H, W, 16], whose last block is filled up with zeros where 16 does not divide C (oneDNN, Developer
+Guide, "Understanding memory formats"). Kernels count on these zeros in inputs, and write them in outputs.
 """
 
+import re
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -19,67 +23,167 @@ Array = npt.NDArray[Any]
 
 _LINE = 64
 
-LETTERS = {0: "", 1: "C", 2: "RC", 3: "NCW", 4: "NCHW", 5: "NCDHW"}
-"""The name of each dimension, by rank; a matrix has rows and columns."""
+LETTERS = {
+    0: ("",), 1: ("C",), 2: ("RC",), 3: ("NCW", "KCS"), 4: ("NCHW", "KCRS", "OIHW"), 5: ("NCDHW", "KCTRS", "OIDHW"),
+}  # fmt: skip
+"""The names of the dimensions, by rank; a matrix has rows and columns, and weights may be written as weights."""
+
+_NAME = re.compile(r"([A-Za-z]*)((?:[1-9][0-9]*[a-z])*)")
+_BLOCK = re.compile(r"([0-9]+)([a-z])")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Physical:
-    """A dense tensor whose dimensions lie in `order`, outermost first."""
+    """A dense tensor whose dimensions lie in `order`, outermost first, and behind these its `blocks`.
+
+    A block is a dimension and how many of its elements stand in it; a dimension may have several, and all that they do
+    not hold is counted in `order`. `letters` names the dimensions.
+    """
 
     tensor: Tensor
     order: tuple[int, ...]
+    blocks: tuple[tuple[int, int], ...] = ()
+    letters: str = ""
 
     @classmethod
     def of(cls, tensor: Tensor, name: str | None = None) -> "Physical":
-        """The layout called `name` (NHWC, CR, ...), or row-major; raises UserError for letters that do not fit."""
-        letters = LETTERS.get(len(tensor.shape))
-        if name is None or letters is None:
-            return cls(tensor, tuple(range(len(tensor.shape))))
-        if sorted(name.upper()) != sorted(letters):
+        """The layout called `name` (NHWC, NCHW16c, CR, ...), or row-major; raises UserError for one that does not fit.
+
+        `NCHW16c` has blocks of 16 channels innermost, `KCRS16c16k` blocks of 16 x 16 (oneDNN's OIhw16i16o).
+        """
+        choices = LETTERS.get(len(tensor.shape))
+        if name is None or choices is None:
+            return cls(tensor, tuple(range(len(tensor.shape))), letters=choices[0] if choices else "")
+        match = _NAME.fullmatch(name)
+        outer = match[1].upper() if match else ""
+        letters = next((found for found in choices if sorted(found) == sorted(outer)), "")
+        blocks = [(letter.upper(), int(size)) for size, letter in _BLOCK.findall(match[2])] if match else []
+        if sorted(letters) != sorted(outer) or not match or any(letter not in letters for letter, _ in blocks):
+            example = ", then any blocks (such as 16c)" if blocks or not match else ""
             raise UserError(
-                f"layout {name} of '{tensor.name}': write its dimensions {letters} in the order they lie in"
+                f"layout {name} of '{tensor.name}': write its dimensions {choices[0]} in the order they lie in{example}"
             )
-        return cls(tensor, tuple(letters.index(letter) for letter in name.upper()))
+        order = tuple(letters.index(letter) for letter in outer)
+        return cls(tensor, order, tuple((letters.index(letter), size) for letter, size in blocks), letters)
+
+    @cached_property
+    def plain(self) -> "Physical":
+        """The layout without blocks that is nearest: dimensions that have blocks lie innermost."""
+        if not self.blocks:
+            return self
+        inner = list(dict.fromkeys(dimension for dimension, _ in reversed(self.blocks)))[::-1]
+        order = (*(dimension for dimension in self.order if dimension not in inner), *inner)
+        return Physical(self.tensor, order, letters=self.letters)
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of an array that lies so."""
+        if not self.blocks:
+            return self.tensor.shape
+        outer = [-(-self.tensor.shape[dimension] // self.block(dimension)) for dimension in self.order]
+        return (*outer, *(size for _, size in self.blocks))
+
+    @property
+    def size(self) -> int:
+        """Elements of an array that lies so, zeros that fill its last blocks included."""
+        return prod(self.shape)
+
+    def block(self, dimension: int) -> int:
+        """Elements along a dimension that its blocks hold."""
+        return prod(size for found, size in self.blocks if found == dimension)
 
     def strides(self, shape: tuple[int, ...] | None = None) -> tuple[int, ...]:
-        """Elements between neighbours along each dimension of a dense array of `shape`, the tensor's own by default."""
-        extents = shape or self.tensor.shape
+        """Elements between neighbours along each dimension of a dense array of `shape`, by default the layout's own."""
+        extents = shape or self.shape
         found = [0] * len(extents)
         step = 1
-        for dimension in reversed(self.order):
+        for dimension in reversed(range(len(extents)) if self.blocks else self.order):
             found[dimension] = step
             step *= extents[dimension]
         return tuple(found)
 
     def empty(self, shape: tuple[int, ...] | None = None) -> Array:
-        """An array that lies so; of `shape`, its elements are zero, of the tensor's own shape they are anything."""
-        extents = shape or self.tensor.shape
-        flat = (aligned_zeros if shape else aligned_empty)(prod(extents), numpy_dtype(self.tensor.dtype))
-        lying = flat.reshape([extents[dimension] for dimension in self.order])
-        return lying.transpose(np.argsort(self.order)) if self.order else lying
+        """An array that lies so; of `shape`, or with blocks, its elements are zero, else they are anything."""
+        extents = shape or self.shape
+        flat = (aligned_zeros if shape or self.blocks else aligned_empty)(prod(extents), numpy_dtype(self.tensor.dtype))
+        if self.blocks or not self.order:
+            return flat.reshape(extents)
+        return flat.reshape([extents[dimension] for dimension in self.order]).transpose(np.argsort(self.order))
+
+    def pack(self, array: Array) -> Array:
+        """A copy, lying so, of an array of the tensor's shape; what fills up blocks is zero."""
+        found = self.empty()
+        found[...] = self.lying(array)
+        return found
+
+    def lying(self, array: Array) -> Array:
+        """An array of the tensor's shape in the layout's shape; a view that lies otherwise where that is possible."""
+        if not self.blocks:
+            return array
+        padded = np.zeros(self._filled, array.dtype)
+        padded[self._inside] = array
+        return padded.reshape(self._split).transpose(self._axes)
+
+    def unpack(self, array: Array) -> Array:
+        """The tensor in its own shape, from an array that lies so; without blocks this is the array itself."""
+        if not self.blocks:
+            return array
+        whole: Array = array.transpose(np.argsort(self._axes)).reshape(self._filled)[self._inside]
+        return whole
+
+    @property
+    def _inside(self) -> tuple[slice, ...]:
+        return tuple(slice(extent) for extent in self.tensor.shape)
+
+    @property
+    def _filled(self) -> tuple[int, ...]:
+        """The tensor's shape, blocks filled up."""
+        return tuple(n + -n % self.block(dimension) for dimension, n in enumerate(self.tensor.shape))
+
+    @property
+    def _split(self) -> tuple[int, ...]:
+        """The same with every dimension cut into what lies outside and its blocks, the outermost first."""
+        found = []
+        for dimension, extent in enumerate(self._filled):
+            own = [size for other, size in self.blocks if other == dimension]
+            found += [extent // prod(own), *own]
+        return tuple(found)
+
+    @property
+    def _axes(self) -> tuple[int, ...]:
+        """Where in that shape each dimension of the array is."""
+        places, numbers = {}, {}
+        at = 0
+        for dimension in range(len(self.tensor.shape)):
+            places[dimension] = at
+            at += 1
+            for number, (other, _) in enumerate(self.blocks):
+                if other == dimension:
+                    numbers[number] = at
+                    at += 1
+        return (*(places[dimension] for dimension in self.order), *(numbers[n] for n in range(len(self.blocks))))
 
     def check(self, array: Array) -> Array:
-        """The array, if it has the tensor's shape, dtype and this layout; else UserError with what it should be."""
-        tensor = self.tensor
-        if not isinstance(array, np.ndarray) or array.shape != tensor.shape:
-            shape = list(getattr(array, "shape", ()))
-            raise UserError(f"'{tensor.name}' has shape {shape}, not {list(tensor.shape)}")
-        dtype = numpy_dtype(tensor.dtype)
+        """The array, if it has this layout's shape, dtype and strides; else UserError with what it should be."""
+        name = self.tensor.name
+        if not isinstance(array, np.ndarray) or array.shape != self.shape:
+            lies = f", which {self.name} makes of {list(self.tensor.shape)}" if self.blocks else ""
+            raise UserError(f"'{name}' has shape {list(getattr(array, 'shape', ()))}, not {list(self.shape)}{lies}")
+        dtype = numpy_dtype(self.tensor.dtype)
         if array.dtype != dtype:
-            raise UserError(f"'{tensor.name}' has dtype {array.dtype}, not {dtype}")
+            raise UserError(f"'{name}' has dtype {array.dtype}, not {dtype}")
         wanted = tuple(stride * dtype.itemsize for stride in self.strides())
-        if any(s != w for s, w, n in zip(array.strides, wanted, tensor.shape, strict=True) if n > 1):
-            raise UserError(
-                f"'{tensor.name}' does not lie as {self.name}; give numpy strides {wanted}, not {array.strides}"
-            )
+        if any(s != w for s, w, n in zip(array.strides, wanted, self.shape, strict=True) if n > 1):
+            raise UserError(f"'{name}' does not lie as {self.name}; give numpy strides {wanted}, not {array.strides}")
         return array
 
     @property
     def name(self) -> str:
         """The layout's letters."""
-        letters = LETTERS.get(len(self.tensor.shape), "")
-        return "".join(letters[dimension] for dimension in self.order)
+        if not self.letters:
+            return ""
+        blocks = "".join(f"{size}{self.letters[dimension].lower()}" for dimension, size in self.blocks)
+        return "".join(self.letters[dimension] for dimension in self.order) + blocks
 
 
 def aligned_zeros(count: int, dtype: np.dtype[Any]) -> Array:

@@ -55,7 +55,7 @@ def _neighbours(
 ) -> dict[str, tuple[str, ...]]:
     """For each lane dimension of the result, the dims along which the output's elements are neighbours in memory."""
     read = operator.main.output
-    strides = physical[operator.output.name].strides()
+    strides = physical[operator.output.name].plain.strides()
     near = tuple(
         dim
         for dim in operator.main.extents
@@ -71,7 +71,7 @@ def _summed_neighbours(operator: Operator, physical: Mapping[str, Physical]) -> 
     main = operator.main
     tensor = main.inputs[0].name
     read = main.accesses[tensor]
-    strides = physical[tensor].strides()
+    strides = physical[tensor].plain.strides()
     near = []
     for dim in main.reduction_dims:
         moved = [index for index in read.index if index.coefficient(dim)]

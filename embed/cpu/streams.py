@@ -75,14 +75,15 @@ def _in_place(
     results = {lane for index in embedding.pattern.output.index for lane in index.dims}
     groups = [lane for lane in lanes if lane not in results]
     rounding = _rounding(embedding, read, digits, groups if masked else lanes)
-    spare = physical.order[-1] if physical.order and physical.tensor.shape[physical.order[-1]] == 1 else None
+    plain = physical.plain
+    spare = plain.order[-1] if plain.order and plain.tensor.shape[plain.order[-1]] == 1 else None
     for lane in groups:
         if embedding.lanes[lane] > 1 and not any(digit.lane == lane for digit in digits):
             if spare is None:
                 return None
             rounding[spare] = embedding.lanes[lane]
     before, shape = _border(embedding, read, physical, rounding)
-    strides = physical.strides(shape or None)
+    strides = plain.strides(shape or None)
     per_dim = {
         dim: size * sum(index.coefficient(dim) * stride for index, stride in zip(read.index, strides, strict=True))
         for dim in embedding.extents

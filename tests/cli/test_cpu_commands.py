@@ -42,6 +42,14 @@ def test_run_checks_floats_within_the_bound(capsys: pytest.CaptureFixture[str], 
 
 
 @NATIVE
+def test_blocks_are_the_kernels_business(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    blocked = ["--isa", "avx2", "--layout", "inp=NCHW8c", "--layout", "wgt=KCRS8c8k", "--layout", "out=NCHW8c"]
+    text = printed(["run", *CONV, *blocked, "--output", str(tmp_path / "out.npy")], capsys)
+    assert "within the forward error bound" in text
+    assert np.load(tmp_path / "out.npy").shape == (1, 18, 6, 7)
+
+
+@NATIVE
 def test_a_kernel_file_is_compiled_and_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "new" / "conv2d.kernel"
     assert f"isa-embed run {path}" in printed(["compile", *CONV, *ON_CPU, "--out", str(tmp_path / "new")], capsys)

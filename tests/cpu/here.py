@@ -24,6 +24,6 @@ def arrays(kernel: CpuKernel, seed: int = 0) -> dict[str, Array]:
     rng = np.random.default_rng(seed)
     found = {}
     for tensor in kernel.embedding.operator.inputs:
-        found[tensor.name] = kernel.physical[tensor.name].empty()
-        found[tensor.name][...] = rng.integers(-4, 5, tensor.shape)
+        physical = kernel.physical[tensor.name]
+        found[tensor.name] = physical.pack(rng.integers(-4, 5, tensor.shape).astype(physical.empty().dtype))
     return found

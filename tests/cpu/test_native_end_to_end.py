@@ -1,6 +1,7 @@
 """Operators on this machine's CPU: native kernels compute what the reference computes, at every odd size."""
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 import isa
 from dataflow import LIBRARY, Operator, UserError, conv2d, depthwise_conv2d, evaluate, gemm
+from dataflow.dtypes import numpy_dtype
 from embed.cpu.compile import compile_cpu
 from embed.cpu.kernel import CpuKernel
 from embed.cpu.physical import Physical
@@ -22,7 +24,10 @@ ISAS = [
     for name in TYPES
     if os.uname().machine == "x86_64"
 ]
-LAYOUTS: tuple[dict[str, str], ...] = ({}, {"inp": "NHWC", "out": "NHWC"})
+NHWC = {"inp": "NHWC", "out": "NHWC"}
+ACTIVATIONS = (None, "NHWC", "NCHW16c", "NCHW8c", "NCHW4c")
+WEIGHTS = (None, None, "RSCK", "KCRS16c16k", "KCRS8c8k", "KCRS4c16k4c")
+MATRICES = (None, None, "CR", "CR16c", "RC16r", "RC8c")
 
 
 GUARD = 256
@@ -30,32 +35,46 @@ GUARD = 256
 
 def guarded(physical: Physical) -> tuple[Any, Any]:
     """An array that lies so between guard bytes, and all of its memory."""
-    tensor = physical.tensor
-    memory = np.full(tensor.bytes + 2 * GUARD, 0xA5, np.uint8)
-    flat = memory[GUARD : GUARD + tensor.bytes].view(physical.empty().dtype)
-    lying = flat.reshape([tensor.shape[dimension] for dimension in physical.order])
-    return lying.transpose(np.argsort(physical.order)), memory
+    example = physical.empty()
+    memory = np.full(example.nbytes + 2 * GUARD, 0xA5, np.uint8)
+    flat = memory[GUARD : GUARD + example.nbytes].view(example.dtype)
+    return np.lib.stride_tricks.as_strided(flat, example.shape, example.strides), memory
 
 
-def arrays(kernel: CpuKernel, seed: int = 0) -> dict[str, Any]:
-    """Small integers, whose sums every type holds exactly, lying as the kernel wants them."""
+def tensors(operator: Operator, seed: int = 0) -> dict[str, Any]:
+    """Small integers, whose sums every type holds exactly."""
     rng = np.random.default_rng(seed)
     found = {}
-    for tensor in kernel.embedding.operator.inputs:
-        array, _ = guarded(kernel.physical[tensor.name])
-        low = 0 if array.dtype == np.uint8 else -4
-        array[...] = rng.integers(low, 5, tensor.shape).astype(array.dtype)
-        found[tensor.name] = array
+    for tensor in operator.inputs:
+        dtype = numpy_dtype(tensor.dtype)
+        found[tensor.name] = rng.integers(0 if dtype == np.uint8 else -4, 5, tensor.shape).astype(dtype)
     return found
 
 
-def agrees(operator: Operator, name: str, layouts: dict[str, str]) -> None:
-    kernel = compile_cpu(operator, isa.load(name), layouts=layouts)
-    given_arrays = arrays(kernel)
-    out, memory = guarded(kernel.physical[operator.output.name])
-    assert np.array_equal(kernel(**given_arrays, out=out), evaluate(operator, given_arrays))
+def lying(kernel: CpuKernel, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The same between guard bytes, lying as the kernel wants them."""
+    found = {}
+    for name, array in given.items():
+        found[name], _ = guarded(kernel.physical[name])
+        found[name][...] = kernel.physical[name].pack(array)
+    return found
+
+
+def agrees(operator: Operator, name: str, layouts: Mapping[str, str], threads: int = 1) -> None:
+    kernel = compile_cpu(operator, isa.load(name), layouts=layouts, threads=threads)
+    given = tensors(operator)
+    physical = kernel.physical[operator.output.name]
+    out, memory = guarded(physical)
+    assert np.array_equal(kernel(**lying(kernel, given), out=out), physical.pack(evaluate(operator, given)))
     assert (memory[:GUARD] == 0xA5).all()
     assert (memory[-GUARD:] == 0xA5).all()
+
+
+@st.composite
+def mixed(draw: st.DrawFn, **choices: tuple[str | None, ...]) -> dict[str, str]:
+    """A layout for each tensor, or none."""
+    drawn = {name: draw(st.sampled_from(names)) for name, names in choices.items()}
+    return {name: layout for name, layout in drawn.items() if layout is not None}
 
 
 @st.composite
@@ -63,8 +82,8 @@ def convolutions(draw: st.DrawFn, dtype: str) -> Operator:
     groups = draw(st.sampled_from([1, 1, 1, 2, 3]))
     pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
     sizes = {
-        "n": draw(st.integers(1, 2)), "c": groups * draw(st.sampled_from([1, 2, 3, 4, 5, 8])),
-        "h": draw(st.integers(1, 13)), "w": draw(st.integers(1, 13)),
+        "n": draw(st.integers(1, 2)), "c": groups * draw(st.sampled_from([1, 2, 3, 4, 5, 8, 16, 19])),
+        "h": draw(st.integers(1, 13)), "w": draw(st.sampled_from([1, 2, 4, 7, 9, 13])),
         "k": groups * draw(st.sampled_from([1, 3, 7, 16, 17, 33])),
         "r": draw(st.integers(1, 4)), "s": draw(st.integers(1, 4)),
     }  # fmt: skip
@@ -83,19 +102,27 @@ def convolutions(draw: st.DrawFn, dtype: str) -> Operator:
 
 @pytest.mark.parametrize("name", ISAS)
 @settings(max_examples=25)
-@given(data=st.data())
-def test_convolutions(name: str, data: st.DataObject) -> None:
+@given(data=st.data(), threads=st.integers(1, 2))
+def test_convolutions(name: str, data: st.DataObject, threads: int) -> None:
     operator = data.draw(convolutions(TYPES[name]))
-    layouts = data.draw(st.sampled_from(LAYOUTS)) if name in ("avx512", "avx2") else LAYOUTS[1]
-    agrees(operator, name, layouts)
+    agrees(operator, name, data.draw(mixed(inp=ACTIVATIONS, wgt=WEIGHTS, out=ACTIVATIONS)), threads)
 
 
 @pytest.mark.parametrize("name", ISAS)
 @settings(max_examples=25)
-@given(m=st.integers(1, 40), n=st.integers(1, 70), k=st.integers(1, 40), turned=st.tuples(st.booleans(), st.booleans()))
-def test_matrix_products(name: str, m: int, n: int, k: int, turned: tuple[bool, bool]) -> None:
+@given(
+    m=st.integers(1, 40),
+    n=st.integers(1, 70),
+    k=st.integers(1, 40),
+    turned=st.tuples(st.booleans(), st.booleans()),
+    layouts=mixed(a=MATRICES, b=MATRICES, out=MATRICES),
+    threads=st.integers(1, 2),
+)
+def test_matrix_products(
+    name: str, m: int, n: int, k: int, turned: tuple[bool, bool], layouts: dict[str, str], threads: int
+) -> None:
     operator = gemm(m=m, n=n, k=k, transpose_a=turned[0], transpose_b=turned[1], dtype=TYPES[name])
-    agrees(operator, name, {})
+    agrees(operator, name, layouts, threads)
 
 
 @pytest.mark.parametrize("name", ISAS)
@@ -107,9 +134,17 @@ def test_every_product(name: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("name", ISAS)
-def test_depthwise(name: str) -> None:
-    operator = depthwise_conv2d(c=35, h=9, w=8, r=3, s=3, pad=1, stride=2, dtype=TYPES[name])
-    agrees(operator, name, LAYOUTS[1])
+@settings(max_examples=10)
+@given(
+    c=st.sampled_from([1, 3, 16, 35]),
+    multiplier=st.integers(1, 2),
+    stride=st.integers(1, 3),
+    dilation=st.integers(1, 2),
+    layouts=mixed(inp=ACTIVATIONS, wgt=WEIGHTS, out=ACTIVATIONS),
+)
+def test_depthwise(name: str, c: int, multiplier: int, stride: int, dilation: int, layouts: dict[str, str]) -> None:
+    sizes = {"c": c, "h": 9, "w": 7, "r": 3, "s": 3, "multiplier": multiplier, "stride": stride, "dilation": dilation}
+    agrees(depthwise_conv2d(**sizes, pad=1, dtype=TYPES[name]), name, layouts)
 
 
 @pytest.mark.parametrize("name", ISAS)
@@ -117,21 +152,22 @@ def test_threads_share_the_outermost_loop(name: str) -> None:
     operator = gemm(m=67, n=50, k=24, dtype=TYPES[name])
     alone = compile_cpu(operator, isa.load(name))
     several = compile_cpu(operator, isa.load(name), threads=3)
-    given_arrays = arrays(alone)
+    given_arrays = lying(alone, tensors(operator))
     assert np.array_equal(several(**given_arrays), alone(**given_arrays))
 
 
 @pytest.mark.parametrize("name", ISAS)
-def test_weights_given_once(name: str) -> None:
+@pytest.mark.parametrize("layouts", [NHWC, {"inp": "NCHW16c", "wgt": "KCRS16c16k", "out": "NCHW16c"}])
+def test_weights_given_once(name: str, layouts: dict[str, str]) -> None:
     operator = conv2d(c=16, h=7, w=7, k=20, r=3, s=3, pad=1, dtype=TYPES[name])
-    kernel = compile_cpu(operator, isa.load(name), layouts=LAYOUTS[1])
-    given_arrays = arrays(kernel)
-    kernel.fix(wgt=given_arrays["wgt"])
+    kernel = compile_cpu(operator, isa.load(name), layouts=layouts, constants=("wgt",))
+    weights = tensors(operator)["wgt"]
+    kernel.fix(**lying(kernel, {"wgt": weights}))
     out = kernel.physical["out"].empty()
     for seed in (1, 2):
-        inp = arrays(kernel, seed)["inp"]
-        assert kernel(inp, out=out) is out
-        assert np.array_equal(out, evaluate(operator, {"inp": inp, "wgt": given_arrays["wgt"]}))
+        inp = tensors(operator, seed)["inp"]
+        assert kernel(**lying(kernel, {"inp": inp}), out=out) is out
+        assert np.array_equal(kernel.physical["out"].unpack(out), evaluate(operator, {"inp": inp, "wgt": weights}))
 
 
 @pytest.mark.parametrize("name", [p for p in ISAS if p.id in ("avx512", "avx2")])

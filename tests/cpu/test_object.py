@@ -60,8 +60,9 @@ def cases() -> list[Any]:
     depthwise = depthwise_conv2d(c=19, h=6, w=5, r=3, s=3, pad=1, dtype="f32")
     grouped = conv2d(c=6, h=6, w=5, k=8, r=3, s=3, groups=2, dtype="f32")
     turned = gemm(m=21, n=6, k=40, transpose_a=True, transpose_b=True, dtype="f32")
-    for operator, layouts in ((depthwise, NHWC), (grouped, {}), (turned, {})):
-        found.append(pytest.param("avx2", operator, layouts, (), id=f"avx2-{operator.title}"))
+    blocked = {"inp": "NCHW8c", "wgt": "KCRS4c16k4c", "out": "NCHW16c"}
+    for operator, layouts in ((depthwise, NHWC), (grouped, {}), (turned, {}), (depthwise, blocked), (grouped, blocked)):
+        found.append(pytest.param("avx2", operator, layouts, (), id=f"avx2-{operator.title} {layouts.get('out')}"))
     return found
 
 
@@ -69,9 +70,10 @@ def random_inputs(kernel: CpuKernel) -> dict[str, Any]:
     rng = np.random.default_rng(1)
     found = {}
     for tensor in kernel.embedding.operator.inputs:
-        array = kernel.physical[tensor.name].empty()
-        array[...] = rng.integers(-99, 100, tensor.shape) if array.dtype.kind in "iu" else rng.normal(size=tensor.shape)
-        found[tensor.name] = array
+        physical = kernel.physical[tensor.name]
+        dtype = physical.empty().dtype
+        array = rng.integers(-99, 100, tensor.shape) if dtype.kind in "iu" else rng.normal(size=tensor.shape)
+        found[tensor.name] = physical.pack(array.astype(dtype))
     return found
 
 
