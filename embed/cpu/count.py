@@ -66,13 +66,40 @@ class Counts:
 def count(kernel: CpuKernel) -> Counts:
     """What one call executes, all tiles in one go; raises IsaError where a branch depends on what is in memory."""
     target = kernel.target
-    walk = _Walk(kernel.items, kernel.assembled.sizes)
-    walk.registers |= {_BEGIN: 0, _END: kernel.tiles}
-    executed = walk.run(0, len(kernel.items))
+    found = trips(kernel)
+    executed, hot = _named(kernel, found.executed), _named(kernel, found.hot)
     entries = [target.instructions[name] for name in executed if name != CONTROL]
     computing = frozenset(entry.name for entry in entries if _accumulates(entry))
     loading = frozenset(entry.name for entry in entries if _loads(entry, target))
-    return Counts(executed, walk.hot, computing, loading)
+    return Counts(executed, hot, computing, loading)
+
+
+@dataclass(frozen=True, slots=True)
+class Trips:
+    """How often each item of a program runs, by its place, and how often in innermost loops."""
+
+    executed: Counter[int]
+    hot: Counter[int]
+
+
+def trips(kernel: CpuKernel) -> Trips:
+    """How often one call runs each item, all tiles in one go; raises IsaError as `count` does."""
+    walk = _Walk(kernel.items)
+    walk.registers |= {_BEGIN: 0, _END: kernel.tiles}
+    return Trips(walk.run(0, len(kernel.items)), walk.hot)
+
+
+def _named(kernel: CpuKernel, trips: Counter[int]) -> Counter[str]:
+    """Instructions by entry: the last of an item is the entry itself, those before make its address."""
+    found: Counter[str] = Counter()
+    for at, times in trips.items():
+        item, size = kernel.items[at], kernel.assembled.sizes[at]
+        if isinstance(item, MachineInstruction):
+            found[item.name] += times
+            size -= 1
+        if size:
+            found[CONTROL] += size * times
+    return found
 
 
 def _of(counts: Counter[str], names: frozenset[str]) -> int:
@@ -91,15 +118,11 @@ def _loads(entry: Instruction, target: Isa) -> bool:
 
 @dataclass
 class _Walk:
-    """Follows the program; `registers` holds the pointer registers whose value is known.
-
-    The first item is charged with the way in, a Return with the way out.
-    """
+    """Follows the program; `registers` holds the pointer registers whose value is known."""
 
     items: Sequence[Item]
-    sizes: Sequence[int]
     registers: dict[int, int] = field(default_factory=dict)
-    hot: Counter[str] = field(default_factory=Counter)
+    hot: Counter[int] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.labels = {item.name: at for at, item in enumerate(self.items) if isinstance(item, control.Label)}
@@ -107,25 +130,25 @@ class _Walk:
         self.ends = {to: at for at, to in branches if to < at}
         self.forward = [at for at, to in branches if to > at]
 
-    def run(self, at: int, stop: int) -> Counter[str]:
+    def run(self, at: int, stop: int) -> Counter[int]:
         """Execute from one item up to another."""
-        found: Counter[str] = Counter()
+        found: Counter[int] = Counter()
         while at < stop:
             item = self.items[at]
             if at in self.ends:
                 found.update(self.loop(at, self.ends[at]))
                 at = self.ends[at] + 1
                 continue
-            self.tally(found, at)
+            found[at] += 1
             if isinstance(item, control.Return):
                 break
             at = self.labels[item.label] if isinstance(item, _BRANCHES) and self.taken(item) else at + 1
             self.step(item)
         return found
 
-    def loop(self, head: int, end: int) -> Counter[str]:
+    def loop(self, head: int, end: int) -> Counter[int]:
         """All trips of the loop between a label and the branch back to it."""
-        found: Counter[str] = Counter()
+        found: Counter[int] = Counter()
         steady = not any(head < at < end for at in self.forward)
         innermost = not any(head < at < end for at in self.ends)
         outer, self.hot = self.hot, Counter()
@@ -133,11 +156,11 @@ class _Walk:
         while trips:
             before = dict(self.registers)
             body = self.run(head + 1, end)
-            self.tally(body, end)
+            body[end] += 1
             trips = self.trips_left(self.items[end], before)
             times = 1 + trips if steady else 1
-            found.update({name: number * times for name, number in body.items()})
-            outer.update({name: number * times for name, number in (body if innermost else self.hot).items()})
+            found.update({place: number * times for place, number in body.items()})
+            outer.update({place: number * times for place, number in (body if innermost else self.hot).items()})
             self.hot.clear()
             if steady:
                 self.finish(self.items[end], before, trips)
@@ -167,15 +190,6 @@ class _Walk:
         for number in moved:
             del self.registers[number]
         self.registers[own] = value
-
-    def tally(self, found: Counter[str], at: int) -> None:
-        """Charge one item: its last instruction is the entry itself, those before make its address."""
-        item, size = self.items[at], self.sizes[at]
-        if isinstance(item, MachineInstruction):
-            found[item.name] += 1
-            size -= 1
-        if size:
-            found[CONTROL] += size
 
     def taken(self, item: Item) -> bool:
         match item:
