@@ -5,7 +5,7 @@ kernel = embed.compile(op, isa.load("vta"))
 out = kernel(inp, wgt)
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from dataflow.operator import Operator
@@ -34,6 +34,7 @@ __all__ = [
     "best",
     "compile",
     "load",
+    "stream",
 ]
 
 
@@ -60,12 +61,26 @@ def alternatives(
     objective: str = "cycles",
     time_limit: float = 10.0,
     seed: int = 0,
+    dominated: bool = False,
 ) -> Alternatives:
-    """Every distinct regular embedding of any instruction of `target`, best first; iterate for Solutions.
+    """Every maximal regular embedding of any instruction of `target`, best first; iterate for Solutions.
 
-    `complete` says whether `time_limit` seconds were enough to find them all. Raises NoEmbedding with the reason.
+    Maximal: no loop's dim would save invocations on idle lanes; `dominated` lists the others too. `complete` says whether
+    `time_limit` seconds were enough to find them all, `pareto()` keeps the front. Raises NoEmbedding with the reason.
     """
-    return search.alternatives(operator, target, Settings(objective, time_limit, 1, seed))
+    return search.alternatives(operator, target, Settings(objective, time_limit, 1, seed), dominated)
+
+
+def stream(
+    operator: Operator,
+    target: Isa,
+    *,
+    time_limit: float = 10.0,
+    seed: int = 0,
+    dominated: bool = False,
+) -> Iterator[Solution]:
+    """The same embeddings as they are found, each checked; `next(stream(...))` is the first."""
+    return search.stream(operator, target, Settings("cycles", time_limit, 1, seed), dominated)
 
 
 def compile(  # noqa: A001

@@ -1,13 +1,16 @@
 """The CP-SAT model of one placement problem, and how it is asked."""
 
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
 
 from ortools.sat.python import cp_model
 
-from embed.embedding import Digit, Embedding
+from embed.embedding import Embedding
 from embed.solver import cost
-from embed.solver.constraints import CONSTRAINTS
+from embed.solver.constraints import CONSTRAINTS, filled
 from embed.solver.problem import Problem
 from embed.solver.solution import extract
 from embed.solver.variables import Variables
@@ -15,12 +18,16 @@ from embed.solver.variables import Variables
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to search: `time_limit` seconds in all, solver `workers`, random `seed`."""
+    """How to search: `time_limit` seconds in all, solver `workers`, random `seed`.
+
+    `parameters` are CP-SAT's own, in the text form of its SatParameters, and come last.
+    """
 
     objective: str = "cycles"
     time_limit: float = 10.0
     workers: int = 1
     seed: int = 0
+    parameters: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,27 +49,56 @@ class Placements:
         for constraint in CONSTRAINTS:
             constraint.build(self.proto, problem, self.variables)
 
-    def enumerate(self, settings: Settings, deadline: float) -> tuple[list[Embedding], bool]:
-        """All placements, each once, and whether the list is complete."""
-        collector = _Collector(self.problem, self.variables)
+    def stream(self, settings: Settings, deadline: float, maximal: bool) -> "Stream":
+        """Placements whose digits fill what lanes they can, each once; if `maximal`, those that no dim more would help."""
+        saving = filled.build(self.proto, self.problem, self.variables)
+        if maximal:
+            filled.only_maximal(self.proto, self.variables, saving)
         solver = new_solver(settings, deadline)
         solver.parameters.num_workers = 1
         solver.parameters.enumerate_all_solutions = True
-        status = solver.solve(self.proto, collector)
-        return list(collector.found.values()), status in (cp_model.OPTIMAL, cp_model.INFEASIBLE)
+        return Stream(self, solver)
+
+
+class Stream:
+    """The placements of a model one by one, while the solver looks for more in a thread of its own."""
+
+    def __init__(self, placements: Placements, solver: cp_model.CpSolver) -> None:
+        self.placements, self.solver = placements, solver
+        self.found: SimpleQueue[Embedding | None] = SimpleQueue()
+        self.complete = False
+
+    def __iter__(self) -> Iterator[Embedding]:
+        collector = _Collector(self.placements, self.found)
+        with ThreadPoolExecutor(1) as pool:
+            search = pool.submit(self._search, collector)
+            try:
+                while (embedding := self.found.get()) is not None:
+                    yield embedding
+                search.result()
+            finally:
+                collector.enough = True
+
+    def _search(self, collector: "_Collector") -> None:
+        try:
+            status = self.solver.solve(self.placements.proto, collector)
+            self.complete = status in (cp_model.OPTIMAL, cp_model.INFEASIBLE)
+        finally:
+            self.found.put(None)
 
 
 class _Collector(cp_model.CpSolverSolutionCallback):
-    """Keeps the distinct embeddings among the solutions."""
+    """Hands on every solution, until its reader has enough."""
 
-    def __init__(self, problem: Problem, variables: Variables) -> None:
+    def __init__(self, placements: Placements, found: "SimpleQueue[Embedding | None]") -> None:
         super().__init__()
-        self.problem, self.variables = problem, variables
-        self.found: dict[tuple[Digit, ...], Embedding] = {}
+        self.placements, self.found, self.enough = placements, found, False
 
     def on_solution_callback(self) -> None:
-        embedding = extract(self.problem, self.variables, self.value)
-        self.found.setdefault(embedding.digits, embedding)
+        if self.enough:
+            self.stop_search()
+            return
+        self.found.put(extract(self.placements.problem, self.placements.variables, self.value))
 
 
 class PricedPlacements(Placements):

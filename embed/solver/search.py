@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 from dataflow.computation import Computation
@@ -15,6 +15,7 @@ from embed.costs import Costs, evaluate, rates
 from embed.embedding import Embedding, Placeable
 from embed.errors import NoEmbedding
 from embed.lanes import sums_apart
+from embed.pareto import front
 from embed.solver.model import Found, Placements, PricedPlacements, Settings
 from embed.solver.problem import Problem
 from isa.model import Isa
@@ -70,23 +71,45 @@ class Alternatives:
     def __len__(self) -> int:
         return len(self.ranked)
 
+    def __getitem__(self, place: int) -> Solution:
+        embedding, price = self.ranked[place]
+        verify(embedding)
+        status = "OPTIMAL" if self.complete and not place else "FEASIBLE"
+        return Solution(embedding, price, status, self.seconds)
+
     def __iter__(self) -> Iterator[Solution]:
-        for place, (embedding, price) in enumerate(self.ranked):
+        return (self[place] for place in range(len(self)))
+
+    def pareto(self) -> "Alternatives":
+        """Those that no other beats or equals in cycles, packed bytes, utilisation and lane strides."""
+        return replace(self, ranked=tuple(front(self.ranked)))
+
+
+def stream(operator: Operator, target: Isa, settings: Settings, dominated: bool = False) -> Iterator[Solution]:
+    """Distinct regular embeddings in the order in which they are found, each checked. Raises NoEmbedding.
+
+    Without `dominated` only the maximal ones: no dim that is a loop would save invocations on idle lanes.
+    """
+    start = time.perf_counter()
+    for problem in problems(operator, target):
+        for embedding in Placements(problem).stream(settings, start + settings.time_limit, not dominated):
             verify(embedding)
-            status = "OPTIMAL" if self.complete and not place else "FEASIBLE"
-            yield Solution(embedding, price, status, self.seconds)
+            yield Solution(embedding, evaluate(embedding, problem.rates), "FEASIBLE", time.perf_counter() - start)
 
 
-def alternatives(operator: Operator, target: Isa, settings: Settings) -> Alternatives:
-    """Every distinct regular embedding, as many as the time limit allows. Raises NoEmbedding with the reason."""
+def alternatives(operator: Operator, target: Isa, settings: Settings, dominated: bool = False) -> Alternatives:
+    """Every maximal embedding, with `dominated` every distinct one, as many as the time limit allows; best first.
+
+    Raises NoEmbedding with the reason.
+    """
     start = time.perf_counter()
     order = _order(settings)
     found: list[tuple[Embedding, Costs]] = []
     complete = True
     for problem in problems(operator, target):
-        embeddings, whole = Placements(problem).enumerate(settings, start + settings.time_limit)
-        complete = complete and whole
-        found += [(embedding, evaluate(embedding, problem.rates)) for embedding in embeddings]
+        placements = Placements(problem).stream(settings, start + settings.time_limit, not dominated)
+        found += [(embedding, evaluate(embedding, problem.rates)) for embedding in placements]
+        complete = complete and placements.complete
     found.sort(key=lambda entry: (_rank(order, entry[1], entry[0]), str(entry[0])))
     return Alternatives(tuple(found), complete, time.perf_counter() - start)
 

@@ -16,7 +16,7 @@ from dataflow import Operator, UserError, conv1d, conv2d, depthwise_conv2d, gemm
 from embed.binding import bindings
 from embed.checker import verify
 from embed.costs import Costs, evaluate, rates
-from embed.embedding import Embedding
+from embed.embedding import Digit, Embedding
 from embed.errors import NoEmbedding
 from embed.solver import model
 from embed.solver.model import PricedPlacements, Settings
@@ -80,11 +80,44 @@ def test_best_is_the_best_of_all_for_random_operators(operator: Operator) -> Non
 
 
 def is_complete(operator: Operator) -> None:
-    found = embed.alternatives(operator, SMALL)
-    forms = [canonical(solution.embedding) for solution in found]
-    assert found.complete
-    assert len(set(forms)) == len(forms) == len(found)
-    assert set(forms) == {canonical(embedding) for embedding in all_placements(operator) if full(embedding)}
+    filled = [embedding for embedding in all_placements(operator) if full(embedding)]
+    for dominated, expected in ((True, filled), (False, [one for one in filled if not can_grow(one, filled)])):
+        found = embed.alternatives(operator, SMALL, dominated=dominated)
+        forms = [canonical(solution.embedding) for solution in found]
+        assert found.complete
+        assert len(set(forms)) == len(forms) == len(found)
+        assert set(forms) == set(map(canonical, expected))
+        streamed = [canonical(one.embedding) for one in embed.stream(operator, SMALL, dominated=dominated)]
+        assert sorted(map(str, streamed)) == sorted(map(str, forms))
+
+
+def can_grow(embedding: Embedding, others: list[Embedding]) -> bool:
+    """Whether another takes fewer invocations and differs in one lane dim only, where one more dim takes part."""
+    return any(grown(embedding, other) for other in others if other.binding == embedding.binding)
+
+
+def grown(embedding: Embedding, other: Embedding) -> bool:
+    changed = [lane for lane in embedding.lanes if runs(embedding, lane) != runs(other, lane)]
+    if len(changed) != 1:
+        return False
+    before, after = embedding.digits_of(changed[0]), other.digits_of(changed[0])
+    added = {dim for digit in after for dim in digit.dims} - {dim for digit in before for dim in digit.dims}
+    if len(added) != 1:
+        return False
+    homes = [next((new for new in after if set(old.dims) <= set(new.dims)), None) for old in before]
+    if None in homes or len(set(homes)) < len(homes):
+        return False
+    kept = all(least(embedding, old) <= new.radix for old, new in zip(before, homes, strict=True) if new)
+    return kept and other.invocations < embedding.invocations
+
+
+def runs(embedding: Embedding, lane: str) -> object:
+    return [(digit.dims, embedding.steps(digit)) for digit in embedding.digits_of(lane)]
+
+
+def least(embedding: Embedding, digit: Digit) -> int:
+    """The smallest radix with as few runs."""
+    return -(-embedding.size(digit) // embedding.steps(digit))
 
 
 @pytest.mark.parametrize("name", OPERATORS)
@@ -101,7 +134,7 @@ def test_alternatives_are_complete_for_random_operators(operator: Operator) -> N
 @pytest.mark.parametrize("objective", embed.OBJECTIVES)
 def test_alternatives_come_best_first(objective: str) -> None:
     operator = OPERATORS["strided"]
-    found = list(embed.alternatives(operator, SMALL, objective=objective))
+    found = list(embed.alternatives(operator, SMALL, objective=objective, dominated=True))
     ranks = [rank(objective, solution.costs, solution.embedding) for solution in found]
     assert ranks == sorted(ranks)
     assert [solution.status for solution in found[:2]] == ["OPTIMAL", "FEASIBLE"]
