@@ -15,8 +15,8 @@ from embed.embedding import Embedding
 from embed.errors import NoEmbedding
 from embed.kernel import Array, Kernel, compile_kernel, load_kernel
 from embed.solver import search
-from embed.solver.model import Settings
 from embed.solver.search import OBJECTIVES, Alternatives, Solution
+from embed.solver.settings import Settings
 from embed.vta.executable import VtaKernel
 from isa.model import Isa
 
@@ -46,12 +46,16 @@ def best(
     time_limit: float = 10.0,
     workers: int = 1,
     seed: int = 0,
+    parameters: Mapping[str, bool | int | float] | None = None,
+    dump: Path | None = None,
 ) -> Solution:
     """The best embedding of any instruction of `target` in `operator`, with its price and proof status.
 
-    `objective` is one of OBJECTIVES; `time_limit` is in seconds. Raises NoEmbedding with the reason.
+    `objective` is one of OBJECTIVES; `time_limit` is in seconds; `parameters` are CP-SAT's own; the models are written
+    to the file `dump`, numbered where there are several. Raises NoEmbedding with the reason.
     """
-    return search.best(operator, target, Settings(objective, time_limit, workers, seed))
+    own = tuple((parameters or {}).items())
+    return search.best(operator, target, Settings(objective, time_limit, workers, seed, own, dump))
 
 
 def alternatives(
@@ -61,14 +65,17 @@ def alternatives(
     objective: str = "cycles",
     time_limit: float = 10.0,
     seed: int = 0,
+    parameters: Mapping[str, bool | int | float] | None = None,
+    dump: Path | None = None,
     dominated: bool = False,
 ) -> Alternatives:
     """Every maximal regular embedding of any instruction of `target`, best first; iterate for Solutions.
 
-    Maximal: no loop's dim would save invocations on idle lanes; `dominated` lists the others too. `complete` says whether
-    `time_limit` seconds were enough to find them all, `pareto()` keeps the front. Raises NoEmbedding with the reason.
+    Maximal: no loop's dim would save invocations on idle lanes; `dominated` lists the others too. `complete` says
+    whether `time_limit` seconds were enough for all, `pareto()` keeps the front. Raises NoEmbedding with the reason.
     """
-    return search.alternatives(operator, target, Settings(objective, time_limit, 1, seed), dominated)
+    own = tuple((parameters or {}).items())
+    return search.alternatives(operator, target, Settings(objective, time_limit, 1, seed, own, dump), dominated)
 
 
 def stream(
@@ -79,7 +86,7 @@ def stream(
     seed: int = 0,
     dominated: bool = False,
 ) -> Iterator[Solution]:
-    """The same embeddings as they are found, each checked; `next(stream(...))` is the first."""
+    """The embeddings of `alternatives` as they are found, each checked; `next(stream(...))` is the first."""
     return search.stream(operator, target, Settings("cycles", time_limit, 1, seed), dominated)
 
 

@@ -14,7 +14,7 @@ from embed.cpu.compile import compile_cpu
 from embed.cpu.kernel import CpuKernel
 from embed.embedding import Embedding
 from embed.solver import search
-from embed.solver.model import Settings
+from embed.solver.settings import Settings
 from embed.vta import bundle
 from embed.vta.executable import VtaKernel, compile_vta
 from isa.model import Isa

@@ -1,5 +1,6 @@
 """Where tables and progress bars are drawn."""
 
+import logging
 import os
 import sys
 from collections.abc import Collection
@@ -9,6 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from embed.solver.settings import MODELS
+
+_LEVELS = (logging.INFO, MODELS, logging.DEBUG)
 _WIDE = 200
 """Columns where the output is a file or a pipe, so that a wide table keeps one line per row."""
 
@@ -27,6 +31,14 @@ def wide_console(least: int = 100) -> Console:
 def error_console() -> Console:
     """Standard error, for progress that is not part of the result."""
     return Console(stderr=True)
+
+
+def say_stages(level: int) -> None:
+    """Let each stage of the work tell on standard error what it does; a higher level adds one more stage."""
+    if level:
+        log = logging.getLogger("embed")
+        log.handlers = [logging.StreamHandler(sys.stderr)]
+        log.setLevel(_LEVELS[min(level, len(_LEVELS)) - 1])
 
 
 def new_table(title: str, *columns: str, right: Collection[str] = (), footer: bool = False) -> Table:

@@ -1,29 +1,40 @@
-"""`isa-embed embed`: the best embedding of one operator, explained."""
+"""`isa-embed embed`: the best embedding of one operator, explained, or the list of all."""
 
 from itertools import islice
-from pathlib import Path
 
-import embed
 import isa as isa_files
-from dataflow import Operator
-from embed.cli.console import wide_console
+from dataflow import Operator, UserError
+from embed.cli.console import say_stages, wide_console
 from embed.cli.explain import alternatives_table, explain, solved
 from embed.cli.files import check_writable, write_json_lines
-from embed.cli.operators import read_operator, read_settings
+from embed.cli.operators import read_operator, read_settings, read_solver_parameters
 from embed.cli.options import (
     All,
+    Dominated,
     Dtype,
+    DumpModel,
     EpilogueText,
     Expr,
+    First,
     IsaName,
     JsonFile,
     Limit,
     Objective,
+    Pareto,
     Seed,
     Settings,
+    Show,
+    SolverParameters,
     TimeLimit,
+    Verbose,
     Words,
+    Workers,
+    Written,
 )
+from embed.costs import evaluate, rates
+from embed.parse import read_embedding
+from embed.solver import settings as solver
+from embed.solver.search import Alternatives, Solution, alternatives, best, stream
 from isa.model import Isa
 
 
@@ -38,29 +49,56 @@ def embed_command(
     time_limit: TimeLimit = 10.0,
     seed: Seed = 0,
     every: All = False,
+    pareto: Pareto = False,
+    first: First = False,
+    dominated: Dominated = False,
+    show: Show = None,
+    embedding: Written = None,
     limit: Limit = 20,
+    workers: Workers = 1,
+    solver_params: SolverParameters = None,
+    dump_model: DumpModel = None,
+    verbose: Verbose = 0,
     json: JsonFile = None,
 ) -> None:
-    """Find the best embedding of an operator and explain it: lanes, layouts, costs and what was proven."""
+    """Find the best embedding of an operator and explain it: lanes, layouts, costs and what was proven; or list all."""
+    say_stages(verbose)
     operator = read_operator(words or (), expr=expr, dtype=dtype, epilogue=epilogue)
     target = isa_files.load(isa, read_settings(settings or ()))
-    check_writable(json)
-    if every:
-        _print_all(operator, target, objective, time_limit, seed, limit, json)
-        return
-    solution = embed.best(operator, target, objective=objective, time_limit=time_limit, seed=seed)
+    check_writable(json, dump_model)
+    own = read_solver_parameters(solver_params or ())
+    search = solver.Settings(objective, time_limit, workers, seed, tuple(own.items()), dump_model)
+    if every or pareto or show:
+        found = alternatives(operator, target, search, dominated)
+        listed = found.pareto() if pareto else found
+        shown = [_numbered(listed, show)] if show else list(islice(listed, limit))
+        pieces = (
+            [alternatives_table(operator, listed, shown)]
+            if not show
+            else explain(operator, target, shown[0], objective)
+        )
+    else:
+        shown = [_one(operator, target, search, embedding, first, dominated)]
+        pieces = explain(operator, target, shown[0], objective)
     if json:
-        write_json_lines(json, [solved(operator.title, "", target, objective, solution).to_dict()])
+        write_json_lines(json, [solved(operator.title, "", target, objective, one).to_dict() for one in shown])
     console = wide_console()
-    for piece in explain(operator, target, solution, objective):
+    for piece in pieces:
         console.print(piece)
 
 
-def _print_all(
-    operator: Operator, target: Isa, objective: str, time_limit: float, seed: int, limit: int, json: Path | None
-) -> None:
-    found = embed.alternatives(operator, target, objective=objective, time_limit=time_limit, seed=seed)
-    solutions = list(islice(found, limit))
-    if json:
-        write_json_lines(json, [solved(operator.title, "", target, objective, s).to_dict() for s in solutions])
-    wide_console().print(alternatives_table(operator, found, solutions))
+def _numbered(listed: Alternatives, number: int) -> Solution:
+    if number > len(listed):
+        raise UserError(f"--show: there is no embedding {number}; the list has {len(listed)}")
+    return listed[number - 1]
+
+
+def _one(
+    operator: Operator, target: Isa, search: solver.Settings, text: str | None, first: bool, dominated: bool
+) -> Solution:
+    """The embedding that is written down, or the first found, or the best."""
+    if text is not None:
+        chosen = read_embedding(text, operator, target)
+        price = evaluate(chosen, rates(operator, target.instruction(chosen.name), target))
+        return Solution(chosen, price, "GIVEN", 0.0)
+    return next(stream(operator, target, search, dominated)) if first else best(operator, target, search)

@@ -11,6 +11,7 @@ from embed import Alternatives, Solution, costs, layout
 from embed.cli.console import new_table
 from embed.cli.record import Record
 from embed.embedding import Digit, Embedding
+from embed.pareto import lane_strides
 from isa.model import Isa
 
 
@@ -64,20 +65,26 @@ def cost_table(target: Isa, solution: Solution, objective: str) -> Table:
     table.add_row("utilisation", f"{price.utilisation:.4f}{_fixed_note(target, solution)}")
     table.add_row("cycles, modelled", f"{price.cycles:,}")
     table.add_row("bytes, packed", f"{price.bytes:,}")
-    table.add_row("status", f"{solution.status} for the objective {objective}, in {solution.seconds * 1000:.1f} ms")
+    table.add_row("status", _status(solution, objective))
     return table
+
+
+def _status(solution: Solution, objective: str) -> str:
+    if solution.status == "GIVEN":
+        return "given, and checked"
+    return f"{solution.status} for the objective {objective}, in {solution.seconds * 1000:.1f} ms"
 
 
 def alternatives_table(operator: Operator, found: Alternatives, shown: Sequence[Solution]) -> Table:
     """One row for each embedding that is shown, and how many there are."""
     proven = "complete" if found.complete else "not complete: the time ran out"
     title = f"{operator.title}: {len(found)} embeddings ({proven}), {len(shown)} shown"
-    numbers = ("#", "utilisation", "invocations", "cycles", "bytes")
+    numbers = ("#", "utilisation", "invocations", "cycles", "bytes", "strides")
     table = new_table(title, "#", "embedding", *numbers[1:], right=numbers)
     for place, solution in enumerate(shown, 1):
         price = solution.costs
         cells = (f"{price.utilisation:.4f}", f"{price.invocations:,}", f"{price.cycles:,}", f"{price.bytes:,}")
-        table.add_row(str(place), Text(str(solution.embedding)), *cells)
+        table.add_row(str(place), Text(str(solution.embedding)), *cells, str(lane_strides(solution.embedding)))
     return table
 
 

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import dataflow
@@ -89,6 +90,20 @@ def read_pairs(subject: str, words: Sequence[str]) -> dict[str, str]:
 def read_settings(words: Sequence[str]) -> dict[str, int]:
     """Parameters of the ISA from `--set NAME=VALUE`."""
     return {key: _integer("--set", key, value) for key, value in read_pairs("--set", words).items()}
+
+
+def read_solver_parameters(words: Sequence[str]) -> dict[str, bool | int | float]:
+    """Parameters of CP-SAT from `--solver-params NAME=VALUE`: true, false or a number."""
+    return {key: _solver_value(key, value) for key, value in read_pairs("--solver-params", words).items()}
+
+
+def _solver_value(key: str, text: str) -> bool | int | float:
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    raise dataflow.UserError(f"--solver-params: {key}={text} is neither a number nor true or false")
 
 
 def describe(build: Builder) -> str:

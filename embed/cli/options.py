@@ -65,8 +65,44 @@ TimeLimit = Annotated[
     float, typer.Option("--time-limit", metavar="SECONDS", callback=positive, help="longest time for the solver")
 ]
 Seed = Annotated[int, typer.Option("--seed", callback=_natural, help="seed of the random data and of the solver")]
-All = Annotated[bool, typer.Option("--all", help="list every embedding, best first, instead of explaining one")]
-Limit = Annotated[int, typer.Option("--limit", min=1, help="with --all: how many to show")]
+All = Annotated[bool, typer.Option("--all", help="list every maximal embedding, best first, instead of explaining one")]
+Pareto = Annotated[
+    bool, typer.Option("--pareto", help="list those that none beats in cycles, bytes, utilisation and lane strides")
+]
+First = Annotated[bool, typer.Option("--first", help="explain the first embedding found, not the best")]
+Dominated = Annotated[
+    bool,
+    typer.Option(
+        "--dominated", help="with --all, --pareto, --first: also those with lanes idle that a loop could fill"
+    ),
+]
+Show = Annotated[
+    int | None, typer.Option("--show", metavar="N", min=1, help="explain number N of the list", show_default=False)
+]
+Written = Annotated[
+    str | None,
+    typer.Option("--embedding", metavar="TEXT", help="take this embedding, as --all prints it", show_default=False),
+]
+Limit = Annotated[int, typer.Option("--limit", min=1, help="with --all and --pareto: how many to show")]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="threads of the solver")]
+SolverParameters = Annotated[
+    list[str] | None,
+    typer.Option("--solver-params", metavar="NAME=VALUE", help="a parameter of CP-SAT", show_default=False),
+]
+DumpModel = Annotated[
+    Path | None,
+    typer.Option("--dump-model", metavar="FILE", help="write CP-SAT's model as text", show_default=False),
+]
+Verbose = Annotated[
+    int,
+    typer.Option(
+        "--verbose",
+        "-v",
+        count=True,
+        help="what is placed where; -vv: each model's solution; -vvv: CP-SAT's log",
+        show_default=False,
+    ),
+]
 Inputs = Annotated[
     list[str] | None,
     typer.Option(

@@ -12,8 +12,9 @@ from embed.costs import Rates
 from embed.cpu.physical import Physical
 from embed.embedding import Embedding, Placeable
 from embed.errors import NoEmbedding
-from embed.solver.model import Found, PricedPlacements, Settings
+from embed.solver.model import Found, PricedPlacements
 from embed.solver.problem import Problem
+from embed.solver.settings import Settings
 from isa.model import Isa
 
 

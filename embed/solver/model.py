@@ -1,33 +1,21 @@
 """The CP-SAT model of one placement problem, and how it is asked."""
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from queue import SimpleQueue
 
 from ortools.sat.python import cp_model
 
+from embed import atomic
 from embed.embedding import Embedding
 from embed.solver import cost
 from embed.solver.constraints import CONSTRAINTS, filled
 from embed.solver.problem import Problem
+from embed.solver.settings import MODELS, Settings, log, new_solver
 from embed.solver.solution import extract
 from embed.solver.variables import Variables
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How to search: `time_limit` seconds in all, solver `workers`, random `seed`.
-
-    `parameters` are CP-SAT's own, in the text form of its SatParameters, and come last.
-    """
-
-    objective: str = "cycles"
-    time_limit: float = 10.0
-    workers: int = 1
-    seed: int = 0
-    parameters: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +36,17 @@ class Placements:
         self.variables = Variables(self.proto, problem)
         for constraint in CONSTRAINTS:
             constraint.build(self.proto, problem, self.variables)
+        log.info("%s: %s", problem.instruction.name, problem.binding)
+        for lane, dims in problem.allowed.items():
+            log.info("    %s, %d lanes: %s", lane, problem.lanes[lane], ", ".join(dims) or "no dim of the operator")
+
+    def dump(self, path: Path) -> None:
+        """Write the model as CP-SAT's text proto; the file appears whole or not at all."""
+        atomic.write(path, str(self.proto.proto).encode())
+        log.info("    the model is in %s", path)
 
     def stream(self, settings: Settings, deadline: float, maximal: bool) -> "Stream":
-        """Placements whose digits fill what lanes they can, each once; if `maximal`, those that no dim more would help."""
+        """Placements whose digits fill what lanes they can, each once; `maximal`: only what no dim more would help."""
         saving = filled.build(self.proto, self.problem, self.variables)
         if maximal:
             filled.only_maximal(self.proto, self.variables, saving)
@@ -127,6 +123,7 @@ class PricedPlacements(Placements):
                 self.proto.add(self.terms[name] <= bound[place])
             solver = new_solver(settings, deadline)
             status = solver.solve(self.proto)
+            log.log(MODELS, "    %s: %s in %.1f ms", name, solver.status_name(status), 1000 * solver.wall_time)
             if status == cp_model.INFEASIBLE:
                 return None
             if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
@@ -142,14 +139,3 @@ class PricedPlacements(Placements):
         self.proto.clear_hints()  # type: ignore[no-untyped-call]
         for variable in self.variables.decisions:
             self.proto.add_hint(variable, solver.value(variable))
-
-
-def new_solver(settings: Settings, deadline: float) -> cp_model.CpSolver:
-    """A solver for models this small: presolve and linear relaxation cost more than they save."""
-    solver = cp_model.CpSolver()
-    solver.parameters.num_workers = settings.workers
-    solver.parameters.random_seed = settings.seed
-    solver.parameters.cp_model_presolve = False
-    solver.parameters.linearization_level = 0
-    solver.parameters.max_time_in_seconds = max(0.01, deadline - time.perf_counter())
-    return solver

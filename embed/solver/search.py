@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations
+from pathlib import Path
 
 from dataflow.computation import Computation
 from dataflow.errors import UserError
@@ -16,8 +17,9 @@ from embed.embedding import Embedding, Placeable
 from embed.errors import NoEmbedding
 from embed.lanes import sums_apart
 from embed.pareto import front
-from embed.solver.model import Found, Placements, PricedPlacements, Settings
+from embed.solver.model import Found, Placements, PricedPlacements
 from embed.solver.problem import Problem
+from embed.solver.settings import MODELS, Settings, log
 from isa.model import Isa
 
 OBJECTIVES = {
@@ -44,9 +46,12 @@ def best(operator: Operator, target: Isa, settings: Settings) -> Solution:
     order = _order(settings)
     chosen: Found | None = None
     proven = True
-    for problem in problems(operator, target):
+    for number, problem in enumerate(problems(operator, target), 1):
         bound = chosen.values if chosen else []
-        found = PricedPlacements(problem).minimise(order, bound, settings, start + settings.time_limit)
+        placements = PricedPlacements(problem)
+        found = placements.minimise(order, bound, settings, start + settings.time_limit)
+        if settings.dump:
+            placements.dump(_numbered(settings.dump, number))
         if found is None:
             continue
         proven = proven and found.proven
@@ -106,12 +111,21 @@ def alternatives(operator: Operator, target: Isa, settings: Settings, dominated:
     order = _order(settings)
     found: list[tuple[Embedding, Costs]] = []
     complete = True
-    for problem in problems(operator, target):
-        placements = Placements(problem).stream(settings, start + settings.time_limit, not dominated)
-        found += [(embedding, evaluate(embedding, problem.rates)) for embedding in placements]
-        complete = complete and placements.complete
+    for number, problem in enumerate(problems(operator, target), 1):
+        placements = Placements(problem)
+        streamed = placements.stream(settings, start + settings.time_limit, not dominated)
+        found += [(embedding, evaluate(embedding, problem.rates)) for embedding in streamed]
+        complete = complete and streamed.complete
+        log.log(MODELS, "    %d embeddings, %s", len(found), "complete" if streamed.complete else "out of time")
+        if settings.dump:
+            placements.dump(_numbered(settings.dump, number))
     found.sort(key=lambda entry: (_rank(order, entry[1], entry[0]), str(entry[0])))
     return Alternatives(tuple(found), complete, time.perf_counter() - start)
+
+
+def _numbered(path: Path, number: int) -> Path:
+    """The file of the first model, and numbered ones for the others."""
+    return path if number == 1 else path.with_stem(f"{path.stem}-{number}")
 
 
 def _rank(order: tuple[str, ...], price: Costs, embedding: Embedding) -> tuple[float, ...]:

@@ -19,9 +19,10 @@ from embed.costs import Costs, evaluate, rates
 from embed.embedding import Digit, Embedding
 from embed.errors import NoEmbedding
 from embed.solver import model
-from embed.solver.model import PricedPlacements, Settings
+from embed.solver.model import PricedPlacements
 from embed.solver.problem import Problem
 from embed.solver.search import problems
+from embed.solver.settings import Settings
 from isa.model import Isa
 from tests.operators import operators, quantised
 

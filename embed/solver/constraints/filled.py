@@ -17,7 +17,7 @@ Group = tuple[str, ...]
 
 def build(model: cp_model.CpModel, problem: Problem, variables: Variables) -> dict[tuple[str, str], Literal]:
     """Add the tables; returns a literal for each lane and dim: on idle lanes, the dim would save invocations."""
-    saving = {}
+    saving: dict[tuple[str, str], Literal] = {}
     for lane, dims in problem.allowed.items():
         own = {(lane, dim): model.new_bool_var(f"saving {lane} {dim}") for dim in dims}
         rows = list(_rows(problem, variables, lane))
@@ -75,8 +75,7 @@ def _radices(sizes: Sequence[int], lanes: int) -> Iterator[tuple[int, ...]]:
     for chosen in _products(options, lanes):
         taken = prod(chosen)
         grown = (
-            next((larger for larger in own if larger > radix), None)
-            for radix, own in zip(chosen, options, strict=True)
+            next((larger for larger in own if larger > radix), None) for radix, own in zip(chosen, options, strict=True)
         )
         if all(larger is None or taken // radix * larger > lanes for radix, larger in zip(chosen, grown, strict=True)):
             yield chosen

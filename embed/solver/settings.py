@@ -1,0 +1,60 @@
+"""How to search, and the CP-SAT solver that is set so."""
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ortools.sat.python import cp_model
+
+from dataflow.errors import UserError
+
+log = logging.getLogger("embed.solver")
+"""INFO: what is placed where; MODELS: how each model was solved; DEBUG: what CP-SAT logs."""
+
+MODELS = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to search: `time_limit` seconds in all, solver `workers`, random `seed`.
+
+    `parameters` are fields of CP-SAT's SatParameters and come last; every model is written to the file `dump`.
+    """
+
+    objective: str = "cycles"
+    time_limit: float = 10.0
+    workers: int = 1
+    seed: int = 0
+    parameters: tuple[tuple[str, bool | int | float], ...] = ()
+    dump: Path | None = None
+
+
+def new_solver(settings: Settings, deadline: float) -> cp_model.CpSolver:
+    """A solver for models this small: presolve and linear relaxation cost more than they save.
+
+    Raises UserError for a parameter that CP-SAT does not have.
+    """
+    solver = cp_model.CpSolver()
+    solver.parameters.num_workers = settings.workers
+    solver.parameters.random_seed = settings.seed
+    solver.parameters.cp_model_presolve = False
+    solver.parameters.linearization_level = 0
+    solver.parameters.max_time_in_seconds = max(0.01, deadline - time.perf_counter())
+    if log.isEnabledFor(logging.DEBUG):
+        solver.parameters.log_search_progress = True
+        solver.parameters.log_to_stdout = False
+        solver.log_callback = log.debug
+    for name, value in settings.parameters:
+        _set(solver, name, value)
+    return solver
+
+
+def _set(solver: cp_model.CpSolver, name: str, value: bool | int | float) -> None:
+    if not hasattr(solver.parameters, name):
+        raise UserError(f"CP-SAT has no parameter '{name}'; its SatParameters lists them")
+    try:
+        setattr(solver.parameters, name, value)
+    except TypeError:
+        kind = type(getattr(solver.parameters, name)).__name__
+        raise UserError(f"CP-SAT's parameter {name} is of type {kind} and cannot be {value}") from None

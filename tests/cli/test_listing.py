@@ -1,0 +1,77 @@
+"""`isa-embed embed` lists, shows and takes embeddings, and shows the solver at work."""
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deepbench.cli import app
+from embed.cli.app import run
+
+CONV = ["embed", "conv2d", "c=3", "h=32", "w=32", "k=20", "r=3", "s=3"]
+
+
+@pytest.fixture(autouse=True)
+def quiet_again(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("COLUMNS", "200")
+    yield
+    logging.getLogger("embed").handlers = []
+    logging.getLogger("embed").setLevel(logging.NOTSET)
+
+
+def printed(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
+    code = run(app, arguments)
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    return out, err
+
+
+def listed(text: str) -> list[str]:
+    return re.findall(r"^ +\d+ +(gemm\(.*?) +\d\.\d{4} ", text, re.MULTILINE)
+
+
+def test_what_is_listed_can_be_shown_and_given_back(capsys: pytest.CaptureFixture[str]) -> None:
+    embeddings = listed(printed([*CONV, "--all"], capsys)[0])
+    assert len(embeddings) == len(set(embeddings)) == 20
+    third, _ = printed([*CONV, "--show", "3"], capsys)
+    given, _ = printed([*CONV, "--embedding", embeddings[2]], capsys)
+    assert embeddings[2] in third
+    assert embeddings[2] in given
+    assert "given, and checked" in given
+
+
+def test_dominated_embeddings_are_more(capsys: pytest.CaptureFixture[str]) -> None:
+    counts = [
+        int(re.findall(r": ([\d,]+) embeddings \(complete\)", printed([*CONV, "--all", *more], capsys)[0])[0])
+        for more in (["--pareto"], [], ["--dominated"])
+    ]
+    assert counts == sorted(set(counts))
+
+
+def test_the_first_is_an_embedding(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "FEASIBLE" in printed([*CONV, "--first"], capsys)[0]
+
+
+def test_each_level_tells_more(capsys: pytest.CaptureFixture[str]) -> None:
+    texts = [printed([*CONV, *more], capsys)[1] for more in ([], ["-v"], ["-vv"], ["-vvv"])]
+    assert texts[0] == ""
+    assert "gemm: out->acc inp->inp wgt->wgt\n    o, 16 lanes: k\n    i, 16 lanes: c, r, s\n" in texts[1]
+    assert re.search(r"cycles: OPTIMAL in \d", texts[2])
+    assert "Starting CP-SAT solver" in texts[3]
+    assert sorted(texts, key=len) == texts
+
+
+def test_the_model_is_written_as_text(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    printed([*CONV, "--dump-model", str(tmp_path / "model.pbtxt"), "--workers", "2"], capsys)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["model-2.pbtxt", "model.pbtxt"]
+    assert 'name: "member o k k"' in (tmp_path / "model.pbtxt").read_text()
+
+
+def test_parameters_of_the_solver(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    words = ["--solver-params", "stop_after_first_solution=true", "--solver-params", "random_seed=7"]
+    printed([*CONV, *words, "--json", str(path)], capsys)
+    assert json.loads(path.read_text())["status"] == "FEASIBLE"
