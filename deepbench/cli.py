@@ -12,9 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dataflow import UserError
 from deepbench import results
+from deepbench.compile_time import CompileRecord, measure, print_compile_times
 from deepbench.executor import Executor, LocalProcesses
 from deepbench.journal import open_journal
-from deepbench.native_run import Files, read_threads, report, run_on_cpu
+from deepbench.native_run import Files, read_threads, report, run_on_cpu, write_records
 from deepbench.problems import OPS, SUITES, Problem, select
 from deepbench.record import NativeRecord
 from deepbench.run_one import run_one
@@ -28,6 +29,7 @@ from embed.cli.operators import read_settings
 from embed.cli.options import IsaName, JsonFile, Objective, Seed, TimeLimit, positive
 from embed.cli.options import Settings as SetOption
 from embed.cli.record import Record
+from embed.kernel import is_register_machine
 from isa import load
 from isa.model import Isa
 
@@ -52,6 +54,12 @@ Seconds = Annotated[
     float, typer.Option("--seconds", callback=positive, help="on a CPU: how long each problem is timed, and each peer")
 ]
 HtmlFile = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="on a CPU: write a page with pictures")]
+CompileTime = Annotated[
+    bool,
+    typer.Option(
+        "--compile-time", help="on a CPU: how long kernels take to make, beside LLVM -O3 (isa-embed[llvm]); runs none"
+    ),
+]
 Out = Annotated[
     Path, typer.Option("--out", metavar="DIR", help="where results go, and where an interrupted run goes on")
 ]
@@ -76,6 +84,7 @@ def deepbench(
     peers: Peers = False,
     seconds: Seconds = 0.3,
     html: HtmlFile = None,
+    compile_time: CompileTime = False,
 ) -> int:
     """Run DeepBench's problems on an instruction set: embed, compile, execute, check, and show what it costs."""
     problems = select(suite or SUITES[:2], op or OPS, only or (), quick)
@@ -83,11 +92,15 @@ def deepbench(
     target = load(isa, dict(asked.parameters))
     check_writable(json, csv, html)
     make_directory(out)
+    if compile_time and is_register_machine(target):
+        return _compile_times(problems, target, Files(out, json, csv))
     if target.is_x86:
         native = NativeSettings(isa, asked.parameters, objective, time_limit, seed, peers=peers, seconds=seconds)
         return _on_cpu(problems, native, read_threads(threads), Files(out, json, csv, html), target)
-    if peers or html or threads != "1":
-        raise UserError(f"--peers, --threads and --html are for a CPU that runs here, not for {target.name}")
+    if peers or html or compile_time or threads != "1":
+        raise UserError(
+            f"--peers, --threads, --html and --compile-time are for a CPU that runs here, not for {target.name}"
+        )
     records, wall = _run(problems, asked, LocalProcesses(min(jobs, len(problems))), out)
     for path, write in ((out / "results.jsonl", results.write_json), (out / "results.csv", results.write_csv)):
         write(path, records)
@@ -99,7 +112,7 @@ def deepbench(
     return exit_code(records)
 
 
-def exit_code(records: Sequence[Record | NativeRecord]) -> int:
+def exit_code(records: Sequence[Record | NativeRecord | CompileRecord]) -> int:
     """3 where a result is wrong or a problem failed, 1 where one has no embedding, else 0."""
     if any(record.status == FAILED or record.checked is False for record in records):
         return ExitCode.DEFECT
@@ -129,6 +142,15 @@ def _on_cpu(problems: list[Problem], asked: NativeSettings, threads: list[int], 
             problems, asked, threads, files.out, target, lambda r: progress.update(bar, advance=1, problem=r.problem)
         )
     records = report(wide_console(least=160), rows, wall, files)
+    return exit_code(records)
+
+
+def _compile_times(problems: list[Problem], target: Isa, files: Files) -> int:
+    with _progress() as progress:
+        bar = progress.add_task("compile time", total=len(problems), problem="")
+        records = measure(problems, target, lambda r: progress.update(bar, advance=1, problem=r.problem))
+    write_records(records, files)
+    print_compile_times(wide_console(least=160), problems, records)
     return exit_code(records)
 
 

@@ -19,6 +19,7 @@ from deepbench.native_table import Rows, print_native
 from deepbench.problems import Problem
 from deepbench.record import NativeRecord
 from deepbench.suite import NativeSettings, Task, run_suite
+from embed.cli.record import JsonRecord
 from isa.features import require
 from isa.model import Isa
 
@@ -63,7 +64,9 @@ def run_on_cpu(
 def report(console: Console, rows: Rows, wall: float, files: Files) -> list[NativeRecord]:
     """Write the files, print the tables, and return the records."""
     records = [record for _, record in rows]
-    _write(records, files)
+    write_records(records, files)
+    if files.html:
+        html.write_html(files.html, records)
     print_native(console, rows, wall)
     return records
 
@@ -105,14 +108,13 @@ def read_threads(text: str) -> list[int]:
     return list(dict.fromkeys(found))
 
 
-def _write(records: Sequence[NativeRecord], files: Files) -> None:
-    """The results, beside those of each number of threads, and what else was asked for."""
+def write_records(records: Sequence[JsonRecord], files: Files) -> None:
+    """The results, and where else they were asked for as JSON or CSV."""
     for path, write in (
         (files.out / "results.jsonl", results.write_json),
         (files.out / "results.csv", results.write_csv),
         (files.json, results.write_json),
         (files.csv, results.write_csv),
-        (files.html, html.write_html),
     ):
         if path:
             write(path, records)

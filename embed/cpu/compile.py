@@ -68,7 +68,7 @@ def _registers(embedding: Embedding, target: Isa, count: int) -> Registers:
     """The machine's vector registers for one embedding; masks are vectors where masked moves say so."""
     memory = target.instructions[embedding.name].operands[embedding.pattern.output.tensor].memory
     masks = {entry.mask.operand.memory for entry in target.instructions.values() if entry.mask}
-    return Registers(count, _partial(embedding) if masks else {}, memory in masks)
+    return Registers(count, partial_words(embedding) if masks else {}, memory in masks)
 
 
 def _mask_vectors(embedding: Embedding, banks: Registers) -> tuple[Array, ...]:
@@ -106,7 +106,7 @@ def _moving(embedding: Embedding) -> dict[str, Moves]:
     return found
 
 
-def _partial(embedding: Embedding) -> dict[str, int]:
+def partial_words(embedding: Embedding) -> dict[str, int]:
     """The loop whose last word is not full, with the lanes in use; no loop at all where a word holds one result."""
     output = embedding.pattern.output.tensor
     digits = moving_digits(embedding, output, embedding.operator.main.output)
