@@ -46,6 +46,9 @@ def schedule_to_json(schedule: Schedule) -> dict[str, Any]:
         "order": list(schedule.order),
         "buffers": schedule.buffers,
         "result_buffers": schedule.result_buffers,
+        "slots": dict(schedule.slots),
+        "whole": list(schedule.whole),
+        "tail": schedule.tail,
     }
 
 
@@ -54,8 +57,12 @@ def schedule_from_json(value: Mapping[str, Any]) -> Schedule:
     try:
         tiles = {str(name): int(tile) for name, tile in value["tiles"].items()}
         order, buffers = tuple(map(str, value["order"])), (int(value["buffers"]), int(value["result_buffers"]))
+        slots = {str(name): int(count) for name, count in value["slots"].items()}
+        whole = tuple(map(str, value["whole"]))
+        tail = (str(value["tail"][0]), int(value["tail"][1])) if value["tail"] else None
     except _WRONG as error:
         raise UserError(f"not a saved schedule: {type(error).__name__} {error}") from None
-    if sorted(order) != sorted(tiles) or min(*tiles.values(), *buffers, 1) < 1:
+    sizes = [*tiles.values(), *buffers, *slots.values(), *([tail[1]] if tail else [])]
+    if sorted(order) != sorted(tiles) or min(sizes) < 1 or (tail and tail[0] not in tiles):
         raise UserError("not a saved schedule: it has one tile of at least 1 for each loop of its order, and buffers")
-    return Schedule(tiles, order, *buffers)
+    return Schedule(tiles, order, *buffers, slots, whole, tail)

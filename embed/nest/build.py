@@ -5,7 +5,7 @@ from embed.embedding import Embedding
 from embed.epilogue import Epilogue
 from embed.epilogue import Pass as EpiloguePass
 from embed.layout import Layout
-from embed.nest.ir import Compute, Drain, Fill, Nest, Node, Pass, Points, Reset, Tiles
+from embed.nest.ir import Compute, Drain, Fill, Nest, Node, Pass, Points, Reset, Tail, Tiles
 from embed.nest.schedule import Schedule
 
 
@@ -18,8 +18,9 @@ def build(embedding: Embedding, schedule: Schedule, epilogue: Epilogue) -> Nest:
     sums = [loop for loop in schedule.order if loop not in results]
     outer = [loop for loop in schedule.order if loop in results]
     accumulate = _tiled(sums, schedule, (*loads, *inner))
-    body = (Reset(), *accumulate, *_finish(epilogue))
-    return Nest(embedding, layouts, _tiled(outer, schedule, body), epilogue.planes)
+    body = (Reset(), *accumulate, *_finish(epilogue, schedule))
+    first = tuple(Fill(name) for name in schedule.whole)
+    return Nest(embedding, layouts, (*first, *_tiled(outer, schedule, body)), epilogue.planes)
 
 
 def derive(embedding: Embedding, epilogue: Epilogue) -> dict[str, Layout]:
@@ -51,15 +52,16 @@ def _tiled(order: list[str], schedule: Schedule, body: tuple[Node, ...]) -> tupl
     return body
 
 
-def _finish(epilogue: Epilogue) -> tuple[Node, ...]:
+def _finish(epilogue: Epilogue, schedule: Schedule) -> tuple[Node, ...]:
     nodes: list[Node] = []
     for step in epilogue.passes:
-        nodes += [Fill(step.access)] if step.operand else []
+        nodes += [Fill(step.access)] if step.operand and step.access not in schedule.whole else []
         nodes.append(Pass(step))
     for plane in range(epilogue.planes):
         nodes += _between(epilogue.between) if plane else []
         nodes.append(Drain(plane))
-    return tuple(nodes)
+    body = tuple(nodes)
+    return (Tail(*schedule.tail, body),) if schedule.tail else body
 
 
 def _between(steps: tuple[EpiloguePass, ...]) -> list[Node]:

@@ -18,7 +18,7 @@ from dataflow.reference import evaluate
 from embed.embedding import Array
 from embed.epilogue import Pass as EpiloguePass
 from embed.layout import Layout
-from embed.nest.ir import Compute, Drain, Fill, Nest, Node, Pass, Points, Ranges, Reset, Tiles, box, pieces
+from embed.nest.ir import Compute, Drain, Fill, Nest, Node, Pass, Points, Ranges, Reset, Tail, Tiles, box, pieces, tail_pieces
 
 
 def interpret(nest: Nest, arrays: Mapping[str, Array]) -> Array:
@@ -30,11 +30,12 @@ def interpret(nest: Nest, arrays: Mapping[str, Array]) -> Array:
 
 @dataclass
 class _State:
-    """The packed arrays, the tiles at hand, and the byte planes written so far."""
+    """The packed arrays, the tiles at hand and where in their arrays they lie, and the byte planes written so far."""
 
     nest: Nest
     arrays: Mapping[str, Array]
     tiles: dict[str, Array] = field(default_factory=dict)
+    places: dict[str, tuple[range, ...]] = field(default_factory=dict)
     planes: list[Array] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -59,10 +60,15 @@ class _State:
                 case Tiles(loop, tile, inner):
                     for piece in pieces(ranges[loop], tile):
                         self.walk(inner, {**ranges, loop: piece})
+                case Tail(loop, _, inner):
+                    whole = self.tiles[self.nest.output]
+                    for piece in tail_pieces(self.nest, node, ranges):
+                        self.narrow(whole, ranges, {**ranges, loop: piece})
+                        self.walk(inner, {**ranges, loop: piece})
                 case Fill(tensor):
-                    self.tiles[tensor] = _taken(
-                        self.nest.layouts[tensor], self.arrays[tensor], box(self.nest.layouts[tensor], ranges)
-                    )
+                    layout = self.nest.layouts[tensor]
+                    self.places[tensor] = box(layout, ranges)
+                    self.tiles[tensor] = _taken(layout, self.arrays[tensor], self.places[tensor])
                 case Reset():
                     self.reset(ranges)
                 case Points() | Compute():
@@ -77,6 +83,15 @@ class _State:
         dtype = numpy_dtype(self.nest.embedding.pattern.tensors[0].dtype)
         shape = (*(len(span) for span in box(layout, ranges)), *layout.word_shape)
         self.tiles[self.nest.output] = np.zeros(shape, dtype)
+        self.places[self.nest.output] = box(layout, ranges)
+
+    def narrow(self, whole: Array, ranges: Ranges, part: Ranges) -> None:
+        """Go on with the part of an output tile that some of its ranges reach."""
+        layout = self.nest.layouts[self.nest.output]
+        self.places[self.nest.output] = box(layout, part)
+        pairs = zip(box(layout, ranges), self.places[self.nest.output], strict=True)
+        cut = tuple(slice(inner.start - outer.start, inner.stop - outer.start) for outer, inner in pairs)
+        self.tiles[self.nest.output] = whole[cut]
 
     def compute(self, ranges: Ranges) -> None:
         embedding = self.nest.embedding
@@ -116,8 +131,10 @@ class _State:
     def _word(self, name: str, ranges: Ranges) -> Read:
         """The access to a tile: its axes' words, then the lanes of a word."""
         layout = self.nest.layouts[name]
+        starts = [reach.start - held.start for reach, held in zip(box(layout, ranges), self.places[name], strict=True)]
         axes = tuple(
-            Affine.of((loop, factor) for loop, factor in axis.loops if len(ranges[loop]) > 1) for axis in layout.axes
+            Affine.of(((loop, factor) for loop, factor in axis.loops if len(ranges[loop]) > 1), start)
+            for axis, start in zip(layout.axes, starts, strict=True)
         )
         return Read(name, (*axes, *(Affine.of([(f"lane {lane}", 1)]) for lane in layout.word_lanes)))
 

@@ -24,6 +24,15 @@ class Tiles:
 
 
 @dataclass(frozen=True, slots=True)
+class Tail:
+    """In the last output tile, run `body` for each run of `tile` iterations of `loop`; in others once, uncut."""
+
+    loop: str
+    tile: int
+    body: tuple["Node", ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Points:
     """Run `body` for each single iteration of `loop` within its range."""
 
@@ -62,7 +71,7 @@ class Drain:
     plane: int
 
 
-Node = Tiles | Points | Fill | Reset | Compute | Pass | Drain
+Node = Tiles | Tail | Points | Fill | Reset | Compute | Pass | Drain
 
 
 @dataclass(frozen=True)
@@ -104,12 +113,22 @@ def pieces(span: range, tile: int) -> list[range]:
     return [range(start, min(start + tile, span.stop)) for start in range(span.start, span.stop, tile)]
 
 
+def tail_pieces(nest: Nest, node: Tail, ranges: Ranges) -> list[range]:
+    """The pieces of a tail's loop: several where all loops are at their ends."""
+    last = all(ranges[name].stop == span.stop for name, span in nest.whole.items())
+    span = ranges[node.loop]
+    return pieces(span, node.tile if last else len(span))
+
+
 def _lines(nest: Nest, node: Node, depth: int) -> list[str]:
     pad = "  " * depth
     match node:
         case Tiles(loop, tile, body):
             extent = len(nest.whole[loop])
             head = [f"{pad}for {loop} in 0..{extent} by {tile}:"]
+            return head + [line for inner in body for line in _lines(nest, inner, depth + 1)]
+        case Tail(loop, tile, body):
+            head = [f"{pad}for {loop} by {tile} in the last tile:"]
             return head + [line for inner in body for line in _lines(nest, inner, depth + 1)]
         case Points(loop, body):
             head = [f"{pad}for each {loop}:"]

@@ -1,21 +1,34 @@
-"""A schedule: how the loop nest is cut into tiles, and in which order they come. A value, whoever chose it."""
+"""A schedule: how the loop nest is cut into tiles, in which order they come, and what stays. A value, whoever chose it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """`tiles` gives each tile loop's iterations per tile; `order` the loops from outermost to innermost.
 
-    `buffers` tiles of each input and `result_buffers` tiles of the output are in flight at once.
+    `buffers` tiles of each input and `result_buffers` tiles of the output are in flight at once; `slots` says where an
+    input has another number: as many as its tiles, and each is loaded once. Tensors in `whole` are loaded in one piece
+    before everything else. The epilogue of the last output tile is cut along one loop, `tail`, into pieces of so many
+    iterations: the first results are stored while the others are still computed.
     """
 
     tiles: Mapping[str, int]
     order: tuple[str, ...]
     buffers: int
     result_buffers: int
+    slots: Mapping[str, int] = field(default_factory=dict)
+    whole: tuple[str, ...] = ()
+    tail: tuple[str, int] | None = None
+
+    def slots_of(self, tensor: str) -> int:
+        """Tiles of an input that its scratchpad holds at once."""
+        return self.slots.get(tensor, self.buffers)
 
     def __str__(self) -> str:
         cut = " ".join(f"{name}:{self.tiles[name]}" for name in self.order)
-        return f"{cut} buffers={self.buffers},{self.result_buffers}"
+        slots = "".join(f" {name}*{count}" for name, count in self.slots.items())
+        whole = f" whole={','.join(self.whole)}" if self.whole else ""
+        tail = f" tail={self.tail[0]}:{self.tail[1]}" if self.tail else ""
+        return f"{cut} buffers={self.buffers},{self.result_buffers}{slots}{whole}{tail}"

@@ -53,7 +53,7 @@ def plan(nest: Nest, schedule: Schedule, machine: Machine, homes: Mapping[str, s
     for tensor, layout in nest.layouts.items():
         memory = homes[tensor]
         first, whole = _first_tile(nest, schedule, layout), box(layout, nest.whole)
-        size = prod(len(span) for span in first)
+        size = prod(len(span) for span in (whole if tensor in schedule.whole else first))
         buffers = _buffers(nest, schedule, tensor, first == whole)
         element = machine.element_bytes[memory]
         stored = 0 if tensor == nest.output else layout.words * element
@@ -79,7 +79,7 @@ def _first_tile(nest: Nest, schedule: Schedule, layout: Layout) -> tuple[range, 
 def _buffers(nest: Nest, schedule: Schedule, tensor: str, whole: bool) -> int:
     if tensor == nest.output:
         return schedule.result_buffers
-    return 1 if whole or tensor not in nest.embedding.inputs else schedule.buffers
+    return 1 if whole or tensor not in nest.embedding.inputs else schedule.slots_of(tensor)
 
 
 def _aligned(address: int) -> int:

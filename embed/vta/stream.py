@@ -35,6 +35,7 @@ class Stream:
     _images: dict[tuple[Uop, ...], int] = field(default_factory=dict)
     _resident: dict[tuple[Uop, ...], int] = field(default_factory=dict)
     _used: int = 0
+    _evicted: bool = False
 
     def issue(self, name: str, **fields: int) -> Draft:
         draft = Draft(name, fields)
@@ -47,7 +48,13 @@ class Stream:
         return self.issue(name, uop_bgn=begin, uop_end=begin + len(uops), **fields)
 
     def finished(self, uop_base: int) -> list[MachineInstruction]:
-        """The final instructions; micro-op loads address the segment at word `uop_base`."""
+        """The final instructions; micro-op loads address the segment at word `uop_base`.
+
+        If all micro-ops fit at once, one load at the start brings them: each stops the compute unit for its latency.
+        """
+        if self.uops and not self._evicted:
+            whole = {"sram_base": 0, "dram_base": 0, "y_size": 1, "x_size": len(self.uops), "x_stride": len(self.uops)}
+            self.drafts = [Draft("load_uop", whole), *(draft for draft in self.drafts if draft.name != "load_uop")]
         for draft in self.drafts:
             if draft.name == "load_uop" and draft.fields.get("x_size"):
                 draft.fields["dram_base"] += uop_base
@@ -67,7 +74,7 @@ class Stream:
             return self._resident[uops]
         if self._used + len(uops) > self.capacity:
             self._resident.clear()
-            self._used = 0
+            self._used, self._evicted = 0, True
         begin = self._used
         self.issue(
             "load_uop", sram_base=begin, dram_base=self._image(uops), y_size=1, x_size=len(uops), x_stride=len(uops)

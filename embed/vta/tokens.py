@@ -1,8 +1,8 @@
 """Dependency tokens: which instruction waits for which, while several tiles are in flight.
 
-Input tiles come in groups, the loads between two kernels. With B buffers group g overwrites what group g-B brought, so
-its first load waits until the last kernel of group g-B is done. Results alike: with R result buffers, tile t is reset
-only after tile t-R is stored. A push that nobody will pop is never made, so tokens balance.
+A queue between two engines carries tokens in order, so its k-th pop takes the k-th push. Whoever waits for the n-th
+instruction of the other engine has then waited for all before it: a wait that an earlier one implies costs no token, a
+push that nobody would pop is never made, and tokens balance.
 """
 
 from dataclasses import dataclass, field
@@ -11,75 +11,74 @@ from embed.vta.stream import Draft
 
 
 @dataclass(slots=True)
-class InputGroups:
-    """Loads and the kernels that read them."""
+class InputTokens:
+    """Loads of input tiles and the kernels that read them, each numbered from 0 in program order."""
 
-    buffers: int
-    last_kernels: list[Draft] = field(default_factory=list)
-    open_load: Draft | None = None
-    kernel: Draft | None = None
-    count: int = 0
+    loads: list[Draft] = field(default_factory=list)
+    kernels: list[Draft] = field(default_factory=list)
+    awaited_load: int = -1
+    awaited_kernel: int = -1
 
-    def load(self, draft: Draft) -> None:
-        """A load of the group that the next kernel reads."""
-        if self.open_load is None:
-            self._begin(draft)
-        self.open_load = draft
+    @property
+    def next_kernel(self) -> int:
+        return len(self.kernels)
 
-    def _begin(self, draft: Draft) -> None:
-        if self.kernel is not None:
-            self.last_kernels.append(self.kernel)
-        if self.count >= self.buffers:
-            draft.flag("pop_next")
-            self.last_kernels[self.count - self.buffers].flag("push_prev")
-        self.count += 1
+    def load(self, first: Draft, last: Draft, overwritten: int) -> int:
+        """A tile's loads, from first to last, into words that kernel `overwritten` read last (-1: nobody).
 
-    def compute(self, first: Draft, last: Draft) -> None:
-        """A kernel from its first to its last instruction."""
-        if self.open_load is not None:
-            self.open_load.flag("push_next")
+        Returns the number of the load.
+        """
+        if overwritten > self.awaited_kernel:
+            self.kernels[overwritten].flag("push_prev")
+            first.flag("pop_next")
+            self.awaited_kernel = overwritten
+        self.loads.append(last)
+        return len(self.loads) - 1
+
+    def compute(self, first: Draft, last: Draft, newest: int) -> None:
+        """A kernel from its first to its last instruction; `newest` is the latest load that it reads."""
+        if newest > self.awaited_load:
+            self.loads[newest].flag("push_next")
             first.flag("pop_prev")
-            self.open_load = None
-        self.kernel = last
+            self.awaited_load = newest
+        self.kernels.append(last)
 
 
 @dataclass(slots=True)
 class ResultTiles:
-    """Output tiles: computed, then stored."""
+    """Output tiles: computed, then stored, in one piece or several."""
 
     buffers: int
     stores: list[Draft] = field(default_factory=list)
     count: int = 0
     stored: Draft | None = None
+    half_stored: bool = False
 
     def begin(self, reset: Draft) -> int:
         """A new tile starts with `reset`; returns the number of its buffer."""
+        if self.stored is not None:
+            self.stores.append(self.stored)
         if self.count >= self.buffers:
             reset.flag("pop_next")
             self.stores[self.count - self.buffers].flag("push_prev")
         self.count += 1
-        self.stored = None
         return (self.count - 1) % self.buffers
 
-    def overwrite(self, compute: Draft) -> None:
-        """An instruction that changes a tile already stored once waits for that store."""
-        if self.stored is not None:
-            self.stored.flag("push_prev")
-            compute.flag("pop_next")
-            self.stored = None
-
-    def store(self, compute: Draft, first: Draft, last: Draft) -> None:
-        """Stores of the tile that `compute` completed."""
+    def store(self, compute: Draft, first: Draft, last: Draft, more: bool) -> None:
+        """Stores of what `compute` completed; `more` if the same words will change and be stored again."""
         compute.flag("push_next")
         first.flag("pop_prev")
-        self.stored = last
+        self.stored, self.half_stored = last, more
 
-    def end(self) -> None:
-        """The tile is stored in full."""
-        assert self.stored is not None
-        self.stores.append(self.stored)
+    def change(self, compute: Draft) -> None:
+        """An instruction that changes a tile waits for the store of what it changes, if there was one."""
+        if self.stored is not None and self.half_stored:
+            self.stored.flag("push_prev")
+            compute.flag("pop_next")
+            self.half_stored = False
 
     def finish(self, finish: Draft) -> None:
         """FINISH waits for the last store."""
-        self.stores[-1].flag("push_prev")
+        assert self.stored is not None
+        self.stored.flag("push_prev")
         finish.flag("pop_next")
