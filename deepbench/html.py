@@ -7,9 +7,9 @@ from pathlib import Path
 from statistics import median
 
 from deepbench.causes import cause
+from deepbench.means import geomean
 from deepbench.native_table import worst
 from deepbench.record import NativeRecord
-from deepbench.table import geomean
 from embed.cli.files import write_whole
 
 _WIDTH, _HEIGHT, _MARGIN = 720, 400, 56

@@ -7,9 +7,10 @@ from rich.console import Console
 from rich.table import Table
 
 from deepbench.causes import cause
+from deepbench.means import geomean
 from deepbench.problems import Problem
 from deepbench.record import NativeRecord
-from deepbench.table import geomean, milliseconds, shown_check, shown_share, sizes
+from deepbench.table import milliseconds, shown_check, shown_share, sizes
 from embed.cli.console import new_table
 
 _WORST = 20

@@ -16,7 +16,10 @@ from embed.cli.explain import solved
 from embed.cli.files import Array
 from embed.cli.record import Record
 from embed.errors import NoEmbedding
+from embed.vta.engines import Engine, Queue
 from embed.vta.executable import VtaKernel, compile_vta
+from embed.vta.simulator import TimingReport
+from embed.vta.simulator.report import BUS, END, FETCH
 
 FULL_MACS = 1_000_000_000
 """Matrix products above it are executed on a slice of output tiles; convolutions never are."""
@@ -59,9 +62,24 @@ def _run(problem: Problem, operator: Operator, settings: Settings) -> Record:
         modelled_cycles_at_best=fullest.costs.cycles,
         cycles=timing.cycles,
         bytes=sum(timing.bytes.values()),
+        lost=lost_cycles(timing, solution.costs.compute),
         checked=checked,
         executed=share,
     )
+
+
+def lost_cycles(timing: TimingReport, bound: int) -> dict[str, int]:
+    """The compute unit's cycles by cause, besides the `bound` ones: instructions that start, and waiting."""
+    spent = timing.engines[Engine.COMPUTE]
+    causes = {
+        FETCH: "first fetch",
+        BUS: "its own loads",
+        END: "end",
+        Queue.LOAD_TO_COMPUTE.label: "waits for loads",
+        Queue.STORE_TO_COMPUTE.label: "waits for stores",
+    }
+    waits = {causes.get(cause, cause): count for cause, count in spent.waiting.items()}
+    return {"instruction starts": spent.busy - bound, **waits}
 
 
 def check_full(operator: Operator, kernel: VtaKernel, arrays: Mapping[str, Array]) -> bool:

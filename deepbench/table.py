@@ -1,14 +1,15 @@
 """The tables at the end of a suite: every problem, geometric means of each group, and what to know about the run."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from math import exp, log
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Protocol
 
 from rich.console import Console
 from rich.table import Table
 
+from deepbench.means import geomean
 from deepbench.problems import Problem
+from deepbench.speed import bound_ratio, speed_tables
 from embed.cli.console import new_table
 from embed.cli.record import Record
 
@@ -35,7 +36,9 @@ def print_report(console: Console, problems: Sequence[Problem], records: Sequenc
         by_group.setdefault(problem.group, []).append((problem, record))
     for group, rows in by_group.items():
         console.print(problem_table(group, rows))
-    console.print(group_table({group: [record for _, record in rows] for group, rows in by_group.items()}))
+    groups = {group: [record for _, record in rows] for group, rows in by_group.items()}
+    for table in (*speed_tables(groups), group_table(groups)):
+        console.print(table)
     for line in summary(records, wall):
         console.print(line, highlight=False, markup=False)
 
@@ -81,12 +84,6 @@ def summary(records: Sequence[Record], wall: float) -> Iterator[str]:
             yield f"{record.problem}: the result differs from the reference"
 
 
-def geomean(values: Iterable[float | int | None]) -> float | None:
-    """Geometric mean of the positive values there are; None of none."""
-    logs = [log(value) for value in values if value]
-    return exp(sum(logs) / len(logs)) if logs else None
-
-
 def _columns() -> list[Column]:
     return [
         ("status", lambda r: r.status, lambda rs: f"{sum(r.status == 'OPTIMAL' for r in rs)} opt"),
@@ -100,6 +97,7 @@ def _columns() -> list[Column]:
         ("given up for", _trade, lambda _: ""),
         ("invocations", lambda r: _count(r.invocations), lambda rs: _count(geomean(r.invocations for r in rs))),
         ("cycles", lambda r: _count(r.cycles), lambda rs: _count(geomean(r.cycles for r in rs))),
+        ("/ bound", lambda r: shown_share(bound_ratio(r)), lambda rs: shown_share(geomean(map(bound_ratio, rs)))),
         ("bytes", lambda r: _count(r.bytes), lambda rs: _count(geomean(r.bytes for r in rs))),
         ("checked", shown_check, lambda rs: f"{sum(r.checked is True for r in rs)}/{len(rs)}"),
     ]

@@ -41,12 +41,23 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """The price of one embedding; `packed_bytes` by access of the operator, `bytes` their sum."""
+    """The price of one embedding; `packed_bytes` by access of the operator, `bytes` their sum.
+
+    No program of this embedding takes less than `compute` cycles: its instructions at full rate, a reset and the
+    epilogue's passes of every output word; nor than `bus`: each packed input read once. `cycles` counts stores too.
+    """
 
     invocations: int
     utilisation: float
     cycles: int
     packed_bytes: Mapping[str, int]
+    compute: int
+    bus: int
+
+    @property
+    def bound(self) -> int:
+        """The larger of the compute and bus bounds, in cycles."""
+        return max(self.compute, self.bus)
 
     @property
     def bytes(self) -> int:
@@ -84,7 +95,8 @@ def evaluate(embedding: Embedding, rate: Rates) -> Costs:
     compute = rate.invocation * embedding.invocations + rate.result * results
     bus = -(-sum(packed.values()) // rate.bus) if rate.bus else 0
     packed[embedding.operator.output.name] = results * rate.result_bytes
-    return Costs(embedding.invocations, embedding.utilisation, max(compute, bus, rate.store * results), packed)
+    cycles = max(compute, bus, rate.store * results)
+    return Costs(embedding.invocations, embedding.utilisation, cycles, packed, compute, bus)
 
 
 def fixed_utilisation(operator: Operator, instruction: Instruction) -> float | None:

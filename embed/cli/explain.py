@@ -105,6 +105,8 @@ def solved(problem: str, suite: str, target: Isa, objective: str, solution: Solu
         invocations=solution.costs.invocations,
         modelled_cycles=solution.costs.cycles,
         modelled_bytes=solution.costs.bytes,
+        compute_bound=solution.costs.compute,
+        bus_bound=solution.costs.bus,
     )
 
 

@@ -1,7 +1,7 @@
 """One problem's result as the tables show it and `--json` writes it."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 
@@ -38,6 +38,7 @@ class Record(JsonRecord):
     """`cycles` and `bytes` are simulated, None where nothing ran; the modelled ones are what the solver minimised.
 
     `executed` is "full", "slice" or "no"; `checked` says that what ran equals the reference bit for bit.
+    `predicted_cycles` are the schedule's, `lost` the compute unit's cycles by cause that its bound does not count.
     `utilisation_best` is what the objective `invocations` reaches and `modelled_cycles_at_best` its price.
     """
 
@@ -53,6 +54,10 @@ class Record(JsonRecord):
     modelled_bytes: int | None = None
     cycles: int | None = None
     bytes: int | None = None
+    compute_bound: int | None = None
+    bus_bound: int | None = None
+    predicted_cycles: int | None = None
+    lost: dict[str, int] = field(default_factory=dict)
     checked: bool | None = None
     executed: str = "no"
     error: str = ""

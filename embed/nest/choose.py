@@ -23,6 +23,9 @@ Grid = npt.NDArray[np.int64]
 
 _MOST_COMBINATIONS = 200_000
 
+_WHOLE_SHARE = 8
+"""An epilogue's tensor is loaded once, at the start, if it takes at most this part of the scratchpad."""
+
 
 @dataclass(frozen=True, slots=True)
 class Room:
@@ -52,10 +55,33 @@ def choose(embedding: Embedding, layouts: Mapping[str, Layout], rates: Rates, ro
         for order in _orders(embedding, layouts, loops):
             found = grid.cheapest(order)
             if found is not None and (best is None or found[0] < best[0]):
-                best = found[0], Schedule(found[1], order, buffers, result_buffers)
+                tail = last_pieces(embedding, layouts, found[1], rates, room)
+                best = found[0], Schedule(found[1], order, buffers, result_buffers, whole=grid.whole, tail=tail)
     if best is None:
         raise NoEmbedding(f"no tile of {embedding} fits the scratchpads: {dict(room.words)} words")
     return best[1]
+
+
+def last_pieces(
+    embedding: Embedding, layouts: Mapping[str, Layout], tiles: Mapping[str, int], rates: Rates, room: Room
+) -> tuple[str, int] | None:
+    """How to cut the last output tile's epilogue: P pieces start each pass P times and leave 1/P of the store last.
+
+    They run along the outermost axis that the tile has words on, so that each is stored from one piece of scratchpad.
+    """
+    output = layouts[embedding.operator.main.output.tensor]
+    loops = [loop for axis in output.axes for loop, _ in axis.loops if tiles[loop] > 1]
+    passes = room.passes - 1
+    if not loops or not passes or room.result_buffers == 1:
+        return None
+    last = {loop.name: (loop.extent - 1) % tiles[loop.name] + 1 for loop in embedding.loops}
+    words = prod(1 + sum(factor * (last[loop] - 1) for loop, factor in axis.loops) for axis in output.axes)
+    cost = {
+        size: -(-last[loops[0]] // size) * passes * room.pass_start + rates.store * -(-words * size // last[loops[0]])
+        for size in even_tiles(last[loops[0]])
+    }
+    best = min(cost, key=lambda size: (cost[size], -size))
+    return None if best == last[loops[0]] else (loops[0], best)
 
 
 def _flights(room: Room) -> list[tuple[int, int]]:
@@ -122,6 +148,8 @@ class _Grid:
         self.tile = {name: self._axis(name, options[name]) for name in loops}
         self.count = {name: -(-extent // self.tile[name]) for name, extent in loops.items()}
         self.words = {name: self._words(layout) for name, layout in layouts.items()}
+        self.whole = tuple(name for name in room.shared if layouts[name].words * _WHOLE_SHARE <= room.words[name])
+        self.words |= {name: np.asarray(layouts[name].words) for name in self.whole}
         self.results = result_loops(embedding)
         self.fits = self._fits()
 

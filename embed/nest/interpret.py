@@ -18,7 +18,22 @@ from dataflow.reference import evaluate
 from embed.embedding import Array
 from embed.epilogue import Pass as EpiloguePass
 from embed.layout import Layout
-from embed.nest.ir import Compute, Drain, Fill, Nest, Node, Pass, Points, Ranges, Reset, Tail, Tiles, box, pieces, tail_pieces
+from embed.nest.ir import (
+    Compute,
+    Drain,
+    Fill,
+    Nest,
+    Node,
+    Pass,
+    Points,
+    Ranges,
+    Reset,
+    Tail,
+    Tiles,
+    box,
+    pieces,
+    tail_pieces,
+)
 
 
 def interpret(nest: Nest, arrays: Mapping[str, Array]) -> Array:

@@ -1,4 +1,4 @@
-"""A schedule: how the loop nest is cut into tiles, in which order they come, and what stays. A value, whoever chose it."""
+"""A schedule: how the loop nest is cut into tiles, in which order they come, and what stays, whoever chose it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -6,7 +6,22 @@ from itertools import product
 
 from embed.epilogue import Pass as EpiloguePass
 from embed.layout import Layout
-from embed.nest.ir import Compute, Drain, Fill, Nest, Node, Pass, Points, Ranges, Reset, Tail, Tiles, box, pieces, tail_pieces
+from embed.nest.ir import (
+    Compute,
+    Drain,
+    Fill,
+    Nest,
+    Node,
+    Pass,
+    Points,
+    Ranges,
+    Reset,
+    Tail,
+    Tiles,
+    box,
+    pieces,
+    tail_pieces,
+)
 from embed.nest.schedule import Schedule
 from embed.vta.dma import dense, transfers
 from embed.vta.kernels import Kernel, Limits, TileLoop, kernel

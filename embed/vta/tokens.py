@@ -66,8 +66,9 @@ class ResultTiles:
 
     def store(self, compute: Draft, first: Draft, last: Draft, more: bool) -> None:
         """Stores of what `compute` completed; `more` if the same words will change and be stored again."""
-        compute.flag("push_next")
-        first.flag("pop_prev")
+        if not compute.fields.get("push_next"):  # else an earlier store has waited for it
+            compute.flag("push_next")
+            first.flag("pop_prev")
         self.stored, self.half_stored = last, more
 
     def change(self, compute: Draft) -> None:

@@ -9,9 +9,10 @@ import pytest
 from rich.console import Console
 
 from deepbench import results
+from deepbench.means import geomean
 from deepbench.problems import select
 from deepbench.suite import Settings, Task
-from deepbench.table import geomean, print_report, summary
+from deepbench.table import print_report, summary
 from embed.cli.record import Record
 
 PROBLEMS = select(suites=["inference_device"], only=["/001"])

@@ -53,9 +53,9 @@ def fits(kernel: VtaKernel) -> None:
     for name, layout in kernel.nest.layouts.items():
         if name in homes:
             whole = all(schedule.tiles[loop] >= loops[loop] for axis in layout.axes for loop, _ in axis.loops)
-            taken[homes[name]] += tile_words(layout, schedule.tiles) * (1 if whole else schedule.buffers)
+            taken[homes[name]] += tile_words(layout, schedule.tiles) * (1 if whole else schedule.slots_of(name))
         elif name != kernel.nest.output:
-            taken["acc"] += tile_words(layout, schedule.tiles)
+            taken["acc"] += layout.words if name in schedule.whole else tile_words(layout, schedule.tiles)
     for memory, words in taken.items():
         assert words <= (depths[memory] or 0)
 
@@ -166,7 +166,11 @@ def schedules(draw: st.DrawFn) -> tuple[Embedding, Schedule]:
         loop.name: loop.extent if loop.name in whole else draw(st.integers(1, loop.extent)) for loop in embedding.loops
     }
     order = draw(st.permutations(list(tiles)))
-    return embedding, Schedule(tiles, tuple(order), draw(st.sampled_from([1, 2])), 1)
+    extras = plan(operator, SMALL).extras
+    whole = tuple(name for name in extras if draw(st.booleans()))
+    tail = draw(st.none() | st.tuples(st.sampled_from(result_loops(embedding) or [None]), st.integers(1, 4)))
+    cut = tail if tail and tail[0] else None
+    return embedding, Schedule(tiles, tuple(order), draw(st.sampled_from([1, 2])), 1, whole=whole, tail=cut)
 
 
 @settings(max_examples=40, deadline=None)
