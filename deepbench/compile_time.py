@@ -10,10 +10,11 @@ from rich.table import Table
 
 from dataflow import UserError
 from deepbench.llvm import compiler, ir
+from deepbench.means import geomean
 from deepbench.native import constants_of, dtype_of, group_of, layouts_of, operator_of
 from deepbench.problems import Problem
 from deepbench.record import DONE
-from deepbench.table import geomean, sizes
+from deepbench.table import sizes
 from embed.cli.console import new_table
 from embed.cli.record import JsonRecord
 from embed.cpu.compile import compile_cpu
