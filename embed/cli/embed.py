@@ -10,6 +10,7 @@ from embed.cli.files import check_writable, write_json_lines
 from embed.cli.operators import read_operator, read_settings, read_solver_parameters
 from embed.cli.options import (
     All,
+    Demands,
     Dominated,
     Dtype,
     DumpModel,
@@ -32,6 +33,7 @@ from embed.cli.options import (
     Written,
 )
 from embed.costs import evaluate, rates
+from embed.demands import Demand
 from embed.parse import read_embedding
 from embed.solver import settings as solver
 from embed.solver.search import Alternatives, Solution, alternatives, best, stream
@@ -54,6 +56,7 @@ def embed_command(
     dominated: Dominated = False,
     show: Show = None,
     embedding: Written = None,
+    demand: Demands = None,
     limit: Limit = 20,
     workers: Workers = 1,
     solver_params: SolverParameters = None,
@@ -67,7 +70,8 @@ def embed_command(
     target = isa_files.load(isa, read_settings(settings or ()))
     check_writable(json, dump_model)
     own = read_solver_parameters(solver_params or ())
-    search = solver.Settings(objective, time_limit, workers, seed, tuple(own.items()), dump_model)
+    demands = tuple(map(Demand.read, demand or ()))
+    search = solver.Settings(objective, time_limit, workers, seed, tuple(own.items()), dump_model, demands)
     if every or pareto or show:
         found = alternatives(operator, target, search, dominated)
         listed = found.pareto() if pareto else found
@@ -101,4 +105,7 @@ def _one(
         chosen = read_embedding(text, operator, target)
         price = evaluate(chosen, rates(operator, target.instruction(chosen.name), target))
         return Solution(chosen, price, "GIVEN", 0.0)
-    return next(stream(operator, target, search, dominated)) if first else best(operator, target, search)
+    if not first:
+        return best(operator, target, search)
+    found = next(stream(operator, target, search, dominated), None)
+    return found or best(operator, target, search)

@@ -7,6 +7,7 @@ import typer
 
 from dataflow import UserError
 from embed import OBJECTIVES
+from embed.demands import FORMS
 
 
 def _known_objective(value: str) -> str:
@@ -84,6 +85,12 @@ Written = Annotated[
     typer.Option("--embedding", metavar="TEXT", help="take this embedding, as --all prints it", show_default=False),
 ]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="with --all and --pareto: how many to show")]
+Demands = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--demand", metavar="DEMAND", help=f"only embeddings that are so: {', '.join(FORMS)}", show_default=False
+    ),
+]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="threads of the solver")]
 SolverParameters = Annotated[
     list[str] | None,

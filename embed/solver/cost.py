@@ -1,5 +1,6 @@
 """Cost terms as expressions of the variables: invocations, packed words, cycles, bytes, all of them exact integers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product as combinations
 from math import prod
@@ -16,9 +17,10 @@ Expression = cp_model.LinearExpr | int
 
 @dataclass(frozen=True, slots=True)
 class CostTerms:
-    """What an objective may be made of; `invocations` is an exact product, the others follow from packed words."""
+    """What an objective may be made of; `invocations` is an exact product, the others follow from packed `words`."""
 
     invocations: Expression
+    words: Mapping[str, Expression]
     bytes: Expression
     cycles: cp_model.IntVar
 
@@ -44,7 +46,7 @@ def build(model: cp_model.CpModel, problem: Problem, variables: Variables) -> Co
     model.add(cycles >= rates.store * words[output])
     if rates.bus:
         model.add(rates.bus * cycles >= reading)
-    return CostTerms(invocations, reading + rates.result_bytes * words[output], cycles)
+    return CostTerms(invocations, words, reading + rates.result_bytes * words[output], cycles)
 
 
 def _longest(problem: Problem) -> int:

@@ -1,6 +1,6 @@
 """The CP-SAT model of one placement problem, and how it is asked."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +9,11 @@ from queue import SimpleQueue
 from ortools.sat.python import cp_model
 
 from embed import atomic
+from embed.demands import Demand
 from embed.embedding import Embedding
 from embed.solver import cost
 from embed.solver.constraints import CONSTRAINTS, filled
+from embed.solver.demands import Demands
 from embed.solver.problem import Problem
 from embed.solver.settings import MODELS, Settings, log, new_solver
 from embed.solver.solution import extract
@@ -100,9 +102,12 @@ class _Collector(cp_model.CpSolverSolutionCallback):
 class PricedPlacements(Placements):
     """The same with cost terms that can be minimised; those of two problems of one operator compare."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, demands: Iterable[Demand] = ()) -> None:
         super().__init__(problem)
         terms = cost.build(self.proto, problem, self.variables)
+        rules = Demands(self.proto, problem, self.variables, terms)
+        for demand in demands:
+            rules.add(demand)
         members = [literal for found in self.variables.members.values() for literal in found.values()]
         digits = [self.variables.present(key) for key in self.variables.digits]
         self.terms: dict[str, cp_model.LinearExpr | int] = {
@@ -111,6 +116,11 @@ class PricedPlacements(Placements):
             "bytes": terms.bytes,
             "traffic": (2 * len(problem.extents) + 1) * terms.bytes + cp_model.LinearExpr.sum([*members, *digits]),
         }
+
+    def feasible(self, settings: Settings, deadline: float) -> bool:
+        """Whether there is a placement, or none was excluded before the deadline."""
+        solver = new_solver(settings, deadline)
+        return solver.solve(self.proto) != cp_model.INFEASIBLE
 
     def minimise(self, order: tuple[str, ...], bound: list[int], settings: Settings, deadline: float) -> Found | None:
         """Minimise the terms in order; None where nothing is as good as `bound`, terms of an earlier model's best."""

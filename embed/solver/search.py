@@ -13,6 +13,7 @@ from dataflow.operator import Operator
 from embed.binding import bindings
 from embed.checker import verify
 from embed.costs import Costs, evaluate, rates
+from embed.demands import check, meets
 from embed.embedding import Embedding, Placeable
 from embed.errors import NoEmbedding
 from embed.lanes import sums_apart
@@ -20,6 +21,7 @@ from embed.pareto import front
 from embed.solver.model import Found, Placements, PricedPlacements
 from embed.solver.problem import Problem
 from embed.solver.settings import MODELS, Settings, log
+from embed.solver.whynot import conflict, explained
 from isa.model import Isa
 
 OBJECTIVES = {
@@ -46,9 +48,11 @@ def best(operator: Operator, target: Isa, settings: Settings) -> Solution:
     order = _order(settings)
     chosen: Found | None = None
     proven = True
-    for number, problem in enumerate(problems(operator, target), 1):
+    asked = list(problems(operator, target))
+    check(settings.demands, operator, target)
+    for number, problem in enumerate(asked, 1):
         bound = chosen.values if chosen else []
-        placements = PricedPlacements(problem)
+        placements = PricedPlacements(problem, settings.demands)
         found = placements.minimise(order, bound, settings, start + settings.time_limit)
         if settings.dump:
             placements.dump(_numbered(settings.dump, number))
@@ -59,10 +63,17 @@ def best(operator: Operator, target: Isa, settings: Settings) -> Solution:
             chosen = found
     seconds = time.perf_counter() - start
     if chosen is None or chosen.embedding is None:
-        raise NoEmbedding(
-            f"no embedding of {target.name} in {operator.title} was found within {settings.time_limit:g} s"
-        )
+        raise NoEmbedding(_why_not(operator, target, asked, settings, proven))
     return _checked(chosen.embedding, target, "OPTIMAL" if proven else "FEASIBLE", seconds)
+
+
+def _why_not(operator: Operator, target: Isa, asked: list[Problem], settings: Settings, proven: bool) -> str:
+    """The reason why there is no embedding, or that the time was too short to find one."""
+    if not proven:
+        return f"no embedding of {target.name} in {operator.title} was found within {settings.time_limit:g} s"
+    deadline = time.perf_counter() + settings.time_limit
+    clash = conflict(asked, settings.demands, settings, deadline)
+    return f"{operator.title}: {explained(asked, clash, settings, deadline)}"
 
 
 @dataclass(frozen=True)
@@ -96,10 +107,13 @@ def stream(operator: Operator, target: Isa, settings: Settings, dominated: bool 
     Without `dominated` only the maximal ones: no dim that is a loop would save invocations on idle lanes.
     """
     start = time.perf_counter()
+    check(settings.demands, operator, target)
     for problem in problems(operator, target):
         for embedding in Placements(problem).stream(settings, start + settings.time_limit, not dominated):
-            verify(embedding)
-            yield Solution(embedding, evaluate(embedding, problem.rates), "FEASIBLE", time.perf_counter() - start)
+            price = evaluate(embedding, problem.rates)
+            if all(meets(demand, embedding, price) for demand in settings.demands):
+                verify(embedding)
+                yield Solution(embedding, price, "FEASIBLE", time.perf_counter() - start)
 
 
 def alternatives(operator: Operator, target: Isa, settings: Settings, dominated: bool = False) -> Alternatives:
@@ -111,10 +125,12 @@ def alternatives(operator: Operator, target: Isa, settings: Settings, dominated:
     order = _order(settings)
     found: list[tuple[Embedding, Costs]] = []
     complete = True
+    check(settings.demands, operator, target)
     for number, problem in enumerate(problems(operator, target), 1):
         placements = Placements(problem)
         streamed = placements.stream(settings, start + settings.time_limit, not dominated)
-        found += [(embedding, evaluate(embedding, problem.rates)) for embedding in streamed]
+        priced = ((embedding, evaluate(embedding, problem.rates)) for embedding in streamed)
+        found += [one for one in priced if all(meets(demand, *one) for demand in settings.demands)]
         complete = complete and streamed.complete
         log.log(MODELS, "    %d embeddings, %s", len(found), "complete" if streamed.complete else "out of time")
         if settings.dump:

@@ -8,6 +8,7 @@ from pathlib import Path
 from ortools.sat.python import cp_model
 
 from dataflow.errors import UserError
+from embed.demands import Demand
 
 log = logging.getLogger("embed.solver")
 """INFO: what is placed where; MODELS: how each model was solved; DEBUG: what CP-SAT logs."""
@@ -19,7 +20,8 @@ MODELS = 15
 class Settings:
     """How to search: `time_limit` seconds in all, solver `workers`, random `seed`.
 
-    `parameters` are fields of CP-SAT's SatParameters and come last; every model is written to the file `dump`.
+    `parameters` are fields of CP-SAT's SatParameters and come last; every model is written to the file `dump`. Only
+    embeddings that meet all `demands` count.
     """
 
     objective: str = "cycles"
@@ -28,6 +30,7 @@ class Settings:
     seed: int = 0
     parameters: tuple[tuple[str, bool | int | float], ...] = ()
     dump: Path | None = None
+    demands: tuple[Demand, ...] = ()
 
 
 def new_solver(settings: Settings, deadline: float) -> cp_model.CpSolver:

@@ -4,6 +4,7 @@ A radix is useful if no smaller one has the same steps; the lanes it saves stay 
 """
 
 from collections.abc import Iterator
+from functools import cache
 from itertools import product
 from math import prod
 
@@ -30,7 +31,8 @@ def _rows(problem: Problem, variables: Variables, key: Key) -> Iterator[tuple[in
             yield (*members, radix, -(-size // radix))
 
 
-def useful_radices(size: int, lanes: int) -> list[int]:
+@cache
+def useful_radices(size: int, lanes: int) -> tuple[int, ...]:
     """Radices from 2 to `lanes` that cover `size` points in fewer runs than any smaller one."""
     limit = min(size, lanes)
-    return [radix for radix in range(2, limit + 1) if -(-size // radix) < -(-size // (radix - 1))]
+    return tuple(radix for radix in range(2, limit + 1) if -(-size // radix) < -(-size // (radix - 1)))

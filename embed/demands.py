@@ -1,0 +1,131 @@
+"""What a user may demand of an embedding, in words.
+
+Without demands every operator that an instruction can compute embeds, if with idle lanes; with them it may not.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from dataflow.errors import UserError
+from dataflow.operator import Operator
+from embed import layout
+from embed.costs import Costs
+from embed.embedding import Embedding
+from isa.model import Isa
+
+_WORDS = {
+    "full=LANE": "no lane of {0} is ever idle",
+    "no-fuse": "every digit holds one dim",
+    "no-mix": "every lane dimension holds one digit",
+    "lane=LANE:DIM": "{1} runs along {0}",
+    "loop=DIM": "{0} is a loop",
+    "exact=TENSOR": "{0} is packed without padding and without copies",
+    "bind=TENSOR:OPERAND": "{0} plays {1}",
+    "instruction=NAME": "the instruction is {0}",
+    "min-utilisation=SHARE": "the utilisation is at least {0}",
+    "max-cycles=N": "it takes at most {0} modelled cycles",
+    "max-bytes=N": "its packed tensors take at most {0} bytes",
+}
+FORMS = tuple(_WORDS)
+_KINDS = {form.partition("=")[0]: form for form in FORMS}
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """One demand: its kind, and what it is about."""
+
+    kind: str
+    about: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, text: str) -> "Demand":
+        """One of FORMS as the user writes it; raises UserError for another."""
+        kind, equals, about = text.partition("=")
+        found = cls(kind, tuple(about.split(":")) if equals else ())
+        form = _KINDS.get(kind, "")
+        places = len(form.partition("=")[2].split(":")) if "=" in form else 0
+        if not form or len(found.about) != places or not all(found.about):
+            raise UserError(f"demand '{text}': write one of {', '.join(FORMS)}")
+        return found
+
+    def __str__(self) -> str:
+        return _WORDS[_KINDS[self.kind]].format(*self.about)
+
+    @property
+    def written(self) -> str:
+        """As the user writes it."""
+        return "=".join(filter(None, (self.kind, ":".join(self.about))))
+
+    @property
+    def number(self) -> float:
+        """The limit of a demand that has one."""
+        return float(self.about[0])
+
+
+def check(demands: Iterable[Demand], operator: Operator, target: Isa) -> None:
+    """Raise UserError for a demand about something that is not there, or a number that is none."""
+    computing = [e for e in target.instructions.values() if e.pattern is not None and e.pattern.accumulate]
+    patterns = [entry.pattern for entry in computing if entry.pattern is not None]
+    lanes = dict.fromkeys(lane for pattern in patterns for lane in pattern.extents)
+    operands = dict.fromkeys(tensor.name for pattern in patterns for tensor in pattern.inputs)
+    dims = list(operator.main.extents)
+    tensors = [tensor.name for tensor in operator.main.tensors]
+    known: dict[str, tuple[tuple[str, Sequence[str]], ...]] = {
+        "full": (("lane dimension", list(lanes)),),
+        "lane": (("lane dimension", list(lanes)), ("dim", dims)),
+        "loop": (("dim", dims),),
+        "exact": (("tensor", tensors),),
+        "bind": (("tensor", tensors), ("operand", list(operands))),
+        "instruction": (("instruction that accumulates", [entry.name for entry in computing]),),
+    }
+    for demand in demands:
+        for value, (what, names) in zip(demand.about, known.get(demand.kind, ()), strict=False):
+            if value not in names:
+                raise UserError(f"demand {demand.written}: there is no {what} '{value}'; there are: {', '.join(names)}")
+        if demand.kind.startswith(("min", "max")):
+            _check_number(demand)
+
+
+def _check_number(demand: Demand) -> None:
+    try:
+        positive = demand.number > 0
+    except ValueError:
+        positive = False
+    if not positive or (demand.kind == "min-utilisation" and demand.number > 1):
+        limits = "from 0 to 1" if demand.kind == "min-utilisation" else "above 0"
+        raise UserError(f"demand {demand.written}: give a number {limits}")
+
+
+def meets(demand: Demand, embedding: Embedding, price: Costs) -> bool:
+    """Whether an embedding does what is demanded, judged without the solver."""
+    about = demand.about
+    match demand.kind:
+        case "full":
+            return _is_full(embedding, about[0])
+        case "no-fuse":
+            return all(len(digit.dims) == 1 for digit in embedding.digits)
+        case "no-mix":
+            return all(len(embedding.digits_of(lane)) <= 1 for lane in embedding.lanes)
+        case "lane":
+            return any(about[1] in digit.dims for digit in embedding.digits_of(about[0]))
+        case "loop":
+            return about[0] in embedding.outer_dims
+        case "exact":
+            packed = layout.derive(embedding)[about[0]]
+            return packed.words * prod(packed.word_shape) == packed.tensor.size
+        case "bind":
+            return embedding.binding.operands.get(about[0]) == about[1]
+        case "instruction":
+            return embedding.name == about[0]
+        case "min-utilisation":
+            return price.utilisation >= demand.number - 1e-9
+        case "max-cycles":
+            return price.cycles <= demand.number
+    return price.bytes <= demand.number
+
+
+def _is_full(embedding: Embedding, lane: str) -> bool:
+    digits = embedding.digits_of(lane)
+    whole = all(embedding.size(digit) % digit.radix == 0 for digit in digits)
+    return whole and prod(digit.radix for digit in digits) == embedding.lanes.get(lane)
