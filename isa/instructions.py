@@ -93,6 +93,8 @@ def _check_mask(
         return
     if not variants or mask.operand.name in operands:
         raise entry.members["mask"].error("a mask belongs to a pattern without an operand 'k'", key=True)
+    if any(operand.stride for operand in operands.values()):
+        raise entry.members["mask"].error("a strided operand takes no mask", key=True)
     pattern, shape = variants[0], mask.operand.tensor.shape
     for name, read in pattern.accesses.items():
         outer = name == pattern.output.tensor or operands[name].pointers
@@ -126,7 +128,7 @@ def _place(operand: Operand, context: Context) -> Place:
     if operand.memory == FIELD:
         return Place(FIELD, FIELD, 0, size, operand.at)
     memory = context.memories[operand.memory]
-    return Place(memory.name, memory.kind, memory.count or 0, size, operand.at)
+    return Place(memory.name, memory.kind, memory.count or 0, size, operand.at, bool(operand.stride))
 
 
 @dataclass(frozen=True, slots=True)

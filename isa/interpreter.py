@@ -97,6 +97,11 @@ class _Machine:
             for place, value in zip(self.elements(operand, names), values[self.active], strict=True):
                 place[...] = np.frombuffer(value.tobytes(), np.uint8)
             return
+        if operand.stride:
+            rows = self.rows(operand, names)
+            for row, data in zip(rows, np.split(_to_bytes(values, operand.tensor), len(rows)), strict=True):
+                row[...] = data
+            return
         place = self.place(operand, names)
         if self.active is not None and self.entry.mask is not None:
             kept = self.entry.mask.idle == "keep"
@@ -117,7 +122,18 @@ class _Machine:
             for number, place in zip(np.flatnonzero(self.active), self.elements(operand, names), strict=True):
                 values.reshape(-1)[number] = np.frombuffer(place.tobytes(), values.dtype)[0]
             return values
+        if operand.stride:
+            return _from_bytes(np.concatenate(self.rows(operand, names)), tensor)
         return _from_bytes(self.place(operand, names), tensor)
+
+    def rows(self, operand: Operand, names: Mapping[str, int]) -> list[npt.NDArray[np.uint8]]:
+        """The bytes of each row of a strided operand, views."""
+        memory, name = self.target.memories[operand.memory], operand.name
+        count = operand.tensor.shape[0]
+        size = operand.tensor.size * bits(operand.tensor.dtype) // 8 // count
+        first = self.pointer(operand.pointers, names[f"{name}.base"]) + names.get(f"{name}.disp", 0)
+        step = self.step(operand, names)
+        return [self.span(memory, first + step * row, size, name) for row in range(count)]
 
     def elements(self, operand: Operand, names: Mapping[str, int]) -> list[npt.NDArray[np.uint8]]:
         """The bytes of each element of an operand behind a pointer whose lane acts, views."""
@@ -129,10 +145,13 @@ class _Machine:
     def pointed(self, operand: Operand, names: Mapping[str, int]) -> int:
         """The address that pointer registers and a displacement give."""
         name = operand.name
-        address = self.pointer(operand.pointers, names[f"{name}.base"]) + names.get(f"{name}.disp", 0)
-        if names.get(f"{name}.scale"):
-            address += self.pointer(operand.pointers, names[f"{name}.index"]) * names[f"{name}.scale"]
-        return address
+        base = self.pointer(operand.pointers, names[f"{name}.base"]) + names.get(f"{name}.disp", 0)
+        return base + self.step(operand, names)
+
+    def step(self, operand: Operand, names: Mapping[str, int]) -> int:
+        """The index register times the scale, 0 without an index."""
+        scale = names.get(f"{operand.name}.scale", 0)
+        return self.pointer(operand.pointers, names[f"{operand.name}.index"]) * scale if scale else 0
 
     def pointer(self, memory: str, number: int) -> int:
         word = self.span(self.target.memories[memory], number, 1, "a pointer")

@@ -78,7 +78,8 @@ class Operand:
 
     Where `when` is false, an input operand is zero and its memory is not read. `memory` is "field" for the
     value of the field `at`; for a manual's own encoding `at` is the operand's slot (`ModRM.rm`). With `pointers` the
-    address is that register of this memory, plus an index register times a scale, plus a displacement in bytes.
+    address is that register of this memory, plus an index register times a scale, plus a displacement in bytes; with
+    `stride`, the outermost dim of its shape, index times scale is the step of that dim instead.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Operand:
     when: Formula | None = None
     at: str = ""
     pointers: str = ""
+    stride: str = ""
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -34,7 +34,10 @@ def read_operand(
         _check_field(node, at, tensor, encoding)
         return Operand(tensor.name, FIELD, tensor, at=at)
     if found.pointers and "address" not in members and (encoding is None or f"{tensor.name}.base" in encoding.fields):
-        return Operand(tensor.name, found.name, tensor, at=at, pointers=found.pointers)
+        stride = _stride(members["stride"], members["type"]) if "stride" in members else ""
+        return Operand(tensor.name, found.name, tensor, at=at, pointers=found.pointers, stride=stride)
+    if "stride" in members:
+        raise members["stride"].error("only an operand behind a pointer has a stride", key=True)
     when = members["when"].formula() if "when" in members else None
     if when:
         members["when"].known(when, names, context.words)
@@ -45,6 +48,15 @@ def read_operand(
     else:
         raise node.error(f"operand '{tensor.name}' needs an address: there is no field '{at}'", key=True)
     return Operand(tensor.name, found.name, tensor, address, when, at)
+
+
+def _stride(node: Node, kind: Node) -> str:
+    """The dim that an index register steps along: the outermost of the shape."""
+    match = _TYPE.fullmatch(kind.text())
+    outermost = (match[2] or "").split(",")[0].strip() if match else ""
+    if node.text() != outermost or not outermost:
+        raise node.error(f"the stride is of the outermost dim of {kind.value}, '{outermost or 'none'}'")
+    return node.text()
 
 
 def memory_of(node: Node, context: Context) -> Memory | None:

@@ -74,12 +74,36 @@ def _fused_from_last(step: Step, pattern: Computation, arrays: Mapping[str, Arra
     target = pattern.output.tensor
     total = arrays[target]
     for place in reversed(range(pattern.extents[name])):
-        part = pattern.restricted({name: range(place, place + 1)})
-        assert isinstance(part.body, Apply)
-        body = Apply("fma", (*part.body.arguments, part.output))
-        fused = replace(part, accumulate=False, body=body)
-        total = step(fused, {**arrays, target: total})
+        total = _fused(step, pattern, {name: range(place, place + 1)}, arrays, total)
     return total
+
+
+def _fused(
+    step: Step, pattern: Computation, place: Mapping[str, range], arrays: Mapping[str, Array], total: Array
+) -> Array:
+    """A sum with the product at one place of the reduction added, rounded once."""
+    part = pattern.restricted(place)
+    assert isinstance(part.body, Apply)
+    fused = replace(part, accumulate=False, body=Apply("fma", (*part.body.arguments, part.output)))
+    return step(fused, {**arrays, pattern.output.tensor: total})
+
+
+def _halves_apart(step: Step, pattern: Computation, arrays: Mapping[str, Array]) -> Array:
+    """The first and the second elements of the pairs are each fused into a sum of their own; then both are added up."""
+    rows, pair = pattern.reduction_dims
+    target = pattern.output.tensor
+    sums = []
+    for half in range(pattern.extents[pair]):
+        total = np.zeros_like(arrays[target])
+        for place in range(pattern.extents[rows]):
+            total = _fused(step, pattern, {rows: range(place, place + 1), pair: range(half, half + 1)}, arrays, total)
+        sums.append(total)
+    return _plus(_flushed(arrays[target], "f32"), _plus(*sums))
+
+
+def _plus(left: Array, right: Array) -> Array:
+    """An f32 sum rounded to nearest even; what is denormal before or after is zero."""
+    return _flushed(_flushed(left, "f32") + _flushed(right, "f32"), "f32")
 
 
 def _pairs_to_odd(_: Step, pattern: Computation, arrays: Mapping[str, Array]) -> Array:
@@ -116,6 +140,10 @@ def _sum_to_odd(left: Array, right: Array) -> Array:
 
 SUMMATIONS: dict[str, Callable[[Step, Computation, Mapping[str, Array]], Array]] = {
     "fused_from_last": _fused_from_last,
+    "halves_apart": _halves_apart,
     "pairs_to_odd": _pairs_to_odd,
 }
-"""Ways to sum by name, for `summation` of an entry whose pattern is `out += product` over one reduction dim."""
+"""Ways to sum by name, for `summation` of an entry whose pattern is `out += product`.
+
+The reduction has one dim, or two for `halves_apart`: rows and pairs.
+"""

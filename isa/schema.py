@@ -91,6 +91,7 @@ TABLES: dict[str, dict[str, Key]] = {
         "type": Key("text", "scalar type and shape in dims of the index: i8[b,i]", True),
         "address": Key("formula", "its first word; by default the field of the operand's name"),
         "when": Key("formula", "where it is false the operand is zero and is not read"),
+        "stride": Key("text", "behind a pointer: the outermost dim, whose step in bytes is index times scale"),
         "at": Key("text", "the field that holds it, or its slot in the manual's notation"),
     },
     "timing": {

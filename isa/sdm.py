@@ -15,16 +15,17 @@ from isa.forms import Form, ImmediateSlot, MemorySlot, RegisterSlot, Slot
 _OPERAND = re.compile(r"(?<!\{)\{(\w+)\}(?!\})")
 _NUMBER = re.compile(r"\d{1,3}")
 _DECORATION = re.compile(r"\s*\{\w+\}")
-_VECTOR = re.compile(r"([xyz]mm)\d?")
+_VECTOR = re.compile(r"([txyz]mm)\d?")
 _MASK = re.compile(r"k\d?")
 _GENERAL = re.compile(r"r(32|64)[ab]?")
 _MEMORY = re.compile(r"m(\d+)(bcst)?")
 _EITHER = re.compile(r"r/m(\d+)")
-_WIDTHS = {"xmm": 128, "ymm": 256, "zmm": 512, "k": 64, "r32": 32, "r64": 64}
+_WIDTHS = {"xmm": 128, "ymm": 256, "zmm": 512, "tmm": 8192, "k": 64, "r32": 32, "r64": 64}
 _HOLDERS = {
     "xmm": ("xmm", "ymm", "zmm"),
     "ymm": ("ymm", "zmm"),
     "zmm": ("zmm",),
+    "tmm": ("tmm",),
     "k": ("k",),
     "r32": ("r64",),
     "r64": ("r64",),
@@ -43,13 +44,17 @@ class SdmError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An operand of an entry: its memory, that memory's kind (or `field`) and words, its bits, and its slot."""
+    """An operand of an entry: its memory, that memory's kind (or `field`) and words, its bits, its slot.
+
+    `strided`: its rows in memory are apart by an index register (`sibmem`).
+    """
 
     memory: str
     kind: str
     count: int
     bits: int
     at: str = ""
+    strided: bool = False
 
 
 def read_form(syntax: str, notation: str, operands: dict[str, Place], mask: str = "", zeroing: bool = False) -> Form:
@@ -203,6 +208,8 @@ def _slot(text: str, name: str | int, operands: dict[str, Place]) -> Slot | None
     place = operands[name]
     if place.kind == "field":
         return ImmediateSlot(name, None) if text == "imm8" else None
+    if place.strided or text == "sibmem":
+        return MemorySlot(name, place.bits, False) if place.strided and text == "sibmem" else None
     if place.kind == "external":
         return next((MemorySlot(name, bits, bcst) for bits, bcst in _memories(text) if bits == place.bits), None)
     for file in _registers(text):

@@ -22,6 +22,7 @@ _FIRST = {
     "xmm": Register.XMM0,
     "ymm": Register.YMM0,
     "zmm": Register.ZMM0,
+    "tmm": Register.TMM0,
     "k": Register.K0,
     "r32": Register.EAX,
     "r64": Register.RAX,
@@ -44,6 +45,7 @@ class _Template:
     memory: tuple[str, str, str, str] | None
     immediate: tuple[int, str] | None
     mask: str
+    unique: bool
 
 
 class Codec:
@@ -74,6 +76,8 @@ class Codec:
             if not 0 <= number < count:
                 raise IsaError(f"{item.name}: {name} = {number} is no register: they are 0..{count - 1}")
             made.set_op_register(operand, first + number)
+        if template.unique:
+            _differ(item, template.registers)
         for operand, name, first in template.general:
             made.set_op_register(operand, first + _pointer(item, name, pointers))
         if template.memory:
@@ -164,9 +168,18 @@ def _template(name: str, form: Form) -> _Template:
                 made.immediate8 = value or 0
                 immediate = immediate if value is not None else (operand, field)
     made.zeroing_masking = form.zeroing
+    unique = iced_x86.OpCodeInfo(form.code).requires_unique_reg_nums
     names = [field for _, field, _, _ in registers] + [field for _, field, _ in general]
     names += [*(memory or ()), *([immediate[1]] if immediate else []), *([form.mask] if form.mask else [])]
-    return _Template(name, made, frozenset(names), tuple(registers), tuple(general), memory, immediate, form.mask)
+    slots = (tuple(registers), tuple(general), memory, immediate)
+    return _Template(name, made, frozenset(names), *slots, form.mask, unique)
+
+
+def _differ(item: MachineInstruction, registers: tuple[tuple[int, str, int, int], ...]) -> None:
+    """Some instructions (of AMX) are undefined where two of their registers are one."""
+    names = [name for _, name, _, _ in registers]
+    if len({item.fields.get(name, 0) for name in names}) < len(names):
+        raise IsaError(f"{item.name}: {listing(names)} are different registers")
 
 
 def _pointer(item: MachineInstruction, name: str, pointers: Mapping[int, int]) -> int:
