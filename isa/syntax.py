@@ -1,7 +1,7 @@
 """Assembler text of one instruction, from the `syntax` of its entry.
 
-`{acc}` is the operand's register, named as its memory (`v3`), or the number of a field; `{dst:q}` names it `q3` and
-`{dst+1:q}` the one after it; `{base:sp}` is `x3`, or `sp` for 31; `{{` and `}}` are braces.
+`{acc}` is the operand's register, named as its memory (`v3`), or the number of a field; `{dst:q}` names it `q3`,
+`{dst+1:q}` the one after it, `{dst:}` is the number alone; `{base:sp}` is `x3`, or `sp` for 31; `{{` and `}}` are braces.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from isa.machine import MachineInstruction
 from isa.model import FIELD, Instruction, Isa
 
-_HOLE = re.compile(r"\{\{|\}\}|\{([A-Za-z_][\w.]*)(?:\+(\d+))?(?::(\w+))?\}")
+_HOLE = re.compile(r"\{\{|\}\}|\{([A-Za-z_][\w.]*)(?:\+(\d+))?(?::(\w*))?\}")
 _ZERO = {"x": "xzr", "w": "wzr", "sp": "sp"}
 _FILE = {"sp": "x"}
 
@@ -26,7 +26,7 @@ def _filled(entry: Instruction, values: Mapping[str, int]) -> str:
         if not match[1]:
             return match[0][0]
         number = values[match[1]] + int(match[2] or 0)
-        kind = match[3] or _memory(entry, match[1])
+        kind = _memory(entry, match[1]) if match[3] is None else match[3]
         return _ZERO[kind] if kind in _ZERO and number == 31 else f"{_FILE.get(kind, kind)}{number}"
 
     return _HOLE.sub(fill, entry.syntax)
