@@ -1,7 +1,7 @@
 """Assembler text of one instruction, from the `syntax` of its entry.
 
 `{acc}` is the operand's register, named as its memory (`v3`), or the number of a field; `{dst:q}` names it `q3`,
-`{dst+1:q}` the one after it, `{dst:}` is the number alone; `{base:sp}` is `x3`, or `sp` for 31; `{{` and `}}` are braces.
+`{dst+1:q}` the one after it, `{dst:}` is the number alone; `{base:sp}` is `x3`, or `sp` for 31; `{{` `}}` are braces.
 """
 
 import re
