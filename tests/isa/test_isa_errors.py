@@ -18,13 +18,16 @@ TOY = (HERE / "files" / "toy.toml").read_text(encoding="utf-8")
 MIXED = (HERE / "files" / "mixed.toml").read_text(encoding="utf-8")
 VTA = (Path(isa.__file__).parent / "vta.toml").read_text(encoding="utf-8")
 FILES = [TOY, MIXED, VTA]
+SHIPPED = "(shipped names)"
+"""Stands in the expected texts for the list of ISAs, which grows."""
 
 
 @pytest.mark.parametrize("path", WRONG, ids=lambda path: path.stem)
 def test_wrong_file(path: Path, golden: Callable[[str, Path], None]) -> None:
     with pytest.raises(isa.IsaError) as caught:
         loads(path.read_text(encoding="utf-8"), label=path.name)
-    golden(f"{caught.value}\n", path.with_suffix(".expect"))
+    message = str(caught.value).replace(", ".join(isa.names()), SHIPPED)
+    golden(f"{message}\n", path.with_suffix(".expect"))
 
 
 def test_there_are_many_wrong_files() -> None:
