@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 
+from embed.cpu.indexed import pieces
 from embed.embedding import Embedding
 from embed.nest.build import result_loops
 from embed.nest.choose import even_tiles
@@ -15,6 +16,8 @@ _LATENCY_STEPS = 4
 
 _NARROWEST_UNROLL = 4
 _PANEL_BYTES = 1 << 20
+_SPARE_LOAD = 0.05
+"""Where registers hold several steps, many tiles keep the multiply-accumulates busy; of these, few loads are better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +37,16 @@ class Core:
 
 @dataclass(frozen=True, slots=True)
 class Moves:
-    """The loops that move an input's words, and whether its words are whole vectors or one element for all lanes."""
+    """The loops that move an input's words, and whether its words are whole vectors or one element for all lanes.
+
+    One load fills `at_once` registers. A register holds `lanes` words, one for each iteration of the loop `along`.
+    """
 
     loops: frozenset[str]
     whole: bool
+    at_once: int = 1
+    lanes: int = 1
+    along: str = ""
 
 
 def choose(
@@ -57,7 +66,7 @@ def choose(
     results = sorted(result_loops(embedding), key=lambda name: extents[name] == 1)
     sums = sorted((name for name in extents if name not in results), key=lambda name: -steps.get(name, 0))
     sums = sorted(sums, key=lambda name: extents[name] > 1)
-    tiles = _register_tile(extents, results, core, moving) | _unrolled(extents, sums)
+    tiles = _register_tile(extents, results, core, moving) | _unrolled(extents, sums, moving)
     order = _order(results, moving, panel_bytes)
     if threads > 1:
         order = _shared_evenly(order, {name: -(-extents[name] // tiles[name]) for name in results}, threads)
@@ -75,8 +84,7 @@ def _register_tile(
         if prod(sizes) > core.registers - 2:
             continue
         tiles = dict.fromkeys(results, 1) | dict(zip(open_loops, sizes, strict=True))
-        words = [_words(tiles, moves.loops) for moves in moving.values()]
-        if prod(sizes) + min(words) + 1 > core.registers:
+        if prod(sizes) + _kept(tiles, moving) > core.registers:
             continue
         price = _price(extents, tiles, open_loops, core, moving)
         if best is None or (price, -prod(sizes)) < best[:2]:
@@ -84,8 +92,26 @@ def _register_tile(
     return best[2] if best else dict.fromkeys(results, 1)
 
 
-def _words(tiles: Mapping[str, int], loops: frozenset[str]) -> int:
-    return prod(count for name, count in tiles.items() if name in loops)
+def _kept(tiles: Mapping[str, int], moving: Mapping[str, Moves]) -> int:
+    """Registers for inputs: the words of the one that stays for a whole step, and room for one load of the other."""
+    lanes = [moves for moves in moving.values() if moves.lanes > 1]
+    held = min(lanes or moving.values(), key=lambda moves: _words(tiles, moves))
+    return _words(tiles, held) + max((moves.at_once for moves in moving.values() if moves is not held), default=1)
+
+
+def _words(tiles: Mapping[str, int], moves: Moves) -> int:
+    """Registers that hold an input's words of one step."""
+    return prod(
+        pieces(count, moves.lanes) if name == moves.along else count
+        for name, count in tiles.items()
+        if name in moves.loops
+    )
+
+
+def _loads(tiles: Mapping[str, int], moves: Moves) -> float:
+    """Load instructions in one step; a register that holds several steps is loaded that much less often."""
+    steps = 1 if moves.along in tiles else moves.lanes
+    return _words(tiles, moves) / (steps * moves.at_once)
 
 
 def _price(
@@ -100,35 +126,44 @@ def _price(
     for name in open_loops:
         full, rest = divmod(extents[name], tiles[name])
         pieces.append([(count, size) for count, size in ((full, tiles[name]), (1, rest)) if count and size])
+    spare = _SPARE_LOAD if any(moves.lanes > 1 for moves in moving.values()) else 0.0
     total = 0.0
     for choice in product(*pieces):
         sizes = dict(tiles) | {name: size for name, (_, size) in zip(open_loops, choice, strict=True)}
         computes = prod(sizes.values())
-        loads = sum(_words(sizes, moves.loops) for moves in moving.values())
-        far = core.word_bytes * sum(_words(sizes, moves.loops) for moves in moving.values() if moves.whole)
+        loads = sum(_loads(sizes, moves) for moves in moving.values())
+        far = core.word_bytes * sum(_words(sizes, moves) for moves in moving.values() if moves.whole)
         busy = (computes / core.computes, loads / core.loads, (computes + loads) / core.width, far / core.far_bytes)
         cycles = max(*busy, _LATENCY_STEPS)
-        total += prod(count for count, _ in choice) * (cycles + 0.02 * computes + 0.1)
+        total += prod(count for count, _ in choice) * (cycles + 0.02 * computes + 0.1 + spare * loads)
     return total
 
 
-def _unrolled(extents: Mapping[str, int], sums: list[str]) -> dict[str, int]:
-    """Innermost sums unrolled until a few steps stand in a row, in parts that divide the loop where there are any."""
+def _unrolled(extents: Mapping[str, int], sums: list[str], moving: Mapping[str, Moves]) -> dict[str, int]:
+    """Innermost sums unrolled until a few steps stand in a row, in parts that divide the loop where there are any.
+
+    Where a register holds several steps, the parts are whole registers.
+    """
     tiles = dict.fromkeys(sums, 1)
     steps = 1
     for name in reversed(sums):
         if steps >= _NARROWEST_UNROLL:
             break
-        room = max(1, 2 * _NARROWEST_UNROLL // steps)
-        extent = extents[name]
-        fitting = [size for size in range(1, min(room, extent) + 1) if extent % size == 0]
-        tiles[name] = (
-            extent if extent <= room else max(fitting) if max(fitting) >= _NARROWEST_UNROLL else min(room, extent)
-        )
+        lanes = max((moves.lanes for moves in moving.values() if moves.along == name), default=1)
+        room = max(1, 2 * _NARROWEST_UNROLL * (2 if lanes > 1 else 1) // steps)
+        tiles[name] = _part(extents[name], room, lanes)
         steps *= tiles[name]
-        if tiles[name] < extent:
+        if tiles[name] < extents[name]:
             break
     return tiles
+
+
+def _part(extent: int, room: int, lanes: int) -> int:
+    """How much of a loop of `extent` to unroll: at most `room` iterations."""
+    if extent <= room:
+        return extent
+    fitting = [size for size in range(lanes, room + 1, lanes) if extent % size == 0]
+    return fitting[-1] if fitting and fitting[-1] >= _NARROWEST_UNROLL else room
 
 
 def _shared_evenly(order: list[str], tiles: Mapping[str, int], threads: int) -> list[str]:

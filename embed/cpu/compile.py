@@ -1,6 +1,7 @@
 """From an operator and an ISA to a kernel: place, schedule, address, lower."""
 
 from collections.abc import Collection, Mapping
+from math import prod
 
 import numpy as np
 
@@ -9,15 +10,16 @@ from dataflow.errors import UserError
 from dataflow.operator import Operator
 from embed.cpu.choose import Core, Moves, choose
 from embed.cpu.kernel import CpuKernel
-from embed.cpu.lower import Registers, lower
+from embed.cpu.lower import lower
 from embed.cpu.physical import Array, Physical
 from embed.cpu.place import place
-from embed.cpu.roles import Slots, find
-from embed.cpu.streams import moving_digits, stream
+from embed.cpu.roles import Slots, find, indexed_operand, pair_load
+from embed.cpu.streams import gathered, moving_digits, stream
+from embed.cpu.sums import Registers
 from embed.embedding import Embedding
 from embed.epilogue import Epilogue
-from embed.nest.build import build
-from isa.model import Isa
+from embed.nest.build import build, result_loops
+from isa.model import Instruction, Isa
 
 
 def compile_cpu(
@@ -41,12 +43,13 @@ def compile_cpu(
     embedding = embedding or place(operator, target, physical)
     pattern = embedding.pattern
     registers = target.memories[target.instructions[embedding.name].operands[pattern.output.tensor].memory]
-    moving = _moving(embedding)
+    moving = _moving(embedding, target, physical, constants)
     banks = _registers(embedding, target, registers.count or 1)
     sizes = {operand: operator.main.tensor(tensor).bytes for operand, tensor in embedding.binding.pairs}
     panel = max((sizes[operand] for operand, moves in moving.items() if moves.whole), default=0)
     core = Core(banks.free, registers.bits // 8)
-    schedule = choose(embedding, core, moving, _steps(embedding, physical), panel, threads)
+    leader = next((operand for operand, moves in moving.items() if moves.lanes > 1), embedding.binding.pairs[1][0])
+    schedule = choose(embedding, core, moving, _steps(embedding, leader, physical), panel, threads)
     nest = build(embedding, schedule, Epilogue((), 1, ()))
     masked = any(entry.mask for entry in target.instructions.values())
     streams = {
@@ -55,6 +58,10 @@ def compile_cpu(
         )
         for operand, tensor in embedding.binding.pairs
     }
+    index = indexed_operand(target, embedding.name)
+    if index is not None:
+        sums = [loop.name for loop in embedding.loops if loop.name not in result_loops(embedding)]
+        streams[index.operand] = gathered(streams[index.operand], index.lanes, schedule, sums)
     spread = next((found.bytes * 8 for found in streams.values() if found.spread), bits(pattern.tensors[0].dtype))
     roles = find(target, embedding.name, registers.bits, spread, pattern.tensors[0].size)
     slots = {name: Slots.of(target.instructions[name], target) for name in roles.moves}
@@ -66,9 +73,17 @@ def compile_cpu(
 
 def _registers(embedding: Embedding, target: Isa, count: int) -> Registers:
     """The machine's vector registers for one embedding; masks are vectors where masked moves say so."""
-    memory = target.instructions[embedding.name].operands[embedding.pattern.output.tensor].memory
+    entry = target.instructions[embedding.name]
+    memory = entry.operands[embedding.pattern.output.tensor].memory
     masks = {entry.mask.operand.memory for entry in target.instructions.values() if entry.mask}
-    return Registers(count, partial_words(embedding) if masks else {}, memory in masks)
+    return Registers(count, partial_words(embedding) if masks else {}, memory in masks, _reach(entry, count))
+
+
+def _reach(entry: Instruction, count: int) -> dict[str, int]:
+    """How many registers an operand can name where its field of the encoding is too narrow for all `count`."""
+    fields = entry.encoding.fields if entry.encoding else {}
+    limits = {name: fields[name].limits[1] + 1 for name in entry.operands if name in fields}
+    return {name: limit for name, limit in limits.items() if limit < count}
 
 
 def _mask_vectors(embedding: Embedding, banks: Registers) -> tuple[Array, ...]:
@@ -80,9 +95,9 @@ def _mask_vectors(embedding: Embedding, banks: Registers) -> tuple[Array, ...]:
     return tuple(np.where(np.arange(lanes) < used, -1, 0).astype(f"i{width // 8}") for used in banks.partial.values())
 
 
-def _steps(embedding: Embedding, physical: Mapping[str, Physical]) -> dict[str, int]:
-    """Elements that each loop over one dim moves in the first input."""
-    tensor = embedding.binding.pairs[1][1]
+def _steps(embedding: Embedding, operand: str, physical: Mapping[str, Physical]) -> dict[str, int]:
+    """Elements that each loop moves in the input that is one operand; fused loops do not count."""
+    tensor = embedding.binding.tensors[operand]
     read = embedding.operator.main.accesses[tensor]
     strides = physical[tensor].plain.strides()
     return {
@@ -93,8 +108,12 @@ def _steps(embedding: Embedding, physical: Mapping[str, Physical]) -> dict[str, 
     }
 
 
-def _moving(embedding: Embedding) -> dict[str, Moves]:
+def _moving(
+    embedding: Embedding, target: Isa, physical: Mapping[str, Physical], constants: Collection[str]
+) -> dict[str, Moves]:
     """How each input operand's words move."""
+    index = indexed_operand(target, embedding.name)
+    at_once = 2 if pair_load(target, embedding.name) else 1
     found = {}
     for operand, tensor in embedding.binding.pairs[1:]:
         read = embedding.operator.main.accesses[tensor]
@@ -102,8 +121,23 @@ def _moving(embedding: Embedding) -> dict[str, Moves]:
         loops = frozenset(loop.name for loop in embedding.loops if used & set(loop.dims))
         result = {lane for index in embedding.pattern.output.index for lane in index.dims}
         whole = any(digit.lane in result for digit in moving_digits(embedding, operand, read))
-        found[operand] = Moves(loops, whole)
+        found[operand] = Moves(loops, whole, at_once if whole else 1)
+        if index is not None and index.operand == operand and tensor not in constants:
+            along = _neighbours(embedding, operand, physical)
+            found[operand] = Moves(loops, False, 1, index.lanes if along else 1, along)
     return found
+
+
+def _neighbours(embedding: Embedding, operand: str, physical: Mapping[str, Physical]) -> str:
+    """The loop along which words of an operand, one group each, lie next to each other: a sum before a result."""
+    radix = {digit.loop: digit.radix for digit in embedding.digits}
+    extents = {loop.name: loop.extent for loop in embedding.loops}
+    lanes = {dim for index in embedding.pattern.accesses[operand].index for dim in index.dims}
+    group = prod(embedding.lanes[lane] for lane in lanes)
+    steps = _steps(embedding, operand, physical)
+    near = [name for name in extents if extents[name] > 1 and steps[name] * radix.get(name, 1) == group]
+    results = result_loops(embedding)
+    return min(near, key=lambda name: (name in results, -extents[name]), default="")
 
 
 def partial_words(embedding: Embedding) -> dict[str, int]:

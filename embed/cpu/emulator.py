@@ -65,7 +65,7 @@ def _unicorn() -> tuple[ModuleType, ModuleType]:
 
 
 def _place(machine: Any, function: Code, arrays: Sequence[Array]) -> list[int]:
-    """Map code, stack and arrays, with unmapped pages between them; the address of each array."""
+    """Map code, stack and arrays, unmapped pages between; the address of each array, which ends where a page does."""
     machine.mem_map(_CODE, _pages(len(function.code)), 5)
     machine.mem_write(_CODE, function.code)
     machine.mem_map(_STACK, _STACK_BYTES)
@@ -75,8 +75,8 @@ def _place(machine: Any, function: Code, arrays: Sequence[Array]) -> list[int]:
         if not array.flags.c_contiguous:
             raise UserError(f"array {number} is not C-contiguous")
         machine.mem_map(at, _pages(array.nbytes))
-        machine.mem_write(at, array.tobytes())
-        places.append(at)
+        places.append(at + _pages(array.nbytes) - array.nbytes)
+        machine.mem_write(places[-1], array.tobytes())
         at += _pages(array.nbytes) + _GUARD
     machine.mem_write(_POINTERS, np.array(places, np.uint64).tobytes())
     return places

@@ -1,11 +1,15 @@
 """Which instruction of a register machine does what a kernel needs, found by pattern: no name is known here."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from dataflow.dtypes import bits
 from dataflow.expression import Apply, Const, Read
+from embed.cpu.indexed import Indexed, indexed
 from embed.errors import NoEmbedding
-from isa.model import FIELD, Instruction, Isa
+from isa.model import FIELD, Instruction, Isa, Memory
+
+_LOAD, _STORE = ("register", "external"), ("external", "register")
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +17,8 @@ class Roles:
     """Entries by name; the masked ones take a mask register, and are empty where the ISA has none.
 
     `load` fills a register from memory, `spread` sends one group of elements to all lanes, `store` writes the
-    accumulator's elements, `zero` clears a register.
+    accumulator's elements, `zero` clears a register. `pair` fills two registers in a row. `indexed` is the operand of
+    which `compute` picks a lane itself; `parts` load and `part_stores` store the low bytes of a register, by how many.
     """
 
     compute: str
@@ -23,28 +28,39 @@ class Roles:
     store: str
     store_masked: str
     zero: str
+    pair: str = ""
+    indexed: Indexed | None = None
+    parts: Mapping[int, str] = field(default_factory=dict)
+    part_stores: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def moves(self) -> tuple[str, ...]:
         """The entries other than `compute`."""
-        found = (self.load, self.load_masked, self.spread, self.store, self.store_masked, self.zero)
+        single = (self.load, self.load_masked, self.spread, self.store, self.store_masked, self.zero)
+        found = (*single, self.pair, *self.parts.values(), *self.part_stores.values())
         return tuple(dict.fromkeys(name for name in found if name))
 
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """The fields of a move: its register, its memory operand and its mask; empty where it has none."""
+    """The fields of a move: its register, its memory operand and its mask; empty where it has none.
+
+    `disps` are the displacements that its encoding holds, where that is a field list.
+    """
 
     register: str
     memory: str
     mask: str
+    disps: range = range(0)
 
     @classmethod
     def of(cls, entry: Instruction, target: Isa) -> "Slots":
         kinds = {name: _memory(entry, name, target) for name in entry.operands}
         register = next(name for name, kind in kinds.items() if kind == "register")
         memory = next((name for name, kind in kinds.items() if kind == "external"), "")
-        return cls(register, memory, entry.mask.operand.name if entry.mask else "")
+        held = entry.encoding.fields.get(f"{memory}.disp") if entry.encoding else None
+        disps = range(held.limits[0], held.limits[1] + 1, held.step) if held else range(0)
+        return cls(register, memory, entry.mask.operand.name if entry.mask else "", disps)
 
 
 def find(target: Isa, compute: str, word_bits: int, spread_bits: int, lanes: int) -> Roles:
@@ -69,7 +85,60 @@ def find(target: Isa, compute: str, word_bits: int, spread_bits: int, lanes: int
         _first(stores, target, "store"),
         _masked(stores, lanes),
         _first([entry for entry in entries if _is_zero(entry, word_bits)], target, "zero"),
+        pair_load(target, compute),
+        indexed_operand(target, compute),
+        _parts(target, compute, _LOAD),
+        _parts(target, compute, _STORE),
     )
+
+
+def pair_load(target: Isa, compute: str) -> str:
+    """The load that fills two of the registers in which `compute` accumulates; empty where there is none."""
+    memory = _accumulators(target, compute)
+    pairs = _copies(target, memory.name, 2 * memory.bits, _LOAD)
+    return next((entry.name for entry in pairs if _displaces(entry)), "")
+
+
+def _parts(target: Isa, compute: str, between: tuple[str, str]) -> dict[int, str]:
+    """Moves of the low bytes of a register, by how many bytes, powers of two below the whole."""
+    memory = _accumulators(target, compute)
+    sizes = (1 << power for power in range(memory.word_bytes.bit_length() - 1))
+    found = ((size, next(iter(_copies(target, memory.name, 8 * size, between)), None)) for size in sizes)
+    return {size: entry.name for size, entry in found if entry is not None}
+
+
+def indexed_operand(target: Isa, compute: str) -> Indexed | None:
+    """The operand of which `compute` picks a lane, if there are loads of as few of its groups as an end may leave."""
+    found = indexed(target.instructions[compute])
+    if found is None:
+        return None
+    whole = target.instructions[compute].operands[found.operand].tensor.bytes
+    parts = _parts(target, compute, _LOAD)
+    powers = (1 << power for power in range(1, found.lanes.bit_length()))
+    return found if all(whole // power in parts for power in powers) else None
+
+
+def _accumulators(target: Isa, compute: str) -> Memory:
+    output = target.instructions[compute].output
+    assert output is not None
+    return target.memories[output.memory]
+
+
+def _copies(target: Isa, memory: str, size: int, between: tuple[str, str]) -> list[Instruction]:
+    """Unmasked copies of `size` bits to or from the low end of the registers of a memory."""
+    found = []
+    for entry in target.instructions.values():
+        if not _is_move(entry) or entry.mask or entry.choice or _between(entry, target) != between:
+            continue
+        whole = _bits(entry, 0) == size and not _spreads(entry)
+        if whole and memory in {operand.memory for operand in entry.operands.values()}:
+            found.append(entry)
+    return found
+
+
+def _displaces(entry: Instruction) -> bool:
+    """Whether the address of the operand in memory has a displacement."""
+    return any(name.endswith(".disp") for name in entry.fields)
 
 
 def _is_move(entry: Instruction) -> bool:

@@ -4,7 +4,7 @@ A tensor is read in place where the lanes of its operand lie next to each other 
 it is packed, words in the order in which the kernel reads them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -22,7 +22,8 @@ class Stream:
     """The addresses of one operand: `point` bytes per iteration inside a tile, `tile` bytes per tile, for each loop.
 
     A word has `bytes`; `spread` says that it is one group of elements sent to all lanes. `feed` makes the array that
-    the kernel reads from the user's.
+    the kernel reads from the user's. Where the instruction picks a lane itself, a register holds up to `lanes` words:
+    neighbours in memory, one for each iteration of the loop `along`.
     """
 
     tensor: str
@@ -31,6 +32,8 @@ class Stream:
     bytes: int
     spread: bool
     feed: Feed
+    lanes: int = 1
+    along: str = ""
 
 
 def stream(
@@ -53,6 +56,16 @@ def stream(
     return found if found is not None else _packed(embedding, operand, read, physical, size, schedule)
 
 
+def gathered(found: Stream, lanes: int, schedule: Schedule, sums: Collection[str]) -> Stream:
+    """The stream of an operand of which the instruction picks one of `lanes`: neighbours share a register.
+
+    They are neighbours along what is summed, if anything lies so, else along results.
+    """
+    near = [name for name, step in found.point.items() if step == found.bytes and schedule.tiles[name] > 1]
+    near.sort(key=lambda name: (name not in sums, -schedule.tiles[name]))
+    return replace(found, spread=False, lanes=lanes if near else 1, along=near[0] if near else "")
+
+
 def moving_digits(embedding: Embedding, operand: str, read: Read) -> list[Digit]:
     """Digits on the operand's lanes whose dims the tensor uses; the other lanes all hold one value."""
     lanes = {dim for index in embedding.pattern.accesses[operand].index for dim in index.dims}
@@ -69,11 +82,16 @@ def _in_place(
     schedule: Schedule,
     masked: bool,
 ) -> Stream | None:
-    """None where lanes are not neighbours in memory, or some digit is fused or does not fill its last run."""
+    """None where lanes are not neighbours in memory, or some digit is fused or does not fill its last run.
+
+    Without masks, idle lanes are read and written: they must not lie where other words do, as those of a group would.
+    """
     digits = moving_digits(embedding, operand, read)
     lanes = [dim for index in embedding.pattern.accesses[operand].index for dim in index.dims]
     results = {lane for index in embedding.pattern.output.index for lane in index.dims}
     groups = [lane for lane in lanes if lane not in results]
+    if not masked and _spills(embedding, read, [digit for digit in digits if digit.lane in results]):
+        return None
     rounding = _rounding(embedding, read, digits, groups if masked else lanes)
     plain = physical.plain
     spare = plain.order[-1] if plain.order and plain.tensor.shape[plain.order[-1]] == 1 else None
@@ -125,6 +143,12 @@ def _rounding(embedding: Embedding, read: Read, digits: list[Digit], lanes: list
                 if index.coefficient(digit.dims[0]):
                     found[number] = embedding.lanes[digit.lane]
     return found
+
+
+def _spills(embedding: Embedding, read: Read, digits: list[Digit]) -> bool:
+    """Whether the idle lanes of a loop's last word lie where another word of the same loop nest does."""
+    uneven = [digit for digit in digits if embedding.size(digit) % embedding.lanes[digit.lane]]
+    return any(index.coefficient(digit.dims[0]) and len(index.dims) > 1 for digit in uneven for index in read.index)
 
 
 def _border(

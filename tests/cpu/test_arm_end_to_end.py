@@ -28,6 +28,10 @@ def operators(dtype: str) -> list[tuple[Operator, dict[str, str]]]:
         (conv2d(c=3, h=7, w=6, k=5, r=3, s=2, pad=1, stride=2, dtype=dtype), NHWC),
         (conv2d(c=64, h=7, w=14, k=8, r=3, s=3, pad=1, dtype=dtype), NHWC),
         (depthwise_conv2d(c=9, h=5, w=6, r=3, s=3, pad=1, dtype=dtype), NHWC),
+        (gemm(m=21, n=11, k=37, dtype=dtype), {"a": "CR", "b": "CR", "out": "CR"}),
+        (gemm(m=6, n=9, k=6, dtype=dtype, transpose_a=True, transpose_b=True), {}),
+        (conv2d(c=5, h=7, w=9, k=7, r=3, s=3, pad=1, dilation=2, dtype=dtype), {}),
+        (conv2d(c=6, h=5, w=5, k=10, r=1, s=1, groups=2, dtype=dtype), NHWC),
     ]
 
 

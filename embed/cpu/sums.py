@@ -1,0 +1,261 @@
+"""The steps of a sum inside one tile: which words are loaded into which registers, and the multiply-accumulates.
+
+Of the two inputs one is held: its words stay in registers for a whole step, or for several where the instruction picks
+a lane itself. The words of the other pass through the registers that are left.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+
+from embed.cpu.control import Item
+from embed.cpu.indexed import piece
+from embed.cpu.roles import Roles, Slots
+from embed.cpu.streams import Stream
+from embed.nest.build import result_loops
+from embed.nest.ir import Nest
+from isa.machine import MachineInstruction
+
+FIRST_POINTER = 3
+"""The pointer registers before it are the function's arguments."""
+
+_MASK = 1
+
+Point = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """How many iterations of a loop the code at hand covers, and whether the loop's last one is among them."""
+
+    count: int
+    last: bool
+
+
+Spans = Mapping[str, Span]
+
+
+@dataclass(frozen=True, slots=True)
+class Registers:
+    """The vector registers of the machine, and the lanes in use of the last word of each loop that does not fill it.
+
+    Where no loop runs along the lanes, every word is partial, and the loop's name is empty.
+    `vector_mask` says that masks are vectors, not registers of their own: the last vector register then holds one,
+    read from the array behind the tensors. `reach` is how many registers an input operand can name, if not all.
+    """
+
+    count: int
+    partial: Mapping[str, int]
+    vector_mask: bool = False
+    reach: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def free(self) -> int:
+        """Vector registers for data."""
+        return self.count - 1 if self.partial and self.vector_mask else self.count
+
+    @property
+    def mask(self) -> int:
+        """The register that holds the mask."""
+        return self.count - 1 if self.vector_mask else _MASK
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """What one load of an operand fetches: `groups` neighbours from a displacement on."""
+
+    disp: int
+    groups: int = 1
+    masked: bool = False
+
+    def moved(self, other: "_Word") -> "_Word":
+        """The word of a point at a step, from the words of the point and of the step."""
+        return _Word(self.disp + other.disp, self.groups * other.groups, self.masked)
+
+
+@dataclass(frozen=True, slots=True)
+class _Uses:
+    """A passing word, and of each accumulator that needs it: its register, the place of its held word, the lane."""
+
+    word: _Word
+    takers: tuple[tuple[int, int, int], ...]
+
+
+@dataclass
+class Sums:
+    """The operands of a kernel, and the items that sum one tile."""
+
+    nest: Nest
+    roles: Roles
+    slots: Mapping[str, Slots]
+    streams: Mapping[str, Stream]
+    registers: Registers
+    items: list[Item] = field(default_factory=list)
+    accumulators: dict[Point, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.output = self.nest.embedding.pattern.output.tensor
+        self.result_names = result_loops(self.nest.embedding)
+
+    def pointer(self, name: str) -> int:
+        return FIRST_POINTER + list(self.streams).index(name)
+
+    def results(self, spans: Spans) -> list[Point]:
+        """Every point of the tile along the output's loops."""
+        return list(product(*(range(spans[name].count) for name in self.result_names)))
+
+    def reset(self, spans: Spans) -> None:
+        """Accumulators come first, unless an input can only name the first registers."""
+        points = self.results(spans)
+        first = self.registers.free - len(points) if self.registers.reach else 0
+        self.accumulators = {point: register for register, point in enumerate(points, first)}
+        for register in self.accumulators.values():
+            self.items.append(self.vector(self.roles.zero, register))
+
+    @property
+    def left(self) -> list[int]:
+        """The registers that are no accumulators."""
+        taken = set(self.accumulators.values())
+        return [register for register in range(self.registers.free) if register not in taken]
+
+    def compute(self, spans: Spans) -> None:
+        """One step of the sum after another."""
+        held, passed = self.order(spans)
+        places = {word: place for place, word in enumerate(dict.fromkeys(word for word, _ in self.at(held, spans)))}
+        keep, free = self.shares(passed, len(places))
+        uses = self.uses(held, passed, places, spans)
+        sums = [name for name in spans if name not in self.result_names]
+        steps = list(product(*(range(spans[name].count) for name in sums)))
+        moves = [self.move(passed, sums, step, spans)[0] for step in steps]
+        arrivals = iter(self.passing(passed, [use.word.moved(move) for move in moves for use in uses], len(uses), free))
+        loaded: dict[_Word, _Word] = {}
+        made: dict[tuple[int, int, int], list[MachineInstruction]] = {}
+        for step in steps:
+            move, lane = self.move(held, sums, step, spans)
+            for word, place in places.items():
+                if loaded.get(word) != (wanted := word.moved(move)):
+                    loaded[word] = wanted
+                    self.items.append(self.load(held, keep[place], wanted))
+            for number, use in enumerate(uses):
+                load, register = next(arrivals)
+                self.items += load
+                key = number, register, lane
+                if key not in made:
+                    made[key] = [self.multiply(held, passed, keep, taker, register, lane) for taker in use.takers]
+                self.items += made[key]
+
+    def order(self, spans: Spans) -> list[str]:
+        """The input that is held and the one that passes."""
+        inputs = [operand for operand in self.streams if operand != self.output]
+        words = {operand: len({word for word, _ in self.at(operand, spans)}) for operand in inputs}
+        return sorted(inputs, key=lambda operand: (self.streams[operand].lanes == 1, words[operand]))
+
+    def shares(self, passed: str, held: int) -> tuple[list[int], list[int]]:
+        """Registers for the held words, and those left for the passing ones."""
+        left = self.left
+        if passed in self.registers.reach:
+            return left[len(left) - held :], left[: len(left) - held][: self.registers.reach[passed]]
+        return left[:held], left[held:]
+
+    def uses(self, held: str, passed: str, places: Mapping[_Word, int], spans: Spans) -> list[_Uses]:
+        """The passing words of one step, each with what it is multiplied with and added to."""
+        found: dict[_Word, list[tuple[int, int, int]]] = {}
+        for register, (word, _), (other, lane) in zip(
+            self.accumulators.values(), self.at(passed, spans), self.at(held, spans), strict=True
+        ):
+            found.setdefault(word, []).append((register, places[other], lane))
+        return [_Uses(word, tuple(takers)) for word, takers in found.items()]
+
+    def passing(
+        self, operand: str, words: Sequence[_Word], per_step: int, free: Sequence[int]
+    ) -> Iterator[tuple[list[MachineInstruction], int]]:
+        """For each word in turn its register, and the load that brings it unless the one before has."""
+        slots = free[:-1:2] if self.roles.pair else []
+        found = self.streams[operand]
+        size = 0 if found.spread or found.bytes in self.roles.parts else found.bytes
+        turn, ahead = 0, -1
+        for number, word in enumerate(words):
+            if ahead >= 0:
+                yield [], ahead
+                ahead = -1
+                continue
+            register = slots[turn % len(slots)] if slots else free[number % per_step % len(free)]
+            turn += 1
+            follows = number + 1 < len(words) and words[number + 1] == replace(word, disp=word.disp + size)
+            if slots and size and follows and not word.masked and word.disp in self.slots[self.roles.pair].disps:
+                ahead = register + 1
+                yield [self.vector(self.roles.pair, register, self.pointer(operand), word.disp)], register
+            else:
+                yield [self.load(operand, register, word)], register
+
+    def multiply(
+        self, held: str, passed: str, keep: Sequence[int], taker: tuple[int, int, int], register: int, lane: int
+    ) -> MachineInstruction:
+        accumulator, place, own = taker
+        fields = {self.output: accumulator, held: keep[place], passed: register}
+        if self.roles.indexed is not None:
+            fields[self.roles.indexed.choice] = lane + own
+        return MachineInstruction(self.roles.compute, fields)
+
+    def at(self, operand: str, spans: Spans) -> list[tuple[_Word, int]]:
+        """The word of an operand that each accumulator uses at the first step, and which of its groups."""
+        found = self.streams[operand]
+        used = []
+        for point in self.accumulators:
+            masked = not self.is_indexed(operand) and self.is_masked(found, point, spans)
+            word, lane = self.gathered(found, self.result_names, point, spans)
+            used.append((replace(word, masked=masked), lane))
+        return used
+
+    def move(self, operand: str, sums: Sequence[str], step: Point, spans: Spans) -> tuple[_Word, int]:
+        """How far a step is from the first one, and which group it uses."""
+        return self.gathered(self.streams[operand], sums, step, spans)
+
+    def gathered(self, found: Stream, names: Sequence[str], place: Point, spans: Spans) -> tuple[_Word, int]:
+        """The word with what lies at a place along some loops, and where in the word it is."""
+        disp, groups, lane = 0, 1, 0
+        for name, i in zip(names, place, strict=True):
+            if name == found.along:
+                start, groups = piece(i, spans[name].count, found.lanes)
+                i, lane = start, i - start
+            disp += found.point.get(name, 0) * i
+        return _Word(disp, groups), lane
+
+    def is_indexed(self, operand: str) -> bool:
+        return self.roles.indexed is not None and self.roles.indexed.operand == operand
+
+    def load(self, operand: str, register: int, word: _Word) -> MachineInstruction:
+        found = self.streams[operand]
+        base = self.pointer(operand)
+        if found.spread:
+            return self.vector(self.roles.spread, register, base, word.disp)
+        if word.masked:
+            return self.vector(self.roles.load_masked, register, base, word.disp, mask=True)
+        name = self.roles.parts.get(found.bytes * word.groups, self.roles.load)
+        return self.vector(name, register, base, word.disp)
+
+    def disp(self, found: Stream, point: Point) -> int:
+        return sum(found.point.get(name, 0) * i for name, i in zip(self.result_names, point, strict=True))
+
+    def is_partial(self, found: Stream, point: Point, spans: Spans) -> bool:
+        """Whether a word is the last of a loop whose lanes it does not fill."""
+        if "" in self.registers.partial:
+            return True
+        return any(
+            name in self.registers.partial and name in found.point and spans[name].last and i == spans[name].count - 1
+            for name, i in zip(self.result_names, point, strict=True)
+        )
+
+    def is_masked(self, found: Stream, point: Point, spans: Spans) -> bool:
+        """Whether an input's word would be read past its end."""
+        return not found.spread and found.feed.in_place and self.is_partial(found, point, spans)
+
+    def vector(self, name: str, register: int, base: int = 0, disp: int = 0, mask: bool = False) -> MachineInstruction:
+        """A move between a register and memory (or a register alone), its fields named as its entry names them."""
+        slots = self.slots[name]
+        fields = {slots.register: register}
+        if slots.memory:
+            fields |= {f"{slots.memory}.base": base, f"{slots.memory}.disp": disp}
+        if mask:
+            fields[slots.mask] = self.registers.mask
+        return MachineInstruction(name, fields)
