@@ -1,7 +1,8 @@
 """How far floating-point results may be from the exact ones: the forward error bound of a sum of products.
 
 |computed - exact| <= gamma_n * sum |a||b| with gamma_n = n u / (1 - n u), for n roundings in any order of summation
-(Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, section 3.1).
+(Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, section 3.1). Where n u is too large for that, the
+product (1 + u)**n - 1 from which it follows takes its place.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,6 +25,7 @@ Change = Callable[[Expression], Expression]
 _EXACT = "f64"
 _UNIT = {"f16": 2.0**-11, "bf16": 2.0**-8, "f32": 2.0**-24, "f64": 2.0**-53}
 _SMALLEST = {"f16": 2.0**-14, "bf16": 2.0**-126, "f32": 2.0**-126, "f64": 2.0**-1022}
+_LARGE, _LOG_LARGEST = 0.5, 600.0
 _LARGER = {"sub": "add", "min": "max"}
 
 
@@ -39,10 +41,17 @@ def bounded(operator: Operator, arrays: Mapping[str, Array]) -> tuple[Array, Arr
     growth, terms = 1.0, 0
     for statement in operator.statements:
         dtype, roundings = statement.tensors[0].dtype, _roundings(statement)
-        growth *= 1 + roundings * _UNIT[dtype] / (1 - roundings * _UNIT[dtype])
+        growth *= 1 + _growth(roundings, _UNIT[dtype])
         terms += roundings
     lost = terms * max(_SMALLEST[statement.tensors[0].dtype] for statement in operator.statements)
     return exact, (growth - 1) * size + lost
+
+
+def _growth(roundings: int, unit: float) -> float:
+    """The largest relative error of so many roundings."""
+    if roundings * unit < _LARGE:
+        return roundings * unit / (1 - roundings * unit)
+    return float(np.expm1(min(roundings * np.log1p(unit), _LOG_LARGEST)))
 
 
 def _roundings(statement: Computation) -> int:

@@ -117,8 +117,9 @@ def _blocks(statement: Computation, kinds: _Kinds, terms: int) -> Iterator[dict[
     _shrink(steps, kinds.sums, terms)
     for side in (kinds.rows, kinds.columns):
         _shrink(steps, side, max(1, _COPY_ELEMENTS // prod(steps[dim] for dim in kinds.sums)))
-    for dim in kinds.shared:
-        steps[dim] = 1
+    sums = prod(steps[dim] for dim in kinds.sums)
+    largest = max(prod(steps[dim] for dim in side) for side in (kinds.rows, kinds.columns))
+    _shrink(steps, kinds.shared, max(1, _COPY_ELEMENTS // (sums * largest)))
     counts = [-(-extents[name] // steps[name]) for name in extents]
     for place in np.ndindex(*counts):
         yield {
@@ -138,20 +139,26 @@ def _product(part: Computation, kinds: _Kinds, left: Array, right: Array, dtype:
     """The block's matrix product, shaped over its output dims in the order of the box."""
     names = _names(part)
     extents = part.extents
-    a = _matrix(left, names, kinds.rows, kinds.sums, dtype)
-    b = _matrix(right, names, kinds.sums, kinds.columns, dtype)
+    a = _matrices(left, names, kinds.shared, kinds.rows, kinds.sums, dtype)
+    b = _matrices(right, names, kinds.shared, kinds.sums, kinds.columns, dtype)
     order = [*kinds.shared, *kinds.rows, *kinds.columns]
     block = (a @ b).reshape([extents[name] for name in order])
     return block.transpose([order.index(name) for name in names if name in order])
 
 
-def _matrix(
-    view: Array, names: Sequence[str], rows: Sequence[str], columns: Sequence[str], dtype: npt.DTypeLike
+def _matrices(
+    view: Array,
+    names: Sequence[str],
+    stack: Sequence[str],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    dtype: npt.DTypeLike,
 ) -> Array:
-    used = [names.index(name) for name in (*rows, *columns)]
+    """A stack of matrices, one for each point of the dims `stack`."""
+    used = [names.index(name) for name in (*stack, *rows, *columns)]
     moved = view.transpose([*used, *(axis for axis in range(view.ndim) if axis not in used)])
-    height = prod(view.shape[names.index(name)] for name in rows)
-    return moved.astype(dtype).reshape(height, -1)
+    depth, height = (prod(view.shape[names.index(name)] for name in side) for side in (stack, rows))
+    return moved.astype(dtype).reshape(depth, height, -1)
 
 
 def _names(statement: Computation, drop: Sequence[str] = ()) -> tuple[str, ...]:

@@ -16,7 +16,9 @@ _FLOATS: dict[str, tuple[int, npt.DTypeLike]] = {
 _INTEGER = re.compile(r"([iu])([1-9][0-9]?)")
 _STORED_WIDTHS = (8, 16, 32, 64)
 
-ACCUMULATOR = {"i8": "i32", "u8": "i32", "i16": "i32", "f16": "f32", "bf16": "f32", "f32": "f32"}
+ACCUMULATOR = {
+    "i4": "i32", "u4": "i32", "i8": "i32", "u8": "i32", "i16": "i32", "f16": "f32", "bf16": "f32", "f32": "f32",
+}  # fmt: skip
 """The type in which products of two such scalars are summed."""
 
 

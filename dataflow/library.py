@@ -1,13 +1,14 @@
 """The operators of deep learning by name; each returns an `Operator` over dense row-major tensors.
 
 Sizes are in elements. `dtype` is the type of the inputs; products are summed in i32 (i8, u8, i16) or f32. `u8*i8` is
-the mixed type of quantised networks: u8 for the first input (activations), i8 for the second (weights).
+the mixed type of quantised networks: u8 for the first input (activations), i8 for the second (weights). `f16:f16` is
+f16 with its products summed in f16.
 """
 
 from collections.abc import Callable, Sequence
 
 from dataflow.computation import Tensor
-from dataflow.dtypes import ACCUMULATOR
+from dataflow.dtypes import ACCUMULATOR, is_dtype
 from dataflow.errors import UserError
 from dataflow.notation import parse
 from dataflow.operator import Operator
@@ -144,12 +145,16 @@ def _positive(**sizes: int) -> None:
 
 def _types(dtype: str) -> tuple[str, str, str]:
     """Types of the first input, the second input and their sum."""
-    left, _, right = dtype.partition("*")
+    factors, colon, total = dtype.partition(":")
+    left, _, right = factors.partition("*")
     right = right or left
     totals = {ACCUMULATOR.get(left), ACCUMULATOR.get(right)}
-    if None in totals or len(totals) > 1:
-        raise UserError(f"dtype={dtype}: the library has {', '.join(ACCUMULATOR)}, and mixed types such as u8*i8")
-    return left, right, ACCUMULATOR[left]
+    if None in totals or len(totals) > 1 or (colon and not is_dtype(total)):
+        raise UserError(
+            f"dtype={dtype}: the library has {', '.join(ACCUMULATOR)}, mixed types such as u8*i8, "
+            "and sums of another type such as f16:f16"
+        )
+    return left, right, total or ACCUMULATOR[left]
 
 
 def _product(left: str, right: str, dtype: str) -> str:

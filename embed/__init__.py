@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from dataflow.operator import Operator
+from embed.abstract.kernel import AbstractKernel
 from embed.cpu.cache import Cache
 from embed.cpu.kernel import CpuKernel
 from embed.embedding import Embedding
@@ -22,6 +23,7 @@ from isa.model import Isa
 
 __all__ = [
     "OBJECTIVES",
+    "AbstractKernel",
     "Alternatives",
     "Cache",
     "CpuKernel",
@@ -99,14 +101,15 @@ def compile(  # noqa: A001
     threads: int = 1,
     constants: Mapping[str, Array] | None = None,
     cache: Cache | None = None,
-) -> VtaKernel | CpuKernel:
+) -> VtaKernel | CpuKernel | AbstractKernel:
     """Code for `operator` under the given embedding, or the best one. Call it with numpy arrays.
 
     The rest is for register machines: `layouts` names how tensors lie ({"inp": "NHWC"}; row-major where not given;
     arrays of blocked ones such as NCHW16c have the packed shape, which `kernel.physical[name].pack` makes), `threads`
     share the outermost loop, `constants` are inputs given once and packed now, and `cache` keeps compiled kernels
     (constants aside) on disk: `embed.Cache()` in the user's cache directory.
-    Raises NoEmbedding, and UserError for an ISA without encodings or a name, layout or array that does not fit.
+    For an ISA without encodings the kernel is an abstract program, which calls interpret.
+    Raises NoEmbedding, and UserError for a name, layout or array that does not fit.
     """
     embedding = solution.embedding if isinstance(solution, Solution) else solution
     return compile_kernel(

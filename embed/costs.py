@@ -16,7 +16,8 @@ from embed.binding import bindings
 from embed.embedding import Digit, Embedding, Placeable
 from embed.epilogue import Epilogue, plan
 from embed.lanes import allowed_dims
-from isa.model import Instruction, Isa
+from embed.moves import pieces, resets, stores
+from isa.model import Instruction, Isa, Operand
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def rates(operator: Operator, instruction: Instruction, target: Isa) -> Rates:
     return Rates(
         invocation=_trip(target, instruction.name),
         result=_result_cycles(instruction, epilogue, target),
-        store=_store_cycles(target) * epilogue.planes,
+        store=_store_cycles(instruction.operands[pattern.output.tensor], target) * epilogue.planes,
         bus=target.timing.constants.get("bus_bytes", 0) if target.timings else 0,
         input_bytes={t.name: words[t.name] * bits(t.dtype) // 8 for t in pattern.inputs},
         extras=epilogue.extras,
@@ -121,8 +122,8 @@ def fixed_utilisation(operator: Operator, instruction: Instruction) -> float | N
 
 def _result_cycles(instruction: Instruction, epilogue: Epilogue, target: Isa) -> int:
     """Reset, every pass, and the passes between byte planes, for one output word."""
-    resets = [name for name in target.instructions if name == f"{instruction.name}_reset"]
-    cycles = sum(_trip(target, name) for name in resets)
+    assert instruction.output is not None
+    cycles = _pieces_cycles(next(resets(target, instruction.output), None), instruction.output, target)
     cycles += sum(_trip(target, step.instruction) for step in epilogue.passes)
     return cycles + (epilogue.planes - 1) * sum(_trip(target, step.instruction) for step in epilogue.between)
 
@@ -132,5 +133,13 @@ def _trip(target: Isa, name: str) -> int:
     return costs[name].trip if name in costs else 1
 
 
-def _store_cycles(target: Isa) -> int:
-    return _trip(target, "store") if target.timings and "store" in target.timing.costs else 0
+def _store_cycles(result: Operand, target: Isa) -> int:
+    """Of one output word; 0 where the file has no store or does not time it."""
+    entry = next(stores(target, result), None)
+    timed = target.timings and entry is not None and entry.name in target.timing.costs
+    return _pieces_cycles(entry, result, target) if timed else 0
+
+
+def _pieces_cycles(entry: Instruction | None, operand: Operand, target: Isa) -> int:
+    """Cycles of an entry on all parts of one operand."""
+    return 0 if entry is None else _trip(target, entry.name) * pieces(entry, operand)

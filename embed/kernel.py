@@ -1,6 +1,7 @@
 """A compiled operator, whatever machine it is for: making one, and reading a saved one."""
 
 from collections.abc import Mapping
+from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -8,6 +9,7 @@ import numpy.typing as npt
 
 from dataflow.errors import UserError
 from dataflow.operator import Operator
+from embed.abstract.kernel import AbstractKernel, compile_abstract
 from embed.cpu import archive
 from embed.cpu.cache import Cache, key_of
 from embed.cpu.compile import compile_cpu
@@ -37,21 +39,23 @@ class Kernel(Protocol):
     def save(self, path: str | Path) -> None: ...
 
 
-def has_micro_operations(target: Isa) -> bool:
-    """Whether its instructions run micro-operations from a memory of their own, on scratchpads, as VTA's do."""
-    return any(memory.format for memory in target.memories.values())
+class Machine(Enum):
+    """What an ISA file describes: a CPU with code, micro-operations on scratchpads with code, or a file alone."""
 
+    CPU = "cpu"
+    MICRO_OPERATIONS = "micro-operations"
+    ABSTRACT = "abstract"
 
-def is_register_machine(target: Isa) -> bool:
-    """Whether its instructions work on registers, as a CPU's do."""
-    registers = any(memory.kind == "register" for memory in target.memories.values())
-    return registers and not has_micro_operations(target)
-
-
-def is_encoded(target: Isa) -> bool:
-    """Whether the file says what its instructions look like in memory."""
-    computing = [entry for entry in target.instructions.values() if entry.pattern is not None]
-    return any(entry.encoding is not None or entry.form is not None for entry in computing)
+    @classmethod
+    def of(cls, target: Isa) -> "Machine":
+        """By the memories and whether instructions that compute have encodings."""
+        computing = [entry for entry in target.instructions.values() if entry.pattern is not None]
+        if not any(entry.encoding is not None or entry.form is not None for entry in computing):
+            return cls.ABSTRACT
+        if any(memory.format for memory in target.memories.values()):
+            return cls.MICRO_OPERATIONS
+        registers = any(memory.kind == "register" for memory in target.memories.values())
+        return cls.CPU if registers else cls.ABSTRACT
 
 
 def compile_kernel(
@@ -63,17 +67,13 @@ def compile_kernel(
     threads: int,
     constants: Mapping[str, Array],
     cache: Cache | None,
-) -> VtaKernel | CpuKernel:
-    """Code for the kind of machine that the ISA describes; raises UserError where it describes none."""
-    if not is_encoded(target):
-        raise UserError(
-            f"{target.name} has no encodings: operators can be embedded in it and inspected, but not compiled"
-        )
-    if has_micro_operations(target):
+) -> VtaKernel | CpuKernel | AbstractKernel:
+    """Code for the kind of machine that the ISA describes; an abstract program where the file describes no code."""
+    machine = Machine.of(target)
+    if machine is not Machine.CPU:
         _refuse(target, {"layouts": layouts, "constants": constants, "threads": range(threads - 1), "cache": cache})
-        return compile_vta(embedding or search.best(operator, target, Settings()).embedding, target)
-    if not is_register_machine(target):
-        raise UserError(f"{target.name} has neither registers nor micro-operations, so nothing can be compiled for it")
+        compiler = compile_vta if machine is Machine.MICRO_OPERATIONS else compile_abstract
+        return compiler(embedding or search.best(operator, target, Settings()).embedding, target)
     _check(operator, layouts, threads, constants)
     kernel = _compiled(operator, target, embedding, layouts, threads, tuple(constants), cache)
     return kernel.fix(**constants) if constants else kernel

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dataflow.computation import Computation, Tensor
-from dataflow.dtypes import bits, is_signed, numpy_dtype
+from dataflow.computation import Computation
+from dataflow.dtypes import bits, numpy_dtype
 from isa.arithmetic import Formula, FormulaError
 from isa.errors import IsaError, listing
 from isa.machine import MachineInstruction
 from isa.model import FIELD, Instruction, Isa, Memory, Operand
 from isa.rounding import compute
+from isa.words import from_bytes, to_bytes
 
 Array = npt.NDArray[Any]
 Lanes = npt.NDArray[np.bool_]
-_WIDTHS_OF_NUMPY = (8, 16, 32, 64)
 
 
 def allocate(target: Isa, external_bytes: Mapping[str, int]) -> dict[str, npt.NDArray[np.uint8]]:
@@ -105,9 +105,9 @@ class _Machine:
         place = self.place(operand, names)
         if self.active is not None and self.entry.mask is not None:
             kept = self.entry.mask.idle == "keep"
-            idle = _from_bytes(place, operand.tensor) if kept else np.zeros_like(values)
+            idle = from_bytes(place[None], operand.tensor)[0] if kept else np.zeros_like(values)
             values = np.where(self.active, values, idle)
-        data = _to_bytes(values, operand.tensor)
+        data = to_bytes(values[None], operand.tensor)[0]
         place[: data.size] = data
         place[data.size :] = 0
 
@@ -122,9 +122,8 @@ class _Machine:
             for number, place in zip(np.flatnonzero(self.active), self.elements(operand, names), strict=True):
                 values.reshape(-1)[number] = np.frombuffer(place.tobytes(), values.dtype)[0]
             return values
-        if operand.stride:
-            return _from_bytes(np.concatenate(self.rows(operand, names)), tensor)
-        return _from_bytes(self.place(operand, names), tensor)
+        place = np.concatenate(self.rows(operand, names)) if operand.stride else self.place(operand, names)
+        return np.asarray(from_bytes(place[None], tensor)[0])
 
     def rows(self, operand: Operand, names: Mapping[str, int]) -> list[npt.NDArray[np.uint8]]:
         """The bytes of each row of a strided operand, views."""
@@ -200,25 +199,3 @@ def _flat(memory: Memory, memories: Mapping[str, Array]) -> npt.NDArray[np.uint8
         size = "any number of" if memory.bytes is None else memory.bytes
         raise IsaError(f"memory '{memory.name}' is a C-contiguous array of {size} bytes, not {array.nbytes}")
     return array.reshape(-1).view(np.uint8)
-
-
-def _from_bytes(data: npt.NDArray[np.uint8], tensor: Tensor) -> Array:
-    """The elements in the low bytes of these."""
-    dtype, width = numpy_dtype(tensor.dtype), bits(tensor.dtype)
-    data = data[: -(-tensor.size * width // 8)]
-    if width in _WIDTHS_OF_NUMPY:
-        return np.frombuffer(data.tobytes(), dtype).reshape(tensor.shape)
-    loose = np.unpackbits(data, bitorder="little")[: tensor.size * width]
-    table = loose.reshape(tensor.size, width).astype(np.int64)
-    values = (table << np.arange(width)).sum(axis=1)
-    if is_signed(tensor.dtype):
-        values -= table[:, -1] << width
-    return np.asarray(values, dtype).reshape(tensor.shape)
-
-
-def _to_bytes(values: Array, tensor: Tensor) -> npt.NDArray[np.uint8]:
-    width = bits(tensor.dtype)
-    if width in _WIDTHS_OF_NUMPY:
-        return np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
-    table = (values.reshape(-1, 1).astype(np.int64) >> np.arange(width)) & 1
-    return np.packbits(table.astype(np.uint8).reshape(-1), bitorder="little")

@@ -9,8 +9,10 @@ import typer
 import embed
 import isa as isa_files
 from dataflow import Operator, UserError
+from embed.abstract.kernel import AbstractKernel, compile_abstract
+from embed.abstract.listing import listing
 from embed.cli.data import read_inputs
-from embed.cli.files import make_directory
+from embed.cli.files import make_directory, write_whole
 from embed.cli.machines import Constants, Layouts, Threads, compile_for_cpu
 from embed.cli.operators import read_operator, read_settings
 from embed.cli.options import (
@@ -27,19 +29,24 @@ from embed.cli.options import (
 )
 from embed.cpu import archive, emit
 from embed.cpu.kernel import CpuKernel
-from embed.kernel import is_register_machine
+from embed.kernel import Machine
 from embed.vta import bundle
+from embed.vta.executable import VtaKernel
 from isa.model import Isa
 
-_VTA, _CPU = ("bundle",), ("kernel", "asm", "obj")
+_EMITS = {
+    Machine.MICRO_OPERATIONS: ("bundle",),
+    Machine.CPU: ("kernel", "asm", "obj"),
+    Machine.ABSTRACT: ("program",),
+}
 
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="where the files go")]
 Emit = Annotated[
     str | None,
     typer.Option(
         "--emit",
-        metavar="|".join((*_VTA, *_CPU)),
-        help="what to write; a bundle for VTA and a kernel file for a CPU unless given",
+        metavar="|".join(kind for kinds in _EMITS.values() for kind in kinds),
+        help="what to write; a bundle for VTA, a kernel file for a CPU, the program of a file alone unless given",
         show_default=False,
     ),
 ]
@@ -71,18 +78,31 @@ def compile_command(
     operator = read_operator(words or (), expr=expr, dtype=dtype, epilogue=epilogue)
     target = isa_files.load(isa, read_settings(settings or ()))
     _check_emit(emit, target)
-    if is_register_machine(target):
+    if Machine.of(target) is Machine.CPU:
         _refuse(target, "--input", inputs)
         kernel = compile_for_cpu(operator, target, layout or (), threads, objective, constant or ())
-        _write(kernel, emit or _CPU[0], out, name or operator.name)
+        _write(kernel, emit or _EMITS[Machine.CPU][0], out, name or operator.name)
         return
     for option, given in (("--layout", layout), ("--constant", constant), ("--name", name), ("--threads", threads - 1)):
         _refuse(target, option, given)
+    if Machine.of(target) is Machine.ABSTRACT:
+        _refuse(target, "--input", inputs)
+        solution = embed.best(operator, target, objective=objective, time_limit=time_limit, seed=seed)
+        _program(compile_abstract(solution.embedding, target), out)
+        return
     _bundle(operator, target, out, objective, time_limit, seed, inputs or ())
 
 
+def _program(kernel: AbstractKernel, out: Path) -> None:
+    """The listing of an abstract program."""
+    make_directory(out)
+    path = out / f"{kernel.embedding.operator.name}.txt"
+    write_whole(path, f"{listing(kernel)}\n")
+    typer.echo(f"{kernel.embedding.operator.title}\n{kernel.embedding}\n{path}")
+
+
 def _check_emit(emit: str | None, target: Isa) -> None:
-    valid = _CPU if is_register_machine(target) else _VTA
+    valid = _EMITS[Machine.of(target)]
     if emit is not None and emit not in valid:
         raise UserError(f"--emit: there is no '{emit}' for {target.name}; there are: {', '.join(valid)}")
 
@@ -98,7 +118,7 @@ def _bundle(
     arrays = read_inputs(operator, inputs, seed)
     solution = embed.best(operator, target, objective=objective, time_limit=time_limit, seed=seed)
     kernel = embed.compile(operator, target, solution)
-    assert not isinstance(kernel, CpuKernel)
+    assert isinstance(kernel, VtaKernel)
     bundle.save(kernel, out, arrays)
     typer.echo(
         f"{operator.title}\n{solution.embedding}\n{out}: {', '.join(sorted(file.name for file in out.iterdir()))}"

@@ -14,6 +14,7 @@ from dataflow import Operator, Tensor, UserError, evaluate
 from dataflow.accuracy import bounded
 from dataflow.dtypes import is_integer
 from dataflow.reference import check_array
+from embed.abstract.kernel import AbstractKernel
 from embed.cli.console import new_table
 from embed.cli.exits import Defect
 from embed.cli.files import Array, read_array
@@ -74,6 +75,26 @@ def _constants(operator: Operator, orders: Mapping[str, str], words: Sequence[st
     return found
 
 
+def run_abstract(kernel: AbstractKernel, arrays: Mapping[str, Array]) -> tuple[Array, Table]:
+    """Interpret, check, and show what the program costs; raises Defect for a wrong result."""
+    out = kernel(**arrays)
+    found = kernel.report
+    table = new_table("")
+    table.add_row("result", compared(kernel.embedding.operator, arrays, out))
+    table.add_row("ran in", f"the interpreter of {kernel.target.name}'s patterns")
+    table.add_row("schedule", str(kernel.schedule))
+    table.add_row("invocations", f"{found.invocations:,}")
+    table.add_row("utilisation", f"{found.utilisation:.4f}")
+    if found.timed:
+        table.add_row("cycles, modelled", f"{found.cycles:,}")
+        for unit, spent in found.busy.items():
+            table.add_row(f"  {unit} busy", f"{spent / found.cycles:.1%}")
+    table.add_row("bytes moved", f"{found.total_bytes:,}")
+    for memory, size in found.bytes.items():
+        table.add_row(f"  {memory}", f"{size:,}")
+    return out, table
+
+
 def run_on_cpu(kernel: CpuKernel, arrays: Mapping[str, Array]) -> tuple[Array, Table]:
     """Run, check and time; the result is in the tensor's own shape. Raises Defect for a wrong one."""
     given = {name: lying(kernel, name, array) for name, array in arrays.items() if name not in kernel.constants}
@@ -98,9 +119,13 @@ def lying(kernel: CpuKernel, name: str, array: Array) -> Array:
 
 def check(kernel: CpuKernel, arrays: Mapping[str, Array], out: Array) -> str:
     """What the result was compared with; raises Defect where it differs."""
-    operator = kernel.embedding.operator
     if kernel.constants:
         return f"not compared: the kernel holds {', '.join(kernel.constants)}"
+    return compared(kernel.embedding.operator, arrays, out)
+
+
+def compared(operator: Operator, arrays: Mapping[str, Array], out: Array) -> str:
+    """How a result agrees with the reference; raises Defect where it differs."""
     if is_integer(operator.output.dtype):
         if not np.array_equal(out, evaluate(operator, arrays)):
             raise Defect(f"the result of {operator.title} differs from the reference; please report it")

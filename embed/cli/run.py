@@ -11,11 +11,12 @@ from rich.table import Table
 import embed
 import isa as isa_files
 from dataflow import UserError, evaluate
+from embed.abstract.kernel import AbstractKernel
 from embed.cli.console import new_table, wide_console
 from embed.cli.data import read_inputs
 from embed.cli.exits import Defect
 from embed.cli.files import Array, check_writable, read_bytes, write_array
-from embed.cli.machines import Layouts, Threads, compile_for_cpu, run_on_cpu
+from embed.cli.machines import Layouts, Threads, compile_for_cpu, run_abstract, run_on_cpu
 from embed.cli.operators import read_operator, read_settings
 from embed.cli.options import (
     Dtype,
@@ -30,7 +31,7 @@ from embed.cli.options import (
 )
 from embed.cpu import archive
 from embed.cpu.kernel import CpuKernel
-from embed.kernel import is_register_machine
+from embed.kernel import Machine
 from embed.vta import bundle
 from embed.vta.executable import VtaKernel
 from embed.vta.simulator import TimingReport, simulate
@@ -66,16 +67,20 @@ def run_command(
         operator = read_operator(words or (), expr=expr, dtype=dtype, epilogue=epilogue)
         target = isa_files.load(isa, read_settings(settings or ()))
         arrays = read_inputs(operator, inputs or (), seed)
-        if is_register_machine(target):
+        if Machine.of(target) is Machine.CPU:
             result, table = _run_cpu(compile_for_cpu(operator, target, layout or (), threads, objective), arrays)
         else:
             _refuse(target, {"--layout": layout, "--threads": threads - 1})
             solution = embed.best(operator, target, objective=objective, time_limit=time_limit, seed=seed)
             typer.echo(f"{operator.title}\n{solution.embedding}")
-            result, table = _run_kernel(embed.compile(operator, target, solution), arrays)
+            result, table = _run_compiled(embed.compile(operator, target, solution), arrays)
     if output:
         write_array(output, result)
     wide_console().print(table)
+
+
+def _run_compiled(kernel: VtaKernel | CpuKernel | AbstractKernel, arrays: dict[str, Array]) -> tuple[Array, Table]:
+    return run_abstract(kernel, arrays) if isinstance(kernel, AbstractKernel) else _run_kernel(kernel, arrays)
 
 
 def _refuse(target: Isa, options: Mapping[str, object]) -> None:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dataflow.dtypes import bits
-from dataflow.expression import Apply, Const, Read
 from embed.cpu.indexed import Indexed, indexed
 from embed.errors import NoEmbedding
+from embed.moves import is_copy, is_zero
 from isa.model import FIELD, Instruction, Isa, Memory
 
 _LOAD, _STORE = ("register", "external"), ("external", "register")
@@ -70,7 +70,7 @@ def find(target: Isa, compute: str, word_bits: int, spread_bits: int, lanes: int
     what the ISA lacks.
     """
     entries = list(target.instructions.values())
-    moves = [entry for entry in entries if _is_move(entry) and _bits(entry, 0) == word_bits]
+    moves = [entry for entry in entries if is_copy(entry) and _bits(entry, 0) == word_bits]
     loads = [entry for entry in moves if _between(entry, target) == ("register", "external")]
     stores = [
         entry for entry in moves if _between(entry, target) == ("external", "register") and _bits(entry, 1) == word_bits
@@ -84,7 +84,7 @@ def find(target: Isa, compute: str, word_bits: int, spread_bits: int, lanes: int
         _first(small, target, f"broadcast of {spread_bits} bits"),
         _first(stores, target, "store"),
         _masked(stores, lanes),
-        _first([entry for entry in entries if _is_zero(entry, word_bits)], target, "zero"),
+        _first([entry for entry in entries if is_zero(entry) and _bits(entry, 0) == word_bits], target, "zero"),
         pair_load(target, compute),
         indexed_operand(target, compute),
         _parts(target, compute, _LOAD),
@@ -128,7 +128,7 @@ def _copies(target: Isa, memory: str, size: int, between: tuple[str, str]) -> li
     """Unmasked copies of `size` bits to or from the low end of the registers of a memory."""
     found = []
     for entry in target.instructions.values():
-        if not _is_move(entry) or entry.mask or entry.choice or _between(entry, target) != between:
+        if not is_copy(entry) or entry.mask or entry.choice or _between(entry, target) != between:
             continue
         whole = _bits(entry, 0) == size and not _spreads(entry)
         if whole and memory in {operand.memory for operand in entry.operands.values()}:
@@ -139,22 +139,6 @@ def _copies(target: Isa, memory: str, size: int, between: tuple[str, str]) -> li
 def _displaces(entry: Instruction) -> bool:
     """Whether the address of the operand in memory has a displacement."""
     return any(name.endswith(".disp") for name in entry.fields)
-
-
-def _is_move(entry: Instruction) -> bool:
-    return entry.pattern is not None and not entry.pattern.accumulate and isinstance(entry.pattern.body, Read)
-
-
-def _is_zero(entry: Instruction, word_bits: int) -> bool:
-    pattern = entry.pattern
-    if pattern is None or pattern.accumulate or not pattern.tensors or _bits(entry, 0) != word_bits:
-        return False
-    match pattern.body:
-        case Const(0):
-            return True
-        case Apply("sub", (Read() as left, Read() as right)):
-            return left == right
-    return False
 
 
 def _memory(entry: Instruction, name: str, target: Isa) -> str:

@@ -14,7 +14,7 @@ from embed.binding import bindings
 from embed.checker import verify
 from embed.costs import Costs, evaluate, rates
 from embed.demands import check, meets
-from embed.embedding import Embedding, Placeable
+from embed.embedding import Embedding, Placeable, as_accumulation
 from embed.errors import NoEmbedding
 from embed.lanes import sums_apart
 from embed.pareto import front
@@ -163,9 +163,9 @@ def problems(operator: Operator, target: Isa) -> Iterator[Problem]:
     _check_names(operator.main)
     none = True
     for instruction in target.instructions.values():
-        if instruction.pattern is None or not instruction.pattern.accumulate:
+        if instruction.pattern is None or not as_accumulation(instruction.pattern).accumulate:
             continue
-        for binding in bindings(operator.main, instruction.pattern):
+        for binding in bindings(operator.main, as_accumulation(instruction.pattern)):
             none = False
             rate = rates(operator, instruction, target)
             yield Problem(operator, Placeable.of(target, instruction.name), binding, rate)
@@ -187,7 +187,8 @@ def _check_names(operator: Computation) -> None:
 
 
 def _offers(target: Isa) -> str:
-    found = [f"{e.name} is `{e.pattern}`" for e in target.instructions.values() if e.pattern and e.pattern.accumulate]
+    patterns = {e.name: e.pattern for e in target.instructions.values() if e.pattern}
+    found = [f"{name} is `{pattern}`" for name, pattern in patterns.items() if as_accumulation(pattern).accumulate]
     return "; ".join(found) if found else "it has no instruction that accumulates"
 
 

@@ -13,6 +13,7 @@ from dataflow.reference import check_array
 from embed.costs import Rates, rates
 from embed.embedding import Array, Embedding, TileLoop
 from embed.epilogue import Epilogue, plan
+from embed.moves import loads
 from embed.nest import Nest, Schedule, build
 from embed.nest.build import derive
 from embed.nest.choose import Room, choose
@@ -156,6 +157,13 @@ def tensor_homes(embedding: Embedding, target: Isa) -> dict[str, str]:
     return {tensor: operands[own.get(tensor, output)].memory for tensor in layouts}
 
 
+def _loads(embedding: Embedding, target: Isa) -> list[str]:
+    """The entries that load the inputs."""
+    operands = target.instruction(embedding.name).operands
+    found = (next(loads(target, operands[tensor.name]), None) for tensor in embedding.pattern.inputs)
+    return [entry.name for entry in found if entry is not None]
+
+
 def _schedule(
     embedding: Embedding, epilogue: Epilogue, price: Rates, machine: Machine, target: Isa, homes: Mapping[str, str]
 ) -> Schedule:
@@ -166,7 +174,7 @@ def _schedule(
     room = Room(
         words={tensor: machine.depths[home] for tensor, home in homes.items()},
         shared=tuple(tensor for tensor in layouts if tensor not in inputs and tensor != output),
-        load_start=costs["load_inp"].start if "load_inp" in costs else 0,
+        load_start=max((costs[name].start for name in _loads(embedding, target) if name in costs), default=0),
         pass_start=costs[embedding.name].start if embedding.name in costs else 0,
         passes=1 + len(epilogue.passes) + (epilogue.planes - 1) * len(epilogue.between),
         longest_load=min(machine.depths.values()),

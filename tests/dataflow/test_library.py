@@ -175,7 +175,7 @@ def test_the_bias_of_a_matrix_product_follows_its_rows() -> None:
         ("gemm", {"m": 0, "n": 1, "k": 1}, "m=0: a size is a positive integer"),
         ("gemm", {"m": 2.0, "n": 1, "k": 1}, "m=2.0: a size is a positive integer"),
         ("gemv", {"m": 1, "k": -1}, "k=-1: a size is a positive integer"),
-        ("gemm", {"m": 1, "n": 1, "k": 1, "dtype": "i4"}, "dtype=i4: the library has i8"),
+        ("gemm", {"m": 1, "n": 1, "k": 1, "dtype": "i3"}, "dtype=i3: the library has i4"),
         (
             "conv1d",
             {"c": 1, "w": 3, "k": 1, "s": 4},

@@ -1,0 +1,190 @@
+"""What an abstract program costs: invocations, bytes by memory, cycles by the timing section."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+
+from dataflow.dtypes import bits
+from embed.abstract.homes import Home, clearing
+from embed.abstract.traffic import Moved, loaded
+from embed.embedding import Embedding
+from embed.epilogue import Epilogue
+from embed.layout import Layout
+from embed.moves import pieces
+from embed.nest.schedule import Schedule
+from isa.model import Cost, Instruction, Isa
+
+Busy = dict[str, Fraction]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """`bytes` are those read from or written to external memory, by the memory on the other side (or `direct`).
+
+    `busy` gives each unit's cycles; without a timing section, `timed` is false and invocations stand for cycles.
+    """
+
+    invocations: int
+    utilisation: float
+    cycles: int
+    bytes: Mapping[str, int]
+    busy: Mapping[str, int]
+    timed: bool
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(self.bytes.values())
+
+
+def report(
+    embedding: Embedding,
+    layouts: Mapping[str, Layout],
+    homes: Mapping[str, Home],
+    schedule: Schedule,
+    epilogue: Epilogue,
+    target: Isa,
+) -> Report:
+    """The costs of a program, from its schedule alone."""
+    ledger = _Ledger(embedding, layouts, homes, schedule, epilogue, target)
+    sizes = ledger.bytes()
+    if not target.timings:
+        return Report(embedding.invocations, embedding.utilisation, embedding.invocations, sizes, {}, False)
+    busy = ledger.busy(sum(sizes.values()))
+    cycles = max(busy.values(), default=Fraction(0)) + ledger.ends(busy)
+    shown = {unit: ceil(spent) for unit, spent in busy.items()}
+    return Report(embedding.invocations, embedding.utilisation, max(1, ceil(cycles)), sizes, shown, True)
+
+
+@dataclass
+class _Ledger:
+    """The parts of a program's price."""
+
+    embedding: Embedding
+    layouts: Mapping[str, Layout]
+    homes: Mapping[str, Home]
+    schedule: Schedule
+    epilogue: Epilogue
+    target: Isa
+
+    def __post_init__(self) -> None:
+        self.output = self.embedding.operator.main.output.tensor
+        self.moved = {
+            tensor: loaded(self.embedding, layout, self.schedule, tensor)
+            for tensor, layout in self.layouts.items()
+            if tensor != self.output
+        }
+        self.results = self.layouts[self.output].words
+        self.costs = self.target.timing.costs if self.target.timings else {}
+        self.bus = self.target.timing.constants.get("bus_bytes", 0) if self.target.timings else 0
+
+    def bytes(self) -> dict[str, int]:
+        """Bytes between external memory and each other memory; what instructions access there themselves is direct."""
+        found: dict[str, int] = {}
+        for tensor, moved in self.moved.items():
+            home = self.homes[tensor]
+            name = "direct" if home.direct else home.memory
+            own = home.direct and tensor in self.embedding.inputs
+            times = self.embedding.invocations if own else moved.stored
+            found[name] = found.get(name, 0) + times * home.bytes
+        home = self.homes[self.output]
+        size = self.homes[self.output].operand.tensor.size * bits(self.embedding.operator.output.dtype) // 8
+        name = "direct" if home.direct else home.memory
+        stored = 2 * self.embedding.invocations * home.bytes if home.direct else self.results * size
+        found[name] = found.get(name, 0) + stored
+        return found
+
+    def busy(self, size: int) -> Busy:
+        """Cycles of every unit, and of the bus that all bytes share."""
+        total: Busy = {}
+        _add(total, self.costs.get(self.embedding.name), self._starts(), self.embedding.invocations)
+        for tensor, moved in self.moved.items():
+            self._move(total, tensor, moved)
+        self._move(total, self.output, Moved(self._tiles(), self.results, self.results), self.epilogue.planes)
+        cleared = clearing(self.homes[self.output], self.target)
+        if cleared is not None:
+            self._passes(total, cleared)
+        for step in (*self.epilogue.passes, *self.epilogue.between * (self.epilogue.planes - 1)):
+            self._passes(total, self.target.instructions[step.instruction])
+        if self.bus:
+            total["bus"] = Fraction(size, self.bus)
+        return total
+
+    def ends(self, busy: Busy) -> Fraction:
+        """Cycles that overlap nothing: the first tile's loads, the last one's store; all, with one tile in flight."""
+        entries = [home.entry for tensor, home in self.homes.items() if tensor != self.output and home.entry]
+        loading = sum((busy.get(unit, Fraction(0)) for unit in self._units(entries)), Fraction(0))
+        storing = sum((busy.get(u, Fraction(0)) for u in self._units([self.homes[self.output].entry])), Fraction(0))
+        tiles = max((moved.tiles for moved in self.moved.values()), default=1)
+        first = loading if self.schedule.buffers == 1 and tiles > 1 else loading / tiles
+        last = storing if self.schedule.result_buffers == 1 and self._tiles() > 1 else storing / self._tiles()
+        return first + last
+
+    def _units(self, entries: list[str]) -> set[str]:
+        """Units of moves that do nothing else."""
+        own = self.costs.get(self.embedding.name)
+        kept = set() if own is None else set(_shares(own))
+        found = {unit for name in entries if name in self.costs for unit in _shares(self.costs[name])} - kept
+        return found or ({"bus"} if self.bus and entries else set())
+
+    def _tiles(self) -> int:
+        found = 1
+        for loop in self.embedding.loops:
+            if any(loop.name in dict(axis.loops) for axis in self.layouts[self.output].axes):
+                found *= -(-loop.extent // self.schedule.tiles[loop.name])
+        return found
+
+    def _starts(self) -> int:
+        """Instructions that the invocations take: one for each tile and step of the sums where it loops itself."""
+        if not self.target.instructions[self.embedding.name].repeat:
+            return self.embedding.invocations
+        found = 1
+        for loop in self.embedding.loops:
+            found *= -(-loop.extent // self.schedule.tiles[loop.name])
+        return found
+
+    def _move(self, total: Busy, tensor: str, moved: Moved, times: int = 1) -> None:
+        """Loads or stores: an instruction for each row of a tile where it loops itself, else for each piece."""
+        home = self.homes[tensor]
+        if home.entry not in self.costs:
+            return
+        entry = self.target.instructions[home.entry]
+        trips = moved.operands * pieces(entry, home.operand)
+        starts = trips
+        if entry.repeat:
+            rows = 1
+            for axis in self.layouts[tensor].axes[:-2]:
+                rows *= max(1, axis.span // max(1, self._cuts(axis.loops)))
+            starts = min(trips, moved.tiles * rows)
+        _add(total, self.costs[home.entry], starts * times, trips * times)
+
+    def _cuts(self, loops: tuple[tuple[str, int], ...]) -> int:
+        extents = {loop.name: loop.extent for loop in self.embedding.loops}
+        found = 1
+        for loop, _ in loops:
+            found *= -(-extents[loop] // self.schedule.tiles[loop])
+        return found
+
+    def _passes(self, total: Busy, entry: Instruction) -> None:
+        trips = self.results * pieces(entry, self.homes[self.output].operand)
+        _add(total, self.costs.get(entry.name), self._tiles() if entry.repeat else trips, trips)
+
+
+def _add(total: Busy, cost: Cost | None, starts: int, trips: int) -> None:
+    if cost is None:
+        return
+    for unit, share in _shares(cost).items():
+        total[unit] = total.get(unit, Fraction(0)) + share * trips
+    if not cost.uops:
+        total[cost.unit] = total.get(cost.unit, Fraction(0)) + cost.start * starts
+
+
+def _shares(cost: Cost) -> dict[str, Fraction]:
+    """Cycles of each trip by unit; a micro-operation is spread evenly over those it can go to."""
+    if not cost.uops:
+        return {cost.unit: Fraction(cost.trip)}
+    found: dict[str, Fraction] = {}
+    for part in cost.uops:
+        for unit in part.units:
+            found[unit] = found.get(unit, Fraction(0)) + Fraction(part.count * cost.cycles, len(part.units))
+    return found
