@@ -29,7 +29,7 @@ from embed.cli.operators import read_settings
 from embed.cli.options import IsaName, JsonFile, Objective, Seed, TimeLimit, positive
 from embed.cli.options import Settings as SetOption
 from embed.cli.record import Record
-from embed.kernel import is_register_machine
+from embed.kernel import Machine
 from isa import load
 from isa.model import Isa
 
@@ -92,7 +92,7 @@ def deepbench(
     target = load(isa, dict(asked.parameters))
     check_writable(json, csv, html)
     make_directory(out)
-    if compile_time and is_register_machine(target):
+    if compile_time and Machine.of(target) is Machine.CPU:
         return _compile_times(problems, target, Files(out, json, csv))
     if target.is_x86:
         native = NativeSettings(isa, asked.parameters, objective, time_limit, seed, peers=peers, seconds=seconds)

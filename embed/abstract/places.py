@@ -46,7 +46,7 @@ def plan(nest: Nest, schedule: Schedule, homes: Mapping[str, Home]) -> dict[str,
 def _place(nest: Nest, schedule: Schedule, tensor: str, layout: Layout, home: Home) -> Place:
     first = {name: range(min(schedule.tiles[name], len(span))) for name, span in nest.whole.items()}
     tile, whole = box(layout, first), box(layout, nest.whole)
-    if home.direct:
+    if home.direct or tensor in schedule.whole:
         return Place(home, 0, prod(map(len, whole)), 1)
     buffers = schedule.result_buffers if tensor == nest.output else schedule.buffers
     alone = tile == whole or tensor not in (*nest.embedding.inputs, nest.output)

@@ -68,10 +68,11 @@ def steps(nest: Nest, places: Mapping[str, Place], ranges: Ranges | None = None)
 
 @dataclass
 class _Walk:
-    """What lies where while the nest is walked: each tensor's pieces of loops and first word, and tiles so far."""
+    """What lies where while the nest is walked: each tensor's box and first word in its memory, and tiles so far."""
 
     nest: Nest
     places: Mapping[str, Place]
+    pieces: dict[str, tuple[range, ...]] = field(default_factory=dict)
     held: dict[str, tuple[range, ...]] = field(default_factory=dict)
     at: dict[str, int] = field(default_factory=dict)
     turns: dict[str, int] = field(default_factory=dict)
@@ -85,7 +86,7 @@ class _Walk:
                 case Fill(tensor):
                     yield from self.fill(tensor, ranges)
                 case Reset():
-                    self.next_buffer(self.nest.output)
+                    self.next_buffer(self.nest.output, ranges)
                     yield Clear(self.tile(self.nest.output, ranges))
                 case Points() | Compute():
                     yield from self.invocations(ranges)
@@ -95,7 +96,8 @@ class _Walk:
                 case Drain(plane):
                     yield Store(plane, box(self.nest.layouts[self.nest.output], ranges), self.at[self.nest.output])
 
-    def next_buffer(self, tensor: str) -> None:
+    def next_buffer(self, tensor: str, ranges: Ranges) -> None:
+        self.held[tensor] = box(self.nest.layouts[tensor], ranges)
         turn = self.turns[tensor] = self.turns.get(tensor, -1) + 1
         self.at[tensor] = self.places[tensor].buffer(turn)
 
@@ -103,10 +105,10 @@ class _Walk:
         """Load a tile unless it is there already."""
         layout = self.nest.layouts[tensor]
         wanted = tuple(ranges[loop] for loop in moving(layout))
-        if self.held.get(tensor) != wanted:
-            self.held[tensor] = wanted
-            self.next_buffer(tensor)
-            yield Load(tensor, box(layout, ranges), self.at[tensor])
+        if self.pieces.get(tensor) != wanted:
+            self.pieces[tensor] = wanted
+            self.next_buffer(tensor, ranges)
+            yield Load(tensor, self.held[tensor], self.at[tensor])
 
     def invocations(self, ranges: Ranges) -> Iterator[Step]:
         """All invocations of a tile, in parts of bounded size; the output's loops are inside."""
@@ -147,8 +149,8 @@ class _Walk:
     def slots(self, tensor: str, loops: Ranges, ranges: Ranges) -> Words:
         """The operand of a tile used at each point of some loops, row-major; the other loops are at their start."""
         layout = self.nest.layouts[tensor]
-        factors = _factors(layout, ranges)
-        total: Any = np.zeros((), np.int64)
+        first, factors = _factors(layout, ranges, self.held[tensor])
+        total: Any = np.asarray(first)
         for name, span in loops.items():
             total = np.add.outer(total, factors.get(name, 0) * np.arange(len(span), dtype=np.int64))
         return np.asarray(total).reshape(-1)
@@ -163,12 +165,14 @@ def _only(ranges: Ranges, names: set[str] | tuple[str, ...]) -> dict[str, range]
     return {name: span for name, span in ranges.items() if name in names}
 
 
-def _factors(layout: Layout, ranges: Ranges) -> dict[str, int]:
-    """Operands of a tile from one iteration of each loop to the next."""
+def _factors(layout: Layout, ranges: Ranges, held: tuple[range, ...]) -> tuple[int, dict[str, int]]:
+    """The operand of a held box at the start of some ranges, and operands from one iteration of a loop to the next."""
     factors: dict[str, int] = {}
-    stride = 1
-    for axis, span in zip(reversed(layout.axes), reversed(box(layout, ranges)), strict=True):
+    first, stride = 0, 1
+    reached = zip(layout.axes, box(layout, ranges), held, strict=True)
+    for axis, reach, span in reversed(list(reached)):
+        first += (reach.start - span.start) * stride
         for loop, factor in axis.loops:
             factors[loop] = factors.get(loop, 0) + factor * stride
         stride *= len(span)
-    return factors
+    return first, factors

@@ -27,7 +27,7 @@ def schedule(
     price: Rates,
     target: Isa,
 ) -> Schedule:
-    """The cheapest schedule over every way to share memories; of equals the one that moves the fewest bytes.
+    """The schedule that moves the fewest bytes, over every way to share memories and the cheapest tiles of each.
 
     Raises NoEmbedding where a memory holds no tile at all.
     """
@@ -38,6 +38,7 @@ def schedule(
             found = choose(embedding, layouts, rates, _room(embedding, layouts, words, epilogue, homes, target))
         except NoEmbedding:
             continue
+        found = replace(found, slots={}, tail=None)
         size = moved_bytes(embedding, layouts, homes, found)
         if best is None or size < best[0]:
             best = size, found

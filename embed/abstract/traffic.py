@@ -28,6 +28,8 @@ class Moved:
 
 def loaded(embedding: Embedding, layout: Layout, schedule: Schedule, tensor: str) -> Moved:
     """What loads of an input do; of an epilogue's tensor, whose loads stand outside the sums."""
+    if tensor in schedule.whole:
+        return Moved(1, prod(axis.span for axis in layout.axes), layout.words)
     counts = {loop.name: -(-loop.extent // schedule.tiles[loop.name]) for loop in embedding.loops}
     results = result_loops(embedding)
     order = [loop for loop in schedule.order if tensor in embedding.inputs or loop in results]

@@ -58,7 +58,9 @@ def problems(draw: st.DrawFn) -> tuple[str, Operator]:
     _, dtype = TARGETS[target]
     if draw(st.booleans()):
         sizes = {name: draw(st.integers(1, 40)) for name in "mnk"}
-        return target, dataflow.gemm(**sizes, dtype=dtype)
+        operator = dataflow.gemm(**sizes, dtype=dtype)
+        requantised = target == "vta" and draw(st.booleans())
+        return target, dataflow.requantise(operator, shift=5, bias=True, relu=True) if requantised else operator
     sizes = {"c": draw(st.integers(1, 9)), "k": draw(st.integers(1, 12)), "r": draw(st.integers(1, 3))}
     sizes |= {"h": draw(st.integers(3, 8)), "w": draw(st.integers(3, 9)), "s": draw(st.integers(1, 3))}
     return target, dataflow.conv2d(**sizes, pad=draw(st.integers(0, 2)), stride=draw(st.integers(1, 2)), dtype=dtype)
