@@ -99,7 +99,7 @@ class _Machine:
             return
         if operand.stride:
             rows = self.rows(operand, names)
-            for row, data in zip(rows, np.split(_to_bytes(values, operand.tensor), len(rows)), strict=True):
+            for row, data in zip(rows, np.split(to_bytes(values[None], operand.tensor)[0], len(rows)), strict=True):
                 row[...] = data
             return
         place = self.place(operand, names)
