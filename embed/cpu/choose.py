@@ -1,4 +1,4 @@
-"""The register tile and the loop order, by counting what one step of the sum costs the core."""
+"""Register tiles and loop orders worth pricing, by counting what one step of the sum costs the core."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ _NARROWEST_UNROLL = 4
 _PANEL_BYTES = 1 << 20
 _SPARE_LOAD = 0.05
 """Where registers hold several steps, many tiles keep the multiply-accumulates busy; of these, few loads are better."""
+_MOST_TILES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,8 @@ def choose(
     steps: Mapping[str, int],
     panel_bytes: int,
     threads: int,
-) -> Schedule:
-    """Tiles of the output's loops that fit the registers and waste least; sums unrolled a little.
+) -> list[Schedule]:
+    """Tiles of the output's loops that fit the registers and waste least; sums unrolled a little; in several orders.
 
     `moving` gives the loops that move each input's words, `steps` the elements each loop moves in the input that is
     read in place; `panel_bytes` is the size of the input with whole words. The outermost loop is what `threads` share.
@@ -66,19 +67,23 @@ def choose(
     results = sorted(result_loops(embedding), key=lambda name: extents[name] == 1)
     sums = sorted((name for name in extents if name not in results), key=lambda name: -steps.get(name, 0))
     sums = sorted(sums, key=lambda name: extents[name] > 1)
-    tiles = _register_tile(extents, results, core, moving) | _unrolled(extents, sums, moving)
-    order = _order(results, moving, panel_bytes)
-    if threads > 1:
-        order = _shared_evenly(order, {name: -(-extents[name] // tiles[name]) for name in results}, threads)
-    return Schedule(tiles, (*order, *sums), 1, 1)
+    found = []
+    for tile in _register_tiles(extents, results, core, moving):
+        tiles = tile | _unrolled(extents, sums, moving)
+        counts = {name: -(-extents[name] // tiles[name]) for name in results}
+        orders = _orders(results, moving, panel_bytes)
+        if threads > 1:
+            orders = [_shared_evenly(order, counts, threads) for order in orders]
+        found += [Schedule(tiles, (*order, *sums), 1, 1) for order in _distinct(orders, counts)]
+    return found
 
 
-def _register_tile(
+def _register_tiles(
     extents: Mapping[str, int], results: list[str], core: Core, moving: Mapping[str, Moves]
-) -> dict[str, int]:
-    """The cheapest tile: at most three loops are unrolled, the one over words and the two innermost others."""
+) -> list[dict[str, int]]:
+    """The cheapest tiles: at most four loops are unrolled, the innermost that turn more than once."""
     open_loops = [name for name in results if extents[name] > 1][-4:]
-    best: tuple[float, int, dict[str, int]] | None = None
+    found: list[tuple[float, int, dict[str, int]]] = []
     choices = [[size for size in even_tiles(extents[name]) if size < core.registers] for name in open_loops]
     for sizes in product(*choices):
         if prod(sizes) > core.registers - 2:
@@ -87,9 +92,9 @@ def _register_tile(
         if prod(sizes) + _kept(tiles, moving) > core.registers:
             continue
         price = _price(extents, tiles, open_loops, core, moving)
-        if best is None or (price, -prod(sizes)) < best[:2]:
-            best = price, -prod(sizes), tiles
-    return best[2] if best else dict.fromkeys(results, 1)
+        found.append((price, -prod(sizes), tiles))
+    found.sort(key=lambda entry: entry[:2])
+    return [tiles for _, _, tiles in found[:_MOST_TILES]] or [dict.fromkeys(results, 1)]
 
 
 def _kept(tiles: Mapping[str, int], moving: Mapping[str, Moves]) -> int:
@@ -108,7 +113,7 @@ def _words(tiles: Mapping[str, int], moves: Moves) -> int:
     )
 
 
-def _loads(tiles: Mapping[str, int], moves: Moves) -> float:
+def loads_per_step(tiles: Mapping[str, int], moves: Moves) -> float:
     """Load instructions in one step; a register that holds several steps is loaded that much less often."""
     steps = 1 if moves.along in tiles else moves.lanes
     return _words(tiles, moves) / (steps * moves.at_once)
@@ -131,7 +136,7 @@ def _price(
     for choice in product(*pieces):
         sizes = dict(tiles) | {name: size for name, (_, size) in zip(open_loops, choice, strict=True)}
         computes = prod(sizes.values())
-        loads = sum(_loads(sizes, moves) for moves in moving.values())
+        loads = sum(loads_per_step(sizes, moves) for moves in moving.values())
         far = core.word_bytes * sum(_words(sizes, moves) for moves in moving.values() if moves.whole)
         busy = (computes / core.computes, loads / core.loads, (computes + loads) / core.width, far / core.far_bytes)
         cycles = max(*busy, _LATENCY_STEPS)
@@ -180,11 +185,22 @@ def _panel_loops(moving: Mapping[str, Moves]) -> frozenset[str]:
     return min(whole, key=len)
 
 
-def _order(results: list[str], moving: Mapping[str, Moves], panel_bytes: int) -> list[str]:
-    """Words of the packed input outermost when it exceeds the cache, else innermost, where other tiles are reused."""
+def _orders(results: list[str], moving: Mapping[str, Moves], panel_bytes: int) -> list[list[str]]:
+    """Words of the packed input outermost when it exceeds the cache, else innermost, where other tiles are reused.
+
+    The most likely order comes first.
+    """
     packed = _panel_loops(moving)
     panels = [name for name in results if name in packed]
     others = [name for name in results if name not in packed]
-    if panel_bytes > _PANEL_BYTES:
-        return [*panels, *others]
-    return [*others[:-1], *panels, *others[-1:]]
+    outside, between = [*panels, *others], [*others[:-1], *panels, *others[-1:]]
+    likely = [outside, between] if panel_bytes > _PANEL_BYTES else [between, outside]
+    return [*likely, [*others, *panels]]
+
+
+def _distinct(orders: list[list[str]], counts: Mapping[str, int]) -> list[list[str]]:
+    """The first of the orders that differ in loops of one tile alone."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for order in orders:
+        found.setdefault(tuple(name for name in order if counts[name] > 1), order)
+    return list(found.values())

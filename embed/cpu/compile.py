@@ -11,14 +11,18 @@ from dataflow.operator import Operator
 from embed.cpu.choose import Core, Moves, choose
 from embed.cpu.kernel import CpuKernel
 from embed.cpu.lower import lower
+from embed.cpu.model import Pricing, invocation_cycles, machine
 from embed.cpu.physical import Array, Physical
-from embed.cpu.place import place
-from embed.cpu.roles import Slots, find, indexed_operand, pair_load
-from embed.cpu.streams import gathered, moving_digits, stream
+from embed.cpu.place import options
+from embed.cpu.rank import Candidate, Ranking, rank, search
+from embed.cpu.roles import Roles, Slots, find, indexed_operand, pair_load
+from embed.cpu.streams import Stream, gathered, moving_digits, stream
 from embed.cpu.sums import Registers
 from embed.embedding import Embedding
 from embed.epilogue import Epilogue
+from embed.errors import NoEmbedding
 from embed.nest.build import build, result_loops
+from embed.nest.schedule import Schedule
 from isa.model import Instruction, Isa
 
 
@@ -30,28 +34,101 @@ def compile_cpu(
     threads: int = 1,
     constants: Collection[str] = (),
     embedding: Embedding | None = None,
+    schedule: Schedule | None = None,
+    time_limit: float = 10.0,
 ) -> CpuKernel:
     """Place, schedule and lower an operator that has no epilogue; raises UserError for one that has.
 
     `layouts` names how tensors lie (NHWC, NCHW16c, ...); inputs named in `constants` are given once, with `fix`, and
-    packed.
+    packed. Raises NoEmbedding where `time_limit` seconds were not enough.
+    """
+    if embedding is None or schedule is None:
+        ranking = candidates(operator, target, layouts=layouts, threads=threads, constants=constants,
+                             embedding=embedding, time_limit=time_limit)  # fmt: skip
+        embedding, schedule = ranking.candidates[0].embedding, ranking.candidates[0].schedule
+    physical = _physical(operator, layouts)
+    pattern = embedding.pattern
+    registers = target.memories[target.instructions[embedding.name].operands[pattern.output.tensor].memory]
+    banks = _registers(embedding, target, registers.count or 1)
+    nest = build(embedding, schedule, Epilogue((), 1, ()))
+    streams = _streams(embedding, target, schedule, physical, constants)
+    roles = _roles(embedding, target, streams)
+    slots = {name: Slots.of(target.instructions[name], target) for name in roles.moves}
+    items = lower(nest, roles, slots, streams, banks)
+    return CpuKernel(
+        embedding, target, schedule, nest, physical, streams, items, threads, _mask_vectors(embedding, banks)
+    )
+
+
+def candidates(
+    operator: Operator,
+    target: Isa,
+    *,
+    layouts: Mapping[str, str] | None = None,
+    threads: int = 1,
+    constants: Collection[str] = (),
+    embedding: Embedding | None = None,
+    time_limit: float = 10.0,
+    thorough: bool = False,
+) -> Ranking:
+    """Embeddings (or the one given) with their schedules, ranked by the model; `thorough` leaves none out.
+
+    Raises UserError for an operator with an epilogue, NoEmbedding where there is none.
     """
     if operator.epilogue:
         raise UserError(f"{target.name} kernels compute sums alone: compile {operator.name} without its epilogue")
+    physical = _physical(operator, layouts)
+
+    def priced(embedding: Embedding) -> list[Candidate]:
+        return _priced(embedding, target, physical, constants, threads)
+
+    if embedding is not None:
+        possible = priced(embedding)
+        if not possible:
+            raise NoEmbedding(f"{target.name} cannot store the results of {embedding}, one to a word")
+        return Ranking(rank(possible))
+    found = options(operator, target, physical)
+    return search(found, priced, lambda name: invocation_cycles(target, name), time_limit, thorough)
+
+
+def _physical(operator: Operator, layouts: Mapping[str, str] | None) -> dict[str, Physical]:
     tensors = (*operator.inputs, operator.output)
-    physical = {tensor.name: Physical.of(tensor, (layouts or {}).get(tensor.name)) for tensor in tensors}
-    embedding = embedding or place(operator, target, physical)
-    pattern = embedding.pattern
-    registers = target.memories[target.instructions[embedding.name].operands[pattern.output.tensor].memory]
+    return {tensor.name: Physical.of(tensor, (layouts or {}).get(tensor.name)) for tensor in tensors}
+
+
+def _priced(
+    embedding: Embedding, target: Isa, physical: Mapping[str, Physical], constants: Collection[str], threads: int
+) -> list[Candidate]:
+    """The schedules of an embedding, and what the model says of each.
+
+    There are none where a word holds one result and would overwrite others, for want of masks.
+    """
+    lone = partial_words(embedding) == {"": 1} and embedding.operator.output.size > 1
+    if lone and not any(entry.mask for entry in target.instructions.values()):
+        return []
+    registers = target.memories[target.instructions[embedding.name].operands[embedding.binding.pairs[0][0]].memory]
     moving = _moving(embedding, target, physical, constants)
     banks = _registers(embedding, target, registers.count or 1)
-    sizes = {operand: operator.main.tensor(tensor).bytes for operand, tensor in embedding.binding.pairs}
+    main = embedding.operator.main
+    sizes = {operand: main.tensor(main.accesses[t].tensor).bytes for operand, t in embedding.binding.pairs}
     panel = max((sizes[operand] for operand, moves in moving.items() if moves.whole), default=0)
     core = Core(banks.free, registers.bits // 8)
     leader = next((operand for operand, moves in moving.items() if moves.lanes > 1), embedding.binding.pairs[1][0])
-    schedule = choose(embedding, core, moving, _steps(embedding, leader, physical), panel, threads)
-    nest = build(embedding, schedule, Epilogue((), 1, ()))
+    schedules = choose(embedding, core, moving, _steps(embedding, leader, physical), panel, threads)
+    streams = _streams(embedding, target, schedules[0], physical, constants)
+    pricing = Pricing(embedding, machine(target, _roles(embedding, target, streams)), moving, streams, constants)
+    return [Candidate(embedding, schedule, pricing.price(schedule, threads)) for schedule in schedules]
+
+
+def _streams(
+    embedding: Embedding,
+    target: Isa,
+    schedule: Schedule,
+    physical: Mapping[str, Physical],
+    constants: Collection[str],
+) -> dict[str, Stream]:
     masked = any(entry.mask for entry in target.instructions.values())
+    pattern = embedding.pattern
     streams = {
         operand: stream(
             embedding, operand, schedule, physical[tensor], pattern.tensor(operand).dtype, tensor in constants, masked
@@ -62,13 +139,15 @@ def compile_cpu(
     if index is not None:
         sums = [loop.name for loop in embedding.loops if loop.name not in result_loops(embedding)]
         streams[index.operand] = gathered(streams[index.operand], index.lanes, schedule, sums)
-    spread = next((found.bytes * 8 for found in streams.values() if found.spread), bits(pattern.tensors[0].dtype))
-    roles = find(target, embedding.name, registers.bits, spread, pattern.tensors[0].size)
-    slots = {name: Slots.of(target.instructions[name], target) for name in roles.moves}
-    items = lower(nest, roles, slots, streams, banks)
-    return CpuKernel(
-        embedding, target, schedule, nest, physical, streams, items, threads, _mask_vectors(embedding, banks)
-    )
+    return streams
+
+
+def _roles(embedding: Embedding, target: Isa, streams: Mapping[str, Stream]) -> Roles:
+    """The instructions around the embedded one."""
+    output = embedding.pattern.tensors[0]
+    memory = target.memories[target.instructions[embedding.name].operands[output.name].memory]
+    spread = next((found.bytes * 8 for found in streams.values() if found.spread), bits(output.dtype))
+    return find(target, embedding.name, memory.bits, spread, output.size)
 
 
 def _registers(embedding: Embedding, target: Isa, count: int) -> Registers:

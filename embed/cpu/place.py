@@ -1,16 +1,15 @@
 """Which lanes a register machine's instruction gets: placements whose result words lie as the user's tensor does."""
 
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from math import prod
 
 from dataflow.dtypes import bits
 from dataflow.operator import Operator
 from embed.binding import bindings
-from embed.checker import verify
 from embed.costs import Rates
 from embed.cpu.physical import Physical
-from embed.embedding import Embedding, Placeable
+from embed.embedding import Placeable
 from embed.errors import NoEmbedding
 from embed.solver.model import Found, PricedPlacements
 from embed.solver.problem import Problem
@@ -18,24 +17,55 @@ from embed.solver.settings import Settings
 from isa.model import Isa
 
 
-def place(operator: Operator, target: Isa, physical: Mapping[str, Physical]) -> Embedding:
-    """The embedding with the fewest invocations that needs no shuffling; raises NoEmbedding with the reason."""
-    best: Found | None = None
+@dataclass(frozen=True)
+class Option:
+    """An instruction, a binding, and dims that may fill its lanes: a placement problem, needing `least` invocations.
+
+    `usual` lanes leave the output where the user has it.
+    """
+
+    problem: Problem
+    least: int
+    usual: bool
+
+    def solve(self, most: list[int], settings: Settings, deadline: float) -> Found | None:
+        """The placement with the fewest invocations; None where none is as good as `most`."""
+        return PricedPlacements(self.problem).minimise(("invocations", "traffic"), most, settings, deadline)
+
+
+def options(operator: Operator, target: Isa, physical: Mapping[str, Physical]) -> list[Option]:
+    """The placement problems of an operator, the usual ones first; raises NoEmbedding where no instruction fits."""
+    found = []
     for instruction in register_instructions(target):
         for binding in bindings(operator.main, instruction.pattern):
-            only = _neighbours(operator, instruction, physical)
-            problem = Problem(operator, instruction, binding, _rates(instruction), only)
-            bound = best.values if best else []
-            settings = Settings("invocations")
-            found = PricedPlacements(problem).minimise(
-                ("invocations", "traffic"), bound, settings, time.perf_counter() + 10
-            )
-            if found is not None and found.embedding is not None and (best is None or found.values < best.values):
-                best = found
-    if best is None or best.embedding is None:
+            usual = _neighbours(operator, instruction, physical)
+            for only in (usual, *_others(operator, instruction, usual)):
+                problem = Problem(operator, instruction, binding, _rates(instruction), only)
+                found.append(Option(problem, _least(problem), only is usual))
+    if not found:
         raise NoEmbedding(f"no instruction of {target.name} on registers computes `{operator.main}`")
-    verify(best.embedding)
-    return best.embedding
+    return sorted(found, key=lambda option: not option.usual)
+
+
+def _others(
+    operator: Operator, instruction: Placeable, usual: Mapping[str, tuple[str, ...]]
+) -> Iterator[dict[str, tuple[str, ...]]]:
+    """One dim of the output or of the sum on the lanes that is not among the usual ones."""
+    main = operator.main
+    results = {lane for index in instruction.pattern.output.index for lane in index.dims}
+    for lane, dims in usual.items():
+        for dim in main.output_dims if lane in results else main.reduction_dims:
+            if dim not in dims and main.extents[dim] > 1 and instruction.pattern.extents[lane] > 1:
+                yield {**usual, lane: (dim,)}
+
+
+def _least(problem: Problem) -> int:
+    """Invocations that cover the operator at least, each lane dimension filled with all dims that it may hold."""
+    held: dict[str, int] = {}
+    for lane, dims in problem.allowed.items():
+        for dim in dims:
+            held[dim] = held.get(dim, 1) * problem.lanes[lane]
+    return prod(-(-extent // held.get(dim, 1)) for dim, extent in problem.operator.main.extents.items())
 
 
 def register_instructions(target: Isa) -> list[Placeable]:

@@ -1,0 +1,223 @@
+"""What a schedule costs a core: cycles from its execution units, its latencies and the reads of each cache.
+
+Numbers come from the first timing section of the ISA file. Units: micro-operations that can only go to some units need
+at least their number over the number of units, for every set of units; by Hall's theorem the largest is exact.
+Caches: what a part of the loop nest touches is read once from the level beyond each cache that holds it, as long as the
+loops around move other tensors alone (Low et al., "Analytical Modeling Is Enough for High-Performance BLIS", ACM TOMS
+43(2), 2016). Compute and transfers overlap, so that the slowest counts.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+from math import prod
+
+from dataflow.dtypes import bits
+from embed.cpu.choose import Moves, loads_per_step
+from embed.cpu.feed import Feed
+from embed.cpu.roles import Roles
+from embed.cpu.streams import Stream
+from embed.embedding import Embedding
+from embed.nest.build import result_loops
+from embed.nest.schedule import Schedule
+from isa.model import Cost, Isa, MicroOperations
+
+_UNKNOWN = Cost("", 0, {}, (MicroOperations(1, ("any0", "any1")),), 4)
+"""An instruction that no timing section knows: two a cycle."""
+
+_DISPATCH = 4
+_LEVELS = ("l1", "l2", "l3")
+_READS = {"l2": 32, "l3": 10, "memory": 4}
+"""Bytes a cycle of cores that do not say."""
+
+_USABLE = 0.75
+"""The part of a cache that holds what is to be used again: lines of other data and uneven sets take the rest."""
+
+_LOOP_CYCLES = 2.0
+_PART_OF_OTHERS = 0.02
+"""Of equal schedules the one that moves least is better, and what overlaps does so not quite."""
+
+_COPY_CYCLES = {"border": 0.4, "packed": 3.0}
+"""Cycles a byte in which numpy copies an input into a border of zeros, or into words."""
+
+_COPY_START = 20_000
+"""Cycles of a copy however small: numpy's calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """Cycles that counts of some instructions need at least: each row has a share for each instruction."""
+
+    rows: tuple[tuple[float, ...], ...]
+    latency: float
+
+    def cycles(self, counts: Sequence[float]) -> float:
+        """The busiest set of units."""
+        return max(sum(share * count for share, count in zip(row, counts, strict=True)) for row in self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One core: its units for (compute, load, spread, store, zero); bytes of each cache, and the rate of the next."""
+
+    units: Units
+    caches: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Cycles: of the units, of the reads beyond each cache, of copies of inputs before; and in all."""
+
+    compute: float
+    transfers: tuple[float, ...]
+    copies: float
+    total: float
+
+
+def machine(target: Isa, roles: Roles) -> Machine:
+    """The core of an ISA's first timing section."""
+    timing = next(iter(target.timings.values()), None)
+    costs, constants = (timing.costs, timing.constants) if timing else ({}, {})
+    used = [costs.get(name, _UNKNOWN) for name in (roles.compute, roles.load, roles.spread, roles.store, roles.zero)]
+    dispatch = constants.get("decode") or constants.get("dispatch") or _DISPATCH
+    rate = {level: float(constants.get(f"{level}_read", known)) for level, known in _READS.items()}
+    caches = []
+    for level, beyond in zip(_LEVELS, (*_LEVELS[1:], "memory"), strict=True):
+        if f"{level}_bytes" in constants:
+            caches.append((constants[f"{level}_bytes"] * _USABLE, rate[beyond]))
+    waits = used[0].accumulate or used[0].latency
+    return Machine(Units(_rows(used, dispatch), waits), tuple(caches))
+
+
+def _rows(costs: Sequence[Cost], dispatch: int) -> tuple[tuple[float, ...], ...]:
+    """A row for each union of the sets of units that micro-operations can go to, and one for the dispatch."""
+    sets = list(dict.fromkeys(frozenset(uop.units) for cost in costs for uop in cost.uops))
+    unions = {frozenset[str]().union(*some) for count in range(1, len(sets) + 1) for some in combinations(sets, count)}
+    rows = [tuple(_held(cost, union) / len(union) for cost in costs) for union in sorted(unions, key=sorted)]
+    return (tuple(sum(uop.count for uop in cost.uops) / dispatch for cost in costs), *rows)
+
+
+def _held(cost: Cost, units: frozenset[str]) -> int:
+    """Cycles for which an instruction's micro-operations hold units of a set that they cannot leave."""
+    return sum(uop.count * cost.cycles for uop in cost.uops if units.issuperset(uop.units))
+
+
+def invocation_cycles(target: Isa, name: str) -> float:
+    """Cycles that one of many invocations of an instruction takes at least."""
+    timing = next(iter(target.timings.values()), None)
+    cost = timing.costs.get(name, _UNKNOWN) if timing else _UNKNOWN
+    return Units(_rows([cost], _DISPATCH), 0).cycles([1])
+
+
+def _copied(feed: Feed) -> float:
+    """Cycles of the copy of a tensor that the kernel does not read or write where the user has it."""
+    if feed.in_place:
+        return 0.0
+    return _COPY_START + _COPY_CYCLES["border" if feed.layout is None else "packed"] * feed.physical.tensor.bytes
+
+
+class Pricing:
+    """Prices of the schedules of one embedding, its tensors reached as `streams` say; constants cost no copy."""
+
+    def __init__(
+        self,
+        embedding: Embedding,
+        core: Machine,
+        moving: Mapping[str, Moves],
+        streams: Mapping[str, Stream],
+        constants: Collection[str],
+    ) -> None:
+        self.core, self.moving = core, moving
+        self.extents = {loop.name: loop.extent for loop in embedding.loops}
+        self.results = result_loops(embedding)
+        self.steps = prod(extent for name, extent in self.extents.items() if name not in self.results)
+        self.tensors = [_Reach(embedding, operand, found) for operand, found in streams.items()]
+        self.copies = sum(_copied(found.feed) for found in streams.values() if found.tensor not in constants)
+
+    def price(self, schedule: Schedule, threads: int = 1) -> Price:
+        """Cycles of one thread of `threads`, the one with most to do."""
+        order = [name for name in schedule.order if name in self.results]
+        counts = {name: -(-self.extents[name] // schedule.tiles[name]) for name in order}
+        share = -(-counts[order[0]] // threads) / counts[order[0]] if order else 1.0
+        compute = share * self._computed(schedule.tiles)
+        transfers = tuple(share * self._read(order, counts, schedule.tiles, *cache) for cache in self.core.caches)
+        slowest = max(compute, *transfers) if transfers else compute
+        others = _PART_OF_OTHERS * (compute + sum(transfers) - slowest)
+        return Price(compute, transfers, self.copies, slowest + others + self.copies)
+
+    def _computed(self, tiles: Mapping[str, int]) -> float:
+        """Whole register tiles and the rests along each loop: steps of the sum, and what a tile needs besides."""
+        pieces = []
+        for name in self.results:
+            full, rest = divmod(self.extents[name], tiles[name])
+            pieces.append([(count, size) for count, size in ((full, tiles[name]), (1, rest)) if count and size])
+        unrolled = prod(tiles[name] for name in self.extents if name not in self.results)
+        total = 0.0
+        for choice in product(*pieces):
+            sizes = {name: size for name, (_, size) in zip(self.results, choice, strict=True)}
+            total += prod(count for count, _ in choice) * self._tile(sizes, unrolled)
+        return total
+
+    def _tile(self, sizes: Mapping[str, int], unrolled: int) -> float:
+        units = self.core.units
+        sums = prod(sizes.values())
+        loads = {True: 0.0, False: 0.0}
+        for moves in self.moving.values():
+            loads[moves.whole or moves.lanes > 1] += loads_per_step(sizes, moves)
+        step = max(units.cycles((sums, loads[True], loads[False], 0, 0)), units.latency)
+        ends = units.cycles((0, 0, 0, sums, sums)) + units.latency + _LOOP_CYCLES * len(sizes)
+        return self.steps * (step + _LOOP_CYCLES / unrolled / 2) + ends
+
+    def _read(
+        self, order: Sequence[str], counts: Mapping[str, int], tiles: Mapping[str, int], room: float, rate: float
+    ) -> float:
+        """Cycles for what comes from beyond a cache of `room` bytes at `rate` bytes a cycle."""
+        sizes: list[float] = []
+        depth = 0
+        for depth in range(len(order) + 1):
+            spans = {**self.extents, **{name: tiles[name] for name in order[:depth]}}
+            sizes = [tensor.bytes(spans) for tensor in self.tensors]
+            if sum(sizes) <= room:
+                break
+        holds = sum(sizes) <= room
+        moved = 0.0
+        for tensor, size in zip(self.tensors, sizes, strict=True):
+            around = list(order[:depth])
+            while holds and around and around[-1] not in tensor.loops:
+                around.pop()
+            moved += size * prod(counts[name] for name in around)
+        return moved / rate
+
+
+class _Reach:
+    """How many bytes of one operand's tensor some iterations of the loops touch."""
+
+    def __init__(self, embedding: Embedding, operand: str, found: Stream) -> None:
+        name = embedding.binding.tensors[operand]
+        read = embedding.accesses[name]
+        tensor = embedding.operator.main.tensor(read.tensor)
+        self.size = bits(tensor.dtype) // 8
+        self.radix = {digit.loop: digit.radix for digit in embedding.digits}
+        used = {dim for index in read.index for dim in index.dims}
+        self.loops = frozenset(loop.name for loop in embedding.loops if used & set(loop.dims))
+        owner = {dim: loop for loop in embedding.loops for dim in loop.dims}
+        self.dims = [
+            (size, [(owner[dim].name, owner[dim].dims, abs(coefficient)) for dim, coefficient in index.terms])
+            for index, size in zip(read.index, tensor.shape, strict=True)
+        ]
+        self.word = self.size * prod(self.radix[name] for name in self.loops if name in self.radix)
+        self.packed = found.feed.layout is not None or any(
+            len(dims) > 1 for _, terms in self.dims for _, dims, _ in terms
+        )
+
+    def bytes(self, spans: Mapping[str, int]) -> float:
+        """Bytes that `spans` iterations of each loop touch."""
+        if self.packed:
+            return float(self.word * prod(spans[name] for name in self.loops))
+        total = self.size
+        for size, terms in self.dims:
+            total *= min(size, 1 + sum(step * (self._points(name, spans) - 1) for name, _, step in terms))
+        return float(total)
+
+    def _points(self, loop: str, spans: Mapping[str, int]) -> int:
+        return spans[loop] * self.radix.get(loop, 1)

@@ -1,0 +1,94 @@
+"""Embeddings and schedules of one operator, ranked together by the model of the core."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from embed.checker import verify
+from embed.cpu.model import Price
+from embed.cpu.place import Option
+from embed.embedding import Embedding
+from embed.errors import NoEmbedding
+from embed.nest.schedule import Schedule
+from embed.solver.settings import Settings
+
+ACCURACY = 1.01
+"""Prices closer than this are the same to the model."""
+
+_WORTH = 0.85
+"""An unusual placement is looked for if its multiply-accumulates alone take less than this part of the best price."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A kernel that could be made, and what the model says of it."""
+
+    embedding: Embedding
+    schedule: Schedule
+    price: Price
+
+    def __str__(self) -> str:
+        return f"{self.embedding} {self.schedule}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Candidates, the cheapest first; `note` says what a time limit left out, if it did."""
+
+    candidates: tuple[Candidate, ...]
+    note: str = ""
+
+
+Priced = Callable[[Embedding], Sequence[Candidate]]
+"""The candidates of one embedding; none where its results cannot be stored."""
+
+
+def rank(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """By price; of those that cost the same within the model's accuracy the one that came first is the first."""
+    least = min(candidate.price.total for candidate in candidates)
+    first = next(candidate for candidate in candidates if candidate.price.total <= least * ACCURACY)
+    rest = sorted(candidates, key=lambda candidate: candidate.price.total)
+    return (first, *(candidate for candidate in rest if candidate is not first))
+
+
+def search(
+    options: Sequence[Option], priced: Priced, invocation: Callable[[str], float], time_limit: float, thorough: bool
+) -> Ranking:
+    """Place, price and rank; `invocation` gives the cycles that one multiply-accumulate takes at least, by its name.
+
+    Options that cannot be better are left out unless the search is `thorough`. Raises NoEmbedding where nothing was
+    found in `time_limit` seconds.
+    """
+    deadline = time.perf_counter() + time_limit
+    settings = Settings("invocations", time_limit)
+    found: list[Candidate] = []
+    fewest: list[int] = []
+    tried, cut = 0, False
+    for option in options:
+        if time.perf_counter() > deadline:
+            cut = True
+            break
+        tried += 1
+        least = option.least * invocation(option.problem.instruction.name)
+        if not option.usual and not thorough and found and least > _WORTH * rank(found)[0].price.total:
+            continue
+        most = [] if thorough or not option.usual else fewest
+        placed = option.solve(most, settings, deadline)
+        cut = cut or (placed is not None and not placed.proven)
+        if placed is None or placed.embedding is None or (fewest and option.usual and placed.values >= most != []):
+            continue
+        verify(placed.embedding)
+        possible = priced(placed.embedding)
+        found += possible
+        if possible:
+            fewest = min(fewest, placed.values) if fewest else placed.values
+    note = _note(tried, len(options), time_limit, cut, bool(found))
+    return Ranking(rank(found), note)
+
+
+def _note(tried: int, count: int, time_limit: float, cut: bool, found: bool) -> str:
+    """What the time limit did; raises NoEmbedding where nothing was found."""
+    said = f"the time limit of {time_limit:g} s ended the search in placement {tried} of {count}"
+    if not found:
+        raise NoEmbedding(f"{said}, before an embedding was found" if cut else "no embedding fits the registers' lanes")
+    return f"{said}; this is the best of those found" if cut else ""
