@@ -29,22 +29,30 @@ _LARGE, _LOG_LARGEST = 0.5, 600.0
 _LARGER = {"sub": "add", "min": "max"}
 
 
+def exact(operator: Operator, arrays: Mapping[str, Array]) -> Array:
+    """The result in double precision, whatever the types of the operator."""
+    return evaluate(_double(operator, _plain), {name: array.astype(np.float64) for name, array in arrays.items()})
+
+
 def bounded(operator: Operator, arrays: Mapping[str, Array]) -> tuple[Array, Array]:
     """The result in double precision, and for each element how far a computed one may be from it.
 
     Subnormal numbers may have been taken for zero. An operator whose output is a float has such a bound.
     """
-    wide = {name: array.astype(np.float64) for name, array in arrays.items()}
-    exact = evaluate(_double(operator, _plain), wide)
-    sizes = {name: np.abs(array) for name, array in wide.items()}
-    size = evaluate(_double(operator, _magnitude), sizes)
+    size = magnitudes(operator, arrays)
     growth, terms = 1.0, 0
     for statement in operator.statements:
         dtype, roundings = statement.tensors[0].dtype, _roundings(statement)
         growth *= 1 + _growth(roundings, _UNIT[dtype])
         terms += roundings
     lost = terms * max(_SMALLEST[statement.tensors[0].dtype] for statement in operator.statements)
-    return exact, (growth - 1) * size + lost
+    return exact(operator, arrays), (growth - 1) * size + lost
+
+
+def magnitudes(operator: Operator, arrays: Mapping[str, Array]) -> Array:
+    """The result where every product and sum is of absolute values: no partial sum, in any order, is larger."""
+    sizes = {name: np.abs(array.astype(np.float64)) for name, array in arrays.items()}
+    return evaluate(_double(operator, _magnitude), sizes)
 
 
 def _growth(roundings: int, unit: float) -> float:

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,15 +11,17 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dataflow import UserError
-from deepbench import results
+from deepbench import emulated_html
 from deepbench.compile_time import CompileRecord, measure, print_compile_times
+from deepbench.emulated import run_emulated
+from deepbench.emulated_table import print_emulated
 from deepbench.executor import Executor, LocalProcesses
 from deepbench.journal import open_journal
 from deepbench.native_run import Files, read_threads, report, run_on_cpu, write_records
 from deepbench.problems import OPS, SUITES, Problem, select
-from deepbench.record import NativeRecord
+from deepbench.record import EmulatedRecord, NativeRecord
 from deepbench.run_one import run_one
-from deepbench.suite import FAILED, NativeSettings, Settings, run_suite
+from deepbench.suite import FAILED, Kind, NativeSettings, Settings, Task, run_suite
 from deepbench.table import print_report
 from embed.cli.app import app, run
 from embed.cli.console import error_console, wide_console
@@ -29,6 +31,7 @@ from embed.cli.operators import read_settings
 from embed.cli.options import IsaName, JsonFile, Objective, Seed, TimeLimit, positive
 from embed.cli.options import Settings as SetOption
 from embed.cli.record import Record
+from embed.cpu.machine import check_runs
 from embed.kernel import Machine
 from isa import load
 from isa.model import Isa
@@ -36,7 +39,8 @@ from isa.model import Isa
 _CORES = os.cpu_count() or 1
 
 Suites = Annotated[
-    list[str] | None, typer.Option("--suite", help=f"{', '.join(SUITES)}; both inference suites if not given")
+    list[str] | None,
+    typer.Option("--suite", help=f"{', '.join(SUITES)}; if not given, those of inference, in an emulator the device's"),
 ]
 Ops = Annotated[list[str] | None, typer.Option("--op", help=f"{' or '.join(OPS)}; both if not given")]
 Only = Annotated[
@@ -87,32 +91,32 @@ def deepbench(
     compile_time: CompileTime = False,
 ) -> int:
     """Run DeepBench's problems on an instruction set: embed, compile, execute, check, and show what it costs."""
-    problems = select(suite or SUITES[:2], op or OPS, only or (), quick)
     asked = Settings(isa, tuple(read_settings(settings or ()).items()), objective, time_limit, seed)
     target = load(isa, dict(asked.parameters))
+    cpu = Machine.of(target) is Machine.CPU
+    emulated = cpu and not target.is_x86
+    usual = SUITES[1:2] if emulated and not compile_time else SUITES[:2]
+    problems = select(suite or usual, op or OPS, only or (), quick)
+    files = Files(out, json, csv, html)
     check_writable(json, csv, html)
     make_directory(out)
-    if compile_time and Machine.of(target) is Machine.CPU:
-        return _compile_times(problems, target, Files(out, json, csv))
+    if compile_time and cpu:
+        return _compile_times(problems, target, files)
     if target.is_x86:
         native = NativeSettings(isa, asked.parameters, objective, time_limit, seed, peers=peers, seconds=seconds)
-        return _on_cpu(problems, native, read_threads(threads), Files(out, json, csv, html), target)
-    if peers or html or compile_time or threads != "1":
-        raise UserError(
-            f"--peers, --threads, --html and --compile-time are for a CPU that runs here, not for {target.name}"
-        )
-    records, wall = _run(problems, asked, LocalProcesses(min(jobs, len(problems))), out)
-    for path, write in ((out / "results.jsonl", results.write_json), (out / "results.csv", results.write_csv)):
-        write(path, records)
-    if json:
-        results.write_json(json, records)
-    if csv:
-        results.write_csv(csv, records)
+        return _on_cpu(problems, native, read_threads(threads), files, target)
+    native_only = {"--peers": peers, "--threads": threads != "1", "--compile-time": compile_time}
+    _refuse(target, native_only if emulated else {**native_only, "--html": html})
+    executor = LocalProcesses(min(jobs, len(problems)))
+    if emulated:
+        return _emulated(problems, asked, executor, files, target)
+    records, wall = _run(problems, asked, executor, out, run_one, Record)
+    write_records(records, files)
     print_report(wide_console(least=160), problems, records, wall)
     return exit_code(records)
 
 
-def exit_code(records: Sequence[Record | NativeRecord | CompileRecord]) -> int:
+def exit_code(records: Sequence[Record | NativeRecord | EmulatedRecord | CompileRecord]) -> int:
     """3 where a result is wrong or a problem failed, 1 where one has no embedding, else 0."""
     if any(record.status == FAILED or record.checked is False for record in records):
         return ExitCode.DEFECT
@@ -124,15 +128,40 @@ def main() -> None:
     sys.exit(run(app))
 
 
-def _run(problems: list[Problem], asked: Settings, executor: Executor, out: Path) -> tuple[list[Record], float]:
+def _refuse(target: Isa, options: Mapping[str, object]) -> None:
+    """Raise UserError for options that were given and that this machine does not have."""
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise UserError(f"{', '.join(given)}: only for a CPU that runs here, not for {target.name}")
+
+
+def _run(
+    problems: list[Problem],
+    asked: Settings,
+    executor: Executor,
+    out: Path,
+    runner: Callable[[Task], Kind],
+    kind: type[Kind],
+) -> tuple[list[Kind], float]:
     start = time.monotonic()
-    with open_journal(out) as journal, _progress() as progress:
+    with open_journal(out, kind) as journal, _progress() as progress:
         bar = progress.add_task("DeepBench", total=len(problems), problem="")
         records = run_suite(
-            problems, asked, journal, executor, run_one, lambda r: progress.update(bar, advance=1, problem=r.problem)
+            problems, asked, journal, executor, runner, lambda r: progress.update(bar, advance=1, problem=r.problem)
         )
         journal.discard()
     return records, time.monotonic() - start
+
+
+def _emulated(problems: list[Problem], asked: Settings, executor: Executor, files: Files, target: Isa) -> int:
+    check_runs(target)
+    records, wall = _run(problems, asked, executor, files.out, run_emulated, EmulatedRecord)
+    write_records(records, files)
+    rows = list(zip(problems, records, strict=True))
+    if files.html:
+        emulated_html.write_html(files.html, rows, wall)
+    print_emulated(wide_console(least=240), rows, wall)
+    return exit_code(records)
 
 
 def _on_cpu(problems: list[Problem], asked: NativeSettings, threads: list[int], files: Files, target: Isa) -> int:

@@ -51,15 +51,20 @@ def page(records: Sequence[NativeRecord]) -> str:
     """The text of the page."""
     first = records[0]
     title = f"DeepBench on {first.isa}, {first.dtype or 'no results'}"
-    parts = [f"<h1>{escape(title)}</h1>", _means(records)]
+    parts = [_means(records)]
     for threads in dict.fromkeys(record.threads for record in records):
         some = [record for record in records if record.threads == threads and record.share is not None]
         if some:
             parts.append(f"<h2>{threads} thread{'s' * (threads > 1)}</h2>")
             parts += [_legend(), roofline(some), ratios(some)]
     parts += ["<h2>The twenty worst</h2>", _worst_rows(records), "<h2>All problems</h2>", _all_rows(records)]
+    return document(title, parts)
+
+
+def document(title: str, parts: Sequence[str]) -> str:
+    """A page that needs no network, whose tables of class `sorted` are sorted by a click on a heading."""
     head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
-    body = "\n".join(parts)
+    body = "\n".join([f"<h1>{escape(title)}</h1>", *parts])
     script = f"<script>{_SCRIPT}</script>"
     return f"<!doctype html>\n<html lang=en><head>{head}</head>\n<body>{body}\n{script}</body></html>\n"
 
@@ -169,12 +174,13 @@ def _means(records: Sequence[NativeRecord]) -> str:
         ])  # fmt: skip
     heads = ["suite", "group", "threads", "right", "share of peak", "of read bandwidth",
              "best peer", "ratio", "wins", "losses"]  # fmt: skip
-    return "<h2>Geometric means</h2>" + _table(heads, rows, range(2, 10))
+    return "<h2>Geometric means</h2>" + sorted_table(heads, rows, range(2, 10))
 
 
 def _worst_rows(records: Sequence[NativeRecord]) -> str:
     rows = [[r.problem, r.op, str(r.threads), _percent(r.share), _two(r.ratio), cause(r)] for r in worst(records)]
-    return _table(["problem", "operator", "threads", "share", "ratio", "share that each cause allows"], rows, (2, 3, 4))
+    heads = ["problem", "operator", "threads", "share", "ratio", "share that each cause allows"]
+    return sorted_table(heads, rows, (2, 3, 4))
 
 
 def _all_rows(records: Sequence[NativeRecord]) -> str:
@@ -187,7 +193,7 @@ def _all_rows(records: Sequence[NativeRecord]) -> str:
         {True: r.executed, False: "WRONG", None: escape(r.error) or "-"}[r.checked],
         _one(r.compile_s and r.compile_s * 1000), escape(f"{r.embedding} {r.schedule}"),
     ] for r in records]  # fmt: skip
-    return _table(heads, rows, (2, 3, 4, 7, 8, 9, 12), markup=True)
+    return sorted_table(heads, rows, (2, 3, 4, 7, 8, 9, 12), markup=True)
 
 
 def _bars(record: NativeRecord) -> str:
@@ -198,7 +204,10 @@ def _bars(record: NativeRecord) -> str:
     return f'<div class="bar">{drawn}</div>'
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[int], markup: bool = False) -> str:
+def sorted_table(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[int], markup: bool = False
+) -> str:
+    """A table whose columns `numeric` stand to the right; cells are escaped unless they are `markup`."""
     kinds = [' class="n"' if place in numeric else "" for place in range(len(heads))]
     head = "".join(f"<th{kind}>{escape(text)}</th>" for kind, text in zip(kinds, heads, strict=True))
     cells = [[cell if markup else escape(cell) for cell in row] for row in rows]

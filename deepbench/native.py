@@ -15,12 +15,11 @@ import dataflow
 import isa
 from deepbench import peers
 from deepbench.causes import Limits, losses
-from deepbench.check import Reference, reference
+from deepbench.check import Reference, problem_arrays, reference
 from deepbench.problems import Problem
 from deepbench.race import Race, fastest, race
 from deepbench.record import DONE, NativeRecord, peer_row, rated
 from deepbench.suite import FAILED, NativeSettings, Task
-from embed.cli.data import random_arrays
 from embed.cli.files import Array
 from embed.cpu import probe
 from embed.cpu.compile import compile_cpu
@@ -43,7 +42,10 @@ SMALL_BATCH = 4
 """Products of at most so many columns read each weight so few times that reading bounds them."""
 
 _LARGE_BATCH = 700
-_NARROW = ("i8", "bf16")
+_NARROW = ("i8", "bf16", "f16")
+_OWN_SUMS = ("f16",)
+"""Types whose multiply-accumulates sum in the type itself."""
+
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _MIXED = {"conv": "u8*i8", "gemm": "i8*u8"}
 """Activations u8, weights i8: what byte dot products multiply."""
@@ -86,9 +88,11 @@ def run_native(task: Task) -> NativeRecord:
 
 
 def dtype_of(target: Isa) -> str:
-    """What the ISA's best multiply-accumulate multiplies: i8, bf16 or f32."""
-    found = {tensor.dtype for name in probe.compute_entries(target) for tensor in _inputs(target, name)}
-    return next((dtype for dtype in _NARROW if dtype in found), "f32")
+    """What the ISA's best multiply-accumulate multiplies: i8 (i8*i8 where both are signed), bf16, f16 or f32."""
+    found = [{tensor.dtype for tensor in _inputs(target, name)} for name in probe.compute_entries(target)]
+    if {"i8"} in found:
+        return "i8*i8"
+    return next((dtype for dtype in _NARROW if any(dtype in each for each in found)), "f32")
 
 
 def operator_of(problem: Problem, dtype: str) -> dataflow.Operator:
@@ -139,7 +143,7 @@ def prepared(problem: Problem, target: Isa, dtype: str, threads: int, seed: int)
     _ = kernel.function
     compile_s = time.perf_counter() - start
     seed += zlib.crc32(problem.name.encode())
-    random = random_arrays(operator, seed)
+    random = problem_arrays(operator, seed)
     arrays = {name: _laid(kernel, name, array) for name, array in random.items()}
     expected = reference(operator, _builder(problem, dtype), dict(problem.sizes), arrays, seed)
     kernel.fix(**{name: arrays[name] for name in fixed})
@@ -274,7 +278,16 @@ def _laid(kernel: CpuKernel, name: str, array: Array) -> Array:
 
 def _builder(problem: Problem, dtype: str) -> Callable[..., dataflow.Operator]:
     build = dataflow.conv2d if problem.op == "conv" else dataflow.gemm
+    if dtype in _OWN_SUMS:
+        return lambda **sizes: _in_one_type(build(dtype="f32", **sizes), dtype)
     return partial(build, dtype=_MIXED[problem.op] if dtype == "i8" else dtype)
+
+
+def _in_one_type(operator: dataflow.Operator, dtype: str) -> dataflow.Operator:
+    """The operator with inputs, products and sums all in one type."""
+    (main,) = operator.statements
+    tensors = tuple(replace(tensor, dtype=dtype) for tensor in main.tensors)
+    return replace(operator, statements=(replace(main, tensors=tensors),))
 
 
 def _inputs(target: Isa, name: str) -> tuple[dataflow.Tensor, ...]:

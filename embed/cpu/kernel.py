@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from itertools import pairwise
 from operator import is_
@@ -36,7 +36,8 @@ def _same(arrays: Sequence[Array], last: Sequence[Array]) -> bool:
 class CpuKernel:
     """A compiled operator. Call it with arrays in the shapes and dtypes of its inputs, lying as `layouts` say.
 
-    `constants` are inputs given once, packed when the kernel is made.
+    `constants` are inputs given once, packed when the kernel is made; `span` are the tiles of the outermost loop that
+    it computes, all if None.
     """
 
     embedding: Embedding
@@ -48,6 +49,7 @@ class CpuKernel:
     items: Sequence[Item] = field(repr=False)
     threads: int = 1
     masks: tuple[Array, ...] = field(default=(), repr=False)
+    span: range | None = None
     _constants: dict[str, Array] = field(default_factory=dict, repr=False)
     _last: "dict[str, _Call]" = field(default_factory=dict, repr=False)
 
@@ -57,6 +59,10 @@ class CpuKernel:
         (outermost,) = self.nest.body
         assert isinstance(outermost, Tiles)
         return -(-len(self.nest.whole[outermost.loop]) // outermost.tile)
+
+    def part(self, span: range) -> "CpuKernel":
+        """The same kernel for some tiles of the outermost loop; what the rest of an output then holds is not said."""
+        return replace(self, span=span, _last={})
 
     def fix(self, **arrays: Array) -> "CpuKernel":
         """Give inputs that stay the same; they are packed now. Returns the kernel; raises UserError for other names."""
@@ -123,13 +129,14 @@ class CpuKernel:
         return found.feed(self.physical[found.tensor].check(given[found.tensor]))
 
     def _run(self, run: Call) -> None:
+        tiles = self.span or range(self.tiles)
+        edges = [tiles.start + len(tiles) * part // self.threads for part in range(self.threads + 1)]
         if self.threads == 1:
-            run(0, self.tiles)
+            run(*edges)
             return
-        edges = [self.tiles * part // self.threads for part in range(self.threads + 1)]
         pool = _pool(self.threads, getpid())
         jobs = [pool.submit(run, *span) for span in pairwise(edges[1:])]
-        run(0, edges[1])
+        run(*edges[:2])
         for job in jobs:
             job.result()
 

@@ -72,6 +72,17 @@ def load(target: Isa, code: Code) -> Function:
     return lambda arrays: lambda begin, end: _emulate(run, code, arrays, begin, end)
 
 
+def check_runs(target: Isa) -> None:
+    """Raise UserError where this computer is another machine and the emulator for the ISA's features is missing."""
+    if machine_of(target).native:
+        return
+    features = {feature for entry in target.instructions.values() for feature in entry.requires}
+    if features & emulator.MISSING and not qemu.available():
+        raise UserError(f"running {target.name} here needs {qemu.PROGRAM} (Debian: apt-get install qemu-user)")
+    if not features & emulator.MISSING and emulator.missing():
+        raise UserError(f"running {target.name} here needs unicorn: pip install 'isa-embed[arm]'")
+
+
 def _bound(function: NativeFunction) -> Function:
     def bind(arrays: Sequence[Array]) -> Call:
         table = pointers([array.ctypes.data for array in arrays])

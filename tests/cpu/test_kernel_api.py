@@ -52,6 +52,20 @@ def test_a_cpu_kernel() -> None:
 
 
 @NATIVE
+@pytest.mark.parametrize("threads", [1, 2])
+def test_part_of_the_tiles(threads: int) -> None:
+    """Two parts make the whole, and neither writes what is the other's."""
+    kernel = compile_cpu(gemm(m=300, n=300, k=7, dtype="f32"), TARGET, threads=threads)
+    given, tiles = arrays(kernel), kernel.tiles
+    assert tiles > 2
+    first, rest = (kernel.part(span)(**given, out=np.zeros((300, 300), "f4")) for span in (range(2), range(2, tiles)))
+    assert np.array_equal(first + rest, kernel(**given))
+    assert not np.any(first * rest)
+    assert np.any(first)
+    assert np.any(rest)
+
+
+@NATIVE
 def test_an_embedding_may_be_given() -> None:
     first = embed.compile(CONV, TARGET)
     again = embed.compile(CONV, TARGET, first.embedding)

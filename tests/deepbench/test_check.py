@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import dataflow
-from deepbench import check
+from deepbench import check, native
 from deepbench.check import reference
 from embed.cli.data import random_arrays
 
@@ -81,3 +81,34 @@ def test_a_sample_of_the_batch(build: check.Builder, sizes: dict[str, int], axis
     broken = whole.copy()
     broken[(slice(None),) * axis + (sizes["n"] - 1,)] += 1
     assert not found.holds(broken)
+
+
+def test_what_was_not_computed_is_not_looked_at() -> None:
+    arrays = random_arrays(gemm(**GEMM), 1)
+    found = reference(gemm(**GEMM), gemm, GEMM, arrays, 0)
+    part = arrays["a"] @ arrays["b"]
+    computed = np.ones(part.shape, bool)
+    computed[3:] = False
+    part[3:] = np.nan
+    assert found.holds(part, computed=computed)
+    part[2, 8] += 1
+    assert not found.holds(part, computed=computed)
+
+
+def half(m: int, n: int, k: int) -> dataflow.Operator:
+    return native._in_one_type(gemm(m=m, n=n, k=k), "f16")
+
+
+@pytest.mark.parametrize("terms", [1, 30, 2047, 4608])
+def test_sums_in_half_precision_are_exact_in_any_order(terms: int) -> None:
+    sizes = {"m": 3, "n": 4, "k": terms}
+    arrays = check.problem_arrays(half(**sizes), 5)
+    found = reference(half(**sizes), half, sizes, arrays, 0)
+    forwards, backwards = (
+        np.cumsum(arrays["a"][:, order, None] * arrays["b"][None, order], axis=1, dtype=np.float16)[:, -1]
+        for order in (np.arange(terms), np.arange(terms)[::-1])
+    )
+    assert found.holds(forwards)
+    assert np.array_equal(forwards, backwards)
+    assert not found.holds(forwards + np.float16(1))
+    assert len(np.unique(arrays["a"])) > 1
