@@ -1,7 +1,6 @@
 """What a schedule costs a core: cycles from its execution units, its latencies and the reads of each cache.
 
-Numbers come from the first timing section of the ISA file. Units: micro-operations that can only go to some units need
-at least their number over the number of units, for every set of units; by Hall's theorem the largest is exact.
+Numbers come from the first timing section of the ISA file. Units: the busiest set of them (embed.cpu.units).
 Caches: what a part of the loop nest touches is read once from the level beyond each cache that holds it, as long as the
 loops around move other tensors alone (Low et al., "Analytical Modeling Is Enough for High-Performance BLIS", ACM TOMS
 43(2), 2016). Compute and transfers overlap, so that the slowest counts.
@@ -9,7 +8,7 @@ loops around move other tensors alone (Low et al., "Analytical Modeling Is Enoug
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import product
 from math import prod
 
 from dataflow.dtypes import bits
@@ -17,6 +16,7 @@ from embed.cpu.choose import Moves, loads_per_step
 from embed.cpu.feed import Feed
 from embed.cpu.roles import Roles
 from embed.cpu.streams import Stream
+from embed.cpu.units import held, unit_sets
 from embed.embedding import Embedding
 from embed.nest.build import result_loops
 from embed.nest.schedule import Schedule
@@ -90,16 +90,9 @@ def machine(target: Isa, roles: Roles) -> Machine:
 
 
 def _rows(costs: Sequence[Cost], dispatch: int) -> tuple[tuple[float, ...], ...]:
-    """A row for each union of the sets of units that micro-operations can go to, and one for the dispatch."""
-    sets = list(dict.fromkeys(frozenset(uop.units) for cost in costs for uop in cost.uops))
-    unions = {frozenset[str]().union(*some) for count in range(1, len(sets) + 1) for some in combinations(sets, count)}
-    rows = [tuple(_held(cost, union) / len(union) for cost in costs) for union in sorted(unions, key=sorted)]
+    """A row for each set of units that can be the busiest, and one for the dispatch."""
+    rows = [tuple(held(cost, units) / len(units) for cost in costs) for units in unit_sets(costs)]
     return (tuple(sum(uop.count for uop in cost.uops) / dispatch for cost in costs), *rows)
-
-
-def _held(cost: Cost, units: frozenset[str]) -> int:
-    """Cycles for which an instruction's micro-operations hold units of a set that they cannot leave."""
-    return sum(uop.count * cost.cycles for uop in cost.uops if units.issuperset(uop.units))
 
 
 def invocation_cycles(target: Isa, name: str) -> float:

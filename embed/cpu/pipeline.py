@@ -7,8 +7,8 @@ bounds counts, as if its window had no end. Caches, branch misses and page walks
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, combinations
 
+from embed.cpu.units import held, unit_sets
 from isa.model import Cost, Timing
 
 _PASSES = 8
@@ -54,18 +54,9 @@ def _uops(step: Step) -> int:
 
 
 def _busiest(steps: Sequence[Step]) -> float:
-    """Cycles for which the busiest units are busy, however micro-operations are spread over the units they can go to.
-
-    Of every set of units, the micro-operations that have to go to it share it (Hall's theorem).
-    """
-    work: Counter[frozenset[str]] = Counter()
-    for step in steps:
-        for uop in step.cost.uops:
-            work[frozenset(uop.units)] += uop.count * step.cost.cycles
-    unions = {
-        frozenset(chain.from_iterable(some)) for size in range(1, len(work) + 1) for some in combinations(work, size)
-    }
-    return max((sum(work[each] for each in work if each <= union) / len(union) for union in unions), default=0.0)
+    """Cycles for which the busiest units are busy."""
+    sets = unit_sets(step.cost for step in steps)
+    return max((sum(held(step.cost, units) for step in steps) / len(units) for units in sets), default=0.0)
 
 
 class _Ready:
@@ -103,18 +94,18 @@ def _in_order(steps: Sequence[Step], core: Timing) -> Iterator[int]:
     while True:
         for step in steps:
             start = max(now, ready.start(step))
-            held = _held(step, free, start)
-            now = max(start, *(free[unit] for unit in held), 0)
-            free.update({unit: now + busy for unit, busy in held.items()})
+            taken = _taken(step, free, start)
+            now = max(start, *(free[unit] for unit in taken), 0)
+            free.update({unit: now + busy for unit, busy in taken.items()})
             ready.write(step, now)
         yield max(free.values())
 
 
-def _held(step: Step, free: dict[str, int], start: int) -> dict[str, int]:
+def _taken(step: Step, free: dict[str, int], start: int) -> dict[str, int]:
     """The units that a step takes, each for how many cycles: of those it can go to, the ones that are free first."""
-    held: Counter[str] = Counter()
+    taken: Counter[str] = Counter()
     for uop in step.cost.uops:
         for _ in range(uop.count):
-            unit = min(uop.units, key=lambda unit: max(free[unit], start) + held[unit])
-            held[unit] += step.cost.cycles
-    return held
+            unit = min(uop.units, key=lambda unit: max(free[unit], start) + taken[unit])
+            taken[unit] += step.cost.cycles
+    return taken
