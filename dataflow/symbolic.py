@@ -73,6 +73,27 @@ def _digits(row: Vector, extents: Sequence[int]) -> list[Vector]:
     return [tuple(value if place in part else 0 for place, value in enumerate(row)) for part in parts]
 
 
+def sums_apart(computation: Computation) -> bool:
+    """Accumulation over the whole box: two points of its output dims never write one element.
+
+    An output that slides (`out[i+j]`) would have sums that are spread over several invocations' accumulators.
+    """
+    return _apart(computation, [dim.name in computation.output_dims for dim in computation.dims])
+
+
+def writes_apart(computation: Computation) -> bool:
+    """No two points of the box write one element, as an assignment that sums nothing demands."""
+    return _apart(computation, [True for _ in computation.dims])
+
+
+def _apart(computation: Computation, counted: Sequence[bool]) -> bool:
+    """Points that differ in the dims counted, and only in these, write different elements."""
+    extents = [dim.extent for dim in computation.dims]
+    moving = [place for place, extent in enumerate(extents) if counted[place] and extent > 1]
+    matrix = split_matrix(access(computation, computation.output), extents)
+    return not integer_kernel([[row[place] for place in moving] for row in matrix], len(moving))
+
+
 def integer_kernel(matrix: Sequence[Sequence[int]], width: int) -> Matrix:
     """A basis of all integer vectors `v` of length `width` with `matrix * v = 0`, its vectors pairwise reduced.
 

@@ -12,9 +12,9 @@ from math import prod
 import numpy as np
 
 from dataflow.expression import Read
+from dataflow.symbolic import sums_apart
 from embed.binding import bindings
 from embed.embedding import Array, Digit, Embedding
-from embed.lanes import sums_apart
 
 _INVOCATIONS = 24
 

@@ -2,7 +2,6 @@
 
 from dataflow.computation import Computation
 from dataflow.expression import Read
-from dataflow.symbolic import access, integer_kernel, split_matrix
 from embed.binding import Binding, named_accesses
 
 
@@ -25,16 +24,6 @@ def allowed_dims(operator: Computation, pattern: Computation, binding: Binding, 
         and all(_uses(read, dim) for read in needed)
         and any(_uses(read, dim) for read in having)
     )
-
-
-def sums_apart(operator: Computation) -> bool:
-    """Accumulation over the whole operator: two points of its output dims never write one element.
-
-    An output that slides (`out[i+j]`) would have sums that are spread over several invocations' accumulators.
-    """
-    moving = [place for place, dim in enumerate(operator.dims) if dim.name in operator.output_dims and dim.extent > 1]
-    matrix = split_matrix(access(operator, operator.output), list(operator.extents.values()))
-    return not integer_kernel([[row[place] for place in moving] for row in matrix], len(moving))
 
 
 def _uses(read: Read, dim: str) -> bool:

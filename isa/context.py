@@ -8,10 +8,9 @@ from isa.arithmetic import Formula, FormulaError
 from isa.encoding import Encoding, LayoutError, Widths, parse_layout
 from isa.errors import listing
 from isa.model import Format, Memory
-from isa.schema import Node
+from isa.schema import ORDERS, Node
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_ORDERS = ("lsb", "msb")
 _LARGEST_WORD = 1 << 16
 
 
@@ -51,8 +50,8 @@ def identifier(node: Node, name: str) -> str:
 def layout(members: Mapping[str, Node], context: Context, operands: Mapping[str, int] | None = None) -> Encoding:
     """The bit layout of a table with order, word and fields."""
     order = members["order"].text()
-    if order not in _ORDERS:
-        raise members["order"].error(f"unknown order '{order}'; it is one of: {listing(_ORDERS)}")
+    if order not in ORDERS:
+        raise members["order"].error(f"unknown order '{order}'; it is one of: {listing(ORDERS)}")
     word = members["word"].integer(context.names, 8)
     if word % 8 or word > _LARGEST_WORD:
         raise members["word"].error(f"a word is a multiple of 8 bits and at most {_LARGEST_WORD}, not {word}")

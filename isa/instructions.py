@@ -15,7 +15,7 @@ from isa.model import FIELD, Instruction, Mask, Operand, Repeat
 from isa.operands import memory_of, read_mask, read_operand, read_tensors
 from isa.patterns import read_variants
 from isa.rounding import SUMMATIONS
-from isa.schema import Node
+from isa.schema import DENORMALS, Node
 from isa.sdm import Place, SdmError, features, read_form
 
 
@@ -56,6 +56,7 @@ def _instruction(entry: Entry, context: Context) -> Instruction:
     mask = read_mask(entry, index, context)
     operands = _operands(entry, tensors, variants, _Scope(encoding, names, context))
     _check_mask(mask, operands, variants, entry)
+    _check_room(entry, operands, context)
     return Instruction(
         name=entry.name,
         doc=entry.text("doc"),
@@ -73,7 +74,7 @@ def _instruction(entry: Entry, context: Context) -> Instruction:
         fixed=fixed,
         like=entry.text("like") or None,
         mask=mask,
-        denormals=_one_of(entry, "denormals", ("zero",)),
+        denormals=_one_of(entry, "denormals", DENORMALS),
         summation=_one_of(entry, "summation", tuple(SUMMATIONS)),
         form=_form(entry, operands, mask, context),
     )
@@ -100,6 +101,23 @@ def _check_mask(
         outer = name == pattern.output.tensor or operands[name].pointers
         if outer and (operands[name].tensor.shape != shape or read.index != pattern.output.index):
             raise entry.members["mask"].error(f"'{read}' is not one element for each lane of the mask", key=True)
+
+
+def _check_room(entry: Entry, operands: Mapping[str, Operand], context: Context) -> None:
+    """Every memory holds the operands of one invocation, all at once."""
+    words: dict[str, dict[str, int]] = {}
+    for name, operand in operands.items():
+        memory = context.memories.get(operand.memory)
+        if memory is None or memory.count is None:
+            continue
+        taken = words.setdefault(memory.name, {})
+        taken[name] = -(-operand.tensor.size * bits(operand.tensor.dtype) // memory.bits)
+        if sum(taken.values()) > memory.count:
+            total, shares = sum(taken.values()), listing(f"{each} {count}" for each, count in taken.items())
+            raise entry.inner("operands", name).error(
+                f"one invocation takes {total} words of '{memory.name}' ({shares}), which has {memory.count}",
+                key=True,
+            )
 
 
 def _form(entry: Entry, operands: Mapping[str, Operand], mask: Mask | None, context: Context) -> Form | None:

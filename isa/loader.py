@@ -10,11 +10,10 @@ from isa.context import Context, identifier, layout
 from isa.errors import IsaError, listing
 from isa.instructions import read_instructions
 from isa.model import Format, Isa, Memory, Parameter
-from isa.schema import Node
+from isa.schema import MEMORY_KINDS, Node
 from isa.source import Source
 from isa.timing import read_timings
 
-_KINDS = ("external", "scratchpad", "register")
 _LARGEST_WORD = 1 << 24
 
 
@@ -137,8 +136,8 @@ def _memories(node: Node, context: Context) -> None:
 def _memory(name: str, entry: Node, context: Context) -> tuple[Memory, list[Formula]]:
     members = entry.table("memory")
     kind = members["kind"].text()
-    if kind not in _KINDS:
-        raise members["kind"].error(f"unknown kind '{kind}'; a memory is one of: {listing(_KINDS)}")
+    if kind not in MEMORY_KINDS:
+        raise members["kind"].error(f"unknown kind '{kind}'; a memory is one of: {listing(MEMORY_KINDS)}")
     bits = members["bits"].integer(context.names, 8)
     if bits % 8 or bits > _LARGEST_WORD:
         raise members["bits"].error(f"a word is a multiple of 8 bits and at most {_LARGEST_WORD}, not {bits}")

@@ -12,9 +12,8 @@ from isa.encoding import Encoding
 from isa.entries import Entry
 from isa.errors import listing
 from isa.model import FIELD, Mask, Memory, Operand
-from isa.schema import Node
+from isa.schema import IDLE, Node
 
-_IDLE = ("zero", "keep")
 _TYPE = re.compile(r"\s*([A-Za-z]+[0-9]+)\s*(?:\[([^\[\]]*)\]\s*)?")
 
 
@@ -76,8 +75,8 @@ def read_mask(entry: Entry, index: Mapping[str, int], context: Context) -> Mask 
         return None
     node = entry.members["mask"]
     members = node.table("mask")
-    if members["idle"].text() not in _IDLE:
-        raise members["idle"].error(f"'{members['idle'].value}' is not one of: {listing(_IDLE)}")
+    if members["idle"].text() not in IDLE:
+        raise members["idle"].error(f"'{members['idle'].value}' is not one of: {listing(IDLE)}")
     if members["in"].text() not in context.memories:
         there = listing(context.memories)
         raise members["in"].error(f"memory '{members['in'].value}' is not declared; this file has: {there}")

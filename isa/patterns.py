@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from dataflow.computation import Computation, Tensor
 from dataflow.expression import Read
 from dataflow.notation import NotationError, parse
+from dataflow.symbolic import sums_apart, writes_apart
 from isa.entries import Entry
 from isa.schema import Node
 
@@ -32,7 +33,9 @@ def read_variants(
     text = _Text(entry.members["pattern"], tuple(choice))
     used_index, used_tensors = _used(entry, text.parse((0,) * len(choice), index, tensors), index, tensors)
     values = itertools.product(*map(range, choice.values()))
-    return tuple(text.parse(each, used_index, used_tensors) for each in values)
+    found = tuple(text.parse(each, used_index, used_tensors) for each in values)
+    text.check_apart(found[0])
+    return found
 
 
 def _used(
@@ -77,6 +80,15 @@ class _Text:
         for read in (pattern.output, *pattern.reads):
             self.check_inside(read, tensors[read.tensor], index)
         return pattern
+
+    def check_apart(self, pattern: Computation) -> None:
+        """No operator can use a pattern that writes an element from several places."""
+        if pattern.accumulate and not sums_apart(pattern):
+            what = f"several sums are one element of {pattern.output}"
+            raise self.node.error(f"{what}: no operator can use this pattern; give each dim of the output an axis")
+        if not pattern.accumulate and not writes_apart(pattern):
+            what = f"several points write one element of {pattern.output}"
+            raise self.node.error(f"{what}: no operator can use this pattern; a sum is written `+=`")
 
     def check_inside(self, read: Read, tensor: Tensor, index: Mapping[str, int]) -> None:
         for place, extent in zip(read.index, tensor.shape, strict=True):

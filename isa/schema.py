@@ -12,11 +12,18 @@ from isa.source import Source
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key of a table: the kind of its value, whether it must be there, and what it means."""
+    """One key of a table: the kind of its value, what it means, whether it must be there.
+
+    `table` names the table of TABLES that the value is, `members` what each of its members is: tables, or PLAIN.
+    `one_of` are the only texts, where only some mean something.
+    """
 
     kind: str
     doc: str
     required: bool = False
+    table: str = ""
+    members: tuple[str, ...] = ()
+    one_of: tuple[str, ...] = ()
 
 
 KINDS = {
@@ -29,8 +36,17 @@ KINDS = {
     "encoding": "a string in the manual's notation, or a table with order, word and fields",
 }
 
+MEMORY_KINDS = ("external", "scratchpad", "register")
+ORDERS = ("lsb", "msb")
+IDLE = ("zero", "keep")
+DENORMALS = ("zero",)
+PLAIN = "plain"
+"""In `members`: an integer, or a formula in a string."""
+
 _LAYOUT = {
-    "order": Key("text", "lsb: the first field is the lowest; msb: the first field is the highest", True),
+    "order": Key(
+        "text", "lsb: the first field is the lowest; msb: the first field is the highest", True, one_of=ORDERS
+    ),
     "word": Key("integer", "bits of one little-endian word; no field crosses a word", True),
     "fields": Key("text", "bits | number:width | name:width | name:width=value | name[high:low] | operand | 0:*", True),
 }
@@ -40,18 +56,18 @@ TABLES: dict[str, dict[str, Key]] = {
         "name": Key("text", "name of the ISA", True),
         "doc": Key("text", "what machine this is, and the source of the facts"),
         "extends": Key("text", "a shipped ISA whose memories, formats, entries and timing this file adds to"),
-        "parameters": Key("table", "named integers: a default, or {default, doc}"),
-        "memory": Key("table", "the memories by name", True),
-        "format": Key("table", "bit layouts by name"),
-        "instruction": Key("tables", "the entries", True),
-        "timing": Key("table", "cores by name"),
+        "parameters": Key("table", "named integers: a default, or {default, doc}", members=(PLAIN, "parameter")),
+        "memory": Key("table", "the memories by name", True, members=("memory",)),
+        "format": Key("table", "bit layouts by name", members=("format",)),
+        "instruction": Key("tables", "the entries", True, table="instruction"),
+        "timing": Key("table", "cores by name", members=("timing",)),
     },
     "parameter": {
         "default": Key("integer", "its value unless overridden", True),
         "doc": Key("text", "what it means, with its unit"),
     },
     "memory": {
-        "kind": Key("text", "external, scratchpad or register", True),
+        "kind": Key("text", "external, scratchpad or register", True, one_of=MEMORY_KINDS),
         "bits": Key("integer", "bits of one addressable word, a multiple of 8", True),
         "count": Key("integer", "number of words; or say bytes"),
         "bytes": Key("integer", "size of the whole, from which count follows"),
@@ -66,25 +82,29 @@ TABLES: dict[str, dict[str, Key]] = {
         "name": Key("text", "name of the entry", True),
         "doc": Key("text", "what it does"),
         "like": Key("text", "an entry above, whose keys this one has where it does not say otherwise"),
-        "index": Key("table", "the dims of the pattern and their extents"),
-        "choice": Key("table", "constants that the encoding picks, and how many values each has"),
+        "index": Key("table", "the dims of the pattern and their extents", members=(PLAIN,)),
+        "choice": Key("table", "constants that the encoding picks, and how many values each has", members=(PLAIN,)),
         "pattern": Key("text", "one assignment in index notation: what one trip does"),
-        "operands": Key("table", "the tensors of the pattern"),
-        "repeat": Key("table", "loops around the pattern, outermost first: a count, or start..stop"),
+        "operands": Key("table", "the tensors of the pattern", members=("operand",)),
+        "repeat": Key("table", "loops around the pattern, outermost first: a count, or start..stop", members=(PLAIN,)),
         "when": Key("formula", "the trips at which the entry acts"),
-        "set": Key("table", "fields whose value makes this entry"),
+        "set": Key("table", "fields whose value makes this entry", members=(PLAIN,)),
         "format": Key("text", "the [format.NAME] of its bits"),
-        "encoding": Key("encoding", "its bits, where it shares no format"),
+        "encoding": Key("encoding", "its bits, where it shares no format", table="encoding"),
         "syntax": Key("text", "assembler text, with {operand} in it"),
         "requires": Key("texts", "CPU features, by the names of the operating system (/proc/cpuinfo)"),
-        "mask": Key("table", "the predicate of its lanes, a register whose number is the field `k`"),
-        "denormals": Key("text", "zero: denormal floats are read and written as zero, whatever the control register"),
+        "mask": Key("table", "the predicate of its lanes, a register whose number is the field `k`", table="mask"),
+        "denormals": Key(
+            "text",
+            "zero: denormal floats are read and written as zero, whatever the control register",
+            one_of=DENORMALS,
+        ),
         "summation": Key("text", "how a float `+=` is rounded, where it matters; a name of isa/rounding.py"),
     },
     "mask": {
         "in": Key("text", "the register memory of the predicate", True),
         "type": Key("text", "its elements, one a lane, whose highest bits say which lanes act: u1[l]", True),
-        "idle": Key("text", "zero or keep: what becomes of the output's other elements", True),
+        "idle": Key("text", "zero or keep: what becomes of the output's other elements", True, one_of=IDLE),
     },
     "operand": {
         "in": Key("text", "a memory, or field", True),
@@ -116,6 +136,10 @@ TABLES: dict[str, dict[str, Key]] = {
         "latency": Key("integer", "cycles until the output can be used"),
     },
 }
+
+
+OPEN = {"timing": (PLAIN, "issue", "cost")}
+"""Tables that may have further members, constants and costs, and what these are."""
 
 
 @dataclass(frozen=True, slots=True)

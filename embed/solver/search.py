@@ -10,13 +10,13 @@ from pathlib import Path
 from dataflow.computation import Computation
 from dataflow.errors import UserError
 from dataflow.operator import Operator
+from dataflow.symbolic import sums_apart
 from embed.binding import bindings
 from embed.checker import verify
 from embed.costs import Costs, evaluate, rates
 from embed.demands import check, meets
 from embed.embedding import Embedding, Placeable, as_accumulation
 from embed.errors import NoEmbedding
-from embed.lanes import sums_apart
 from embed.pareto import front
 from embed.solver.model import Found, Placements, PricedPlacements
 from embed.solver.problem import Problem

@@ -9,10 +9,11 @@ from regular import GEMM, SMALL
 import dataflow
 from dataflow import Operator, conv1d, conv2d, gemm, gemv, requantise
 from dataflow.dtypes import bits
+from dataflow.symbolic import sums_apart
 from embed.binding import bindings
 from embed.costs import rates
 from embed.embedding import Placeable
-from embed.lanes import allowed_dims, sums_apart
+from embed.lanes import allowed_dims
 from embed.solver import cost
 from embed.solver.arithmetic import chain, product
 from embed.solver.constraints import capacity, once, runs

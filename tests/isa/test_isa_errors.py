@@ -3,6 +3,7 @@
 import contextlib
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ HERE = Path(__file__).parent
 WRONG = sorted((HERE / "wrong").glob("*.toml"))
 TOY = (HERE / "files" / "toy.toml").read_text(encoding="utf-8")
 MIXED = (HERE / "files" / "mixed.toml").read_text(encoding="utf-8")
-VTA = (Path(isa.__file__).parent / "vta.toml").read_text(encoding="utf-8")
-FILES = [TOY, MIXED, VTA]
+AMX, VTA, RVV = ((Path(isa.__file__).parent / f"{name}.toml").read_text("utf-8") for name in ("amx", "vta", "rvv"))
+SHORT_FILES = [TOY, TOY, TOY, MIXED]
+LONG_FILES = [AMX, VTA, RVV]
 SHIPPED = "(shipped names)"
 """Stands in the expected texts for the list of ISAs, which grows."""
 
@@ -66,9 +68,9 @@ def test_wrong_request(
 
 
 @st.composite
-def mutations(draw: st.DrawFn) -> str:
+def mutations(draw: st.DrawFn, files: list[str]) -> str:
     """The text of a valid file with pieces cut, doubled or overwritten, or words exchanged for other words of it."""
-    text = draw(st.sampled_from(FILES))
+    text = draw(st.sampled_from(files))
     for _ in range(draw(st.integers(1, 3))):
         text = draw(st.sampled_from([exchanged, exchanged, overwritten]))(draw, text)
     return text
@@ -76,12 +78,17 @@ def mutations(draw: st.DrawFn) -> str:
 
 def exchanged(draw: st.DrawFn, text: str) -> str:
     """A word or sign becomes another one of the file, or of `PIECES`."""
-    words = list(WORD.finditer(text))
+    words = words_of(text)
     if not words:
         return text
     place = words[draw(st.integers(0, len(words) - 1))]
     other = draw(st.sampled_from(PIECES) | st.integers(0, len(words) - 1).map(lambda number: words[number].group()))
     return text[: place.start()] + other + text[place.end() :]
+
+
+@lru_cache(maxsize=64)
+def words_of(text: str) -> list[re.Match[str]]:
+    return list(WORD.finditer(text))
 
 
 def overwritten(draw: st.DrawFn, text: str) -> str:
@@ -156,9 +163,16 @@ PIECES = [
 ]
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(mutations())
+@settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(mutations(SHORT_FILES))
 def test_no_text_crashes_the_loader(text: str) -> None:
+    with contextlib.suppress(isa.IsaError):
+        loads(text)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(mutations(LONG_FILES))
+def test_no_long_text_crashes_the_loader(text: str) -> None:
     with contextlib.suppress(isa.IsaError):
         loads(text)
 
