@@ -27,7 +27,7 @@ _UNKNOWN = Cost("", 0, {}, (MicroOperations(1, ("any0", "any1")),), 4)
 
 _DISPATCH = 4
 _LEVELS = ("l1", "l2", "l3")
-_READS = {"l2": 32, "l3": 10, "memory": 4}
+_READS = {"l2": 32, "l3": 16, "memory": 6}
 """Bytes a cycle of cores that do not say."""
 
 _USABLE = 0.75
