@@ -101,13 +101,17 @@ def compile(  # noqa: A001
     threads: int = 1,
     constants: Mapping[str, Array] | None = None,
     cache: Cache | None = None,
+    tune: int = 0,
+    time_limit: float = 10.0,
 ) -> VtaKernel | CpuKernel | AbstractKernel:
     """Code for `operator` under the given embedding, or the best one. Call it with numpy arrays.
 
     The rest is for register machines: `layouts` names how tensors lie ({"inp": "NHWC"}; row-major where not given;
     arrays of blocked ones such as NCHW16c have the packed shape, which `kernel.physical[name].pack` makes), `threads`
     share the outermost loop, `constants` are inputs given once and packed now, and `cache` keeps compiled kernels
-    (constants aside) on disk: `embed.Cache()` in the user's cache directory.
+    (constants aside) on disk: `embed.Cache()` in the user's cache directory. The model of the core picks the kernel;
+    with `tune` the best so many that it names are timed on this machine and the fastest is kept.
+    `time_limit` is in seconds, for the search of an embedding.
     For an ISA without encodings the kernel is an abstract program, which calls interpret.
     Raises NoEmbedding, and UserError for a name, layout or array that does not fit.
     """
@@ -120,6 +124,8 @@ def compile(  # noqa: A001
         threads=threads,
         constants=constants or {},
         cache=cache,
+        tune=tune,
+        time_limit=time_limit,
     )
 
 

@@ -67,15 +67,25 @@ def compile_kernel(
     threads: int,
     constants: Mapping[str, Array],
     cache: Cache | None,
+    tune: int = 0,
+    time_limit: float = 10.0,
 ) -> VtaKernel | CpuKernel | AbstractKernel:
     """Code for the kind of machine that the ISA describes; an abstract program where the file describes no code."""
     machine = Machine.of(target)
     if machine is not Machine.CPU:
-        _refuse(target, {"layouts": layouts, "constants": constants, "threads": range(threads - 1), "cache": cache})
+        given = {
+            "layouts": layouts,
+            "constants": constants,
+            "threads": range(threads - 1),
+            "cache": cache,
+            "tune": tune,
+        }
+        _refuse(target, given)
         compiler = compile_vta if machine is Machine.MICRO_OPERATIONS else compile_abstract
-        return compiler(embedding or search.best(operator, target, Settings()).embedding, target)
+        found = embedding or search.best(operator, target, Settings(time_limit=time_limit)).embedding
+        return compiler(found, target)
     _check(operator, layouts, threads, constants)
-    kernel = _compiled(operator, target, embedding, layouts, threads, tuple(constants), cache)
+    kernel = _compiled(operator, target, embedding, layouts, threads, tuple(constants), cache, tune, time_limit)
     return kernel.fix(**constants) if constants else kernel
 
 
@@ -92,18 +102,18 @@ def _compiled(
     threads: int,
     constants: tuple[str, ...],
     cache: Cache | None,
+    tune: int,
+    time_limit: float,
 ) -> CpuKernel:
-    def compiled() -> CpuKernel:
-        return compile_cpu(operator, target, layouts=layouts, threads=threads, constants=constants, embedding=embedding)
-
-    if cache is None:
-        return compiled()
-    key = key_of(operator, target, layouts=layouts, threads=threads, constants=constants, embedding=embedding)
-    known = cache.get(key, target)
-    if known is None:
-        known = compiled()
-        cache.put(key, known)
-    return known
+    options = {"layouts": layouts, "threads": threads, "constants": constants, "embedding": embedding, "tune": tune}
+    key = key_of(operator, target, **options) if cache else ""  # type: ignore[arg-type]
+    known = cache.get(key, target) if cache else None
+    if known is not None:
+        return known
+    made = compile_cpu(operator, target, **options, time_limit=time_limit)  # type: ignore[arg-type]
+    if cache and not made.note:  # with more time another kernel may come out
+        cache.put(key, made)
+    return made
 
 
 def _refuse(target: Isa, given: Mapping[str, object]) -> None:

@@ -13,7 +13,7 @@ from embed.abstract.kernel import AbstractKernel, compile_abstract
 from embed.abstract.listing import listing
 from embed.cli.data import read_inputs
 from embed.cli.files import make_directory, write_whole
-from embed.cli.machines import Constants, Layouts, Threads, compile_for_cpu
+from embed.cli.machines import Constants, Layouts, Threads, Tune, compile_for_cpu
 from embed.cli.operators import read_operator, read_settings
 from embed.cli.options import (
     Dtype,
@@ -72,6 +72,7 @@ def compile_command(
     name: Name = None,
     layout: Layouts = None,
     threads: Threads = 1,
+    tune: Tune = 0,
     constant: Constants = None,
 ) -> None:
     """Compile an operator: for VTA to code, packed data and the expected result, for a CPU to code and a C header."""
@@ -80,10 +81,16 @@ def compile_command(
     _check_emit(emit, target)
     if Machine.of(target) is Machine.CPU:
         _refuse(target, "--input", inputs)
-        kernel = compile_for_cpu(operator, target, layout or (), threads, objective, constant or ())
+        kernel = compile_for_cpu(operator, target, layout or (), threads, objective, constant or (), tune, time_limit)
         _write(kernel, emit or _EMITS[Machine.CPU][0], out, name or operator.name)
         return
-    for option, given in (("--layout", layout), ("--constant", constant), ("--name", name), ("--threads", threads - 1)):
+    for option, given in (
+        ("--layout", layout),
+        ("--constant", constant),
+        ("--name", name),
+        ("--threads", threads - 1),
+        ("--tune", tune),
+    ):
         _refuse(target, option, given)
     if Machine.of(target) is Machine.ABSTRACT:
         _refuse(target, "--input", inputs)

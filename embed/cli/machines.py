@@ -15,11 +15,11 @@ from dataflow.accuracy import bounded
 from dataflow.dtypes import is_integer
 from dataflow.reference import check_array
 from embed.abstract.kernel import AbstractKernel
-from embed.cli.console import new_table
+from embed.cli.console import error_console, new_table
 from embed.cli.exits import Defect
 from embed.cli.files import Array, read_array
 from embed.cli.operators import read_pairs
-from embed.cli.options import positive
+from embed.cli.options import natural, positive
 from embed.cpu.kernel import CpuKernel
 from embed.cpu.machine import machine_of
 from embed.cpu.physical import Physical
@@ -42,17 +42,47 @@ Constants = Annotated[
 ]
 
 
+Tune = Annotated[
+    int,
+    typer.Option(
+        "--tune", metavar="N", callback=natural, help="on a CPU: time the model's N best kernels and keep the fastest"
+    ),
+]
+
+
 def compile_for_cpu(
-    operator: Operator, target: Isa, layouts: Sequence[str], threads: int, objective: str, constants: Sequence[str] = ()
+    operator: Operator,
+    target: Isa,
+    layouts: Sequence[str],
+    threads: int,
+    objective: str,
+    constants: Sequence[str] = (),
+    tune: int = 0,
+    time_limit: float = 10.0,
 ) -> CpuKernel:
-    """The kernel of an operator; raises UserError for options that do not fit it."""
+    """The kernel of an operator; a tuned one is kept in the user's cache. Raises UserError for options that do not fit.
+
+    Says what the time limit left out.
+    """
     if objective != "cycles":
         raise UserError(f"--objective: kernels for {target.name} are chosen by cycles alone")
     orders = read_pairs("--layout", layouts)
     _check_names("--layout", orders, (*operator.inputs, operator.output))
     fixed = _constants(operator, orders, constants)
-    kernel = embed.compile(operator, target, layouts=orders, threads=threads, constants=fixed)
+    cache = embed.Cache() if tune else None
+    kernel = embed.compile(
+        operator,
+        target,
+        layouts=orders,
+        threads=threads,
+        constants=fixed,
+        cache=cache,
+        tune=tune,
+        time_limit=time_limit,
+    )
     assert isinstance(kernel, CpuKernel)
+    if kernel.note:
+        error_console().print(kernel.note, highlight=False, markup=False)
     return kernel
 
 

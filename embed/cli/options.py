@@ -23,9 +23,10 @@ def positive(option: typer.CallbackParam, value: float) -> float:
     return value
 
 
-def _natural(value: int) -> int:
+def natural(option: typer.CallbackParam, value: int) -> int:
+    """An option that is 0 or more; raises UserError for less."""
     if value < 0:
-        raise UserError(f"--seed: {value} is negative; a seed is 0 or more")
+        raise UserError(f"--{option.name}: {value} is negative; it is 0 or more")
     return value
 
 
@@ -65,7 +66,7 @@ Objective = Annotated[
 TimeLimit = Annotated[
     float, typer.Option("--time-limit", metavar="SECONDS", callback=positive, help="longest time for the solver")
 ]
-Seed = Annotated[int, typer.Option("--seed", callback=_natural, help="seed of the random data and of the solver")]
+Seed = Annotated[int, typer.Option("--seed", callback=natural, help="seed of the random data and of the solver")]
 All = Annotated[bool, typer.Option("--all", help="list every maximal embedding, best first, instead of explaining one")]
 Pareto = Annotated[
     bool, typer.Option("--pareto", help="list those that none beats in cycles, bytes, utilisation and lane strides")

@@ -16,7 +16,7 @@ from embed.cli.console import new_table, wide_console
 from embed.cli.data import read_inputs
 from embed.cli.exits import Defect
 from embed.cli.files import Array, check_writable, read_bytes, write_array
-from embed.cli.machines import Layouts, Threads, compile_for_cpu, run_abstract, run_on_cpu
+from embed.cli.machines import Layouts, Threads, Tune, compile_for_cpu, run_abstract, run_on_cpu
 from embed.cli.operators import read_operator, read_settings
 from embed.cli.options import (
     Dtype,
@@ -58,6 +58,7 @@ def run_command(
     output: Output = None,
     layout: Layouts = None,
     threads: Threads = 1,
+    tune: Tune = 0,
 ) -> None:
     """Execute an operator, a bundle or a kernel on given or random data, check the result, and show what it took."""
     check_writable(output)
@@ -68,9 +69,10 @@ def run_command(
         target = isa_files.load(isa, read_settings(settings or ()))
         arrays = read_inputs(operator, inputs or (), seed)
         if Machine.of(target) is Machine.CPU:
-            result, table = _run_cpu(compile_for_cpu(operator, target, layout or (), threads, objective), arrays)
+            kernel = compile_for_cpu(operator, target, layout or (), threads, objective, (), tune, time_limit)
+            result, table = _run_cpu(kernel, arrays)
         else:
-            _refuse(target, {"--layout": layout, "--threads": threads - 1})
+            _refuse(target, {"--layout": layout, "--threads": threads - 1, "--tune": tune})
             solution = embed.best(operator, target, objective=objective, time_limit=time_limit, seed=seed)
             typer.echo(f"{operator.title}\n{solution.embedding}")
             result, table = _run_compiled(embed.compile(operator, target, solution), arrays)

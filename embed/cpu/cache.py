@@ -92,6 +92,7 @@ def key_of(
     threads: int,
     constants: Collection[str],
     embedding: Embedding | None,
+    tune: int = 0,
 ) -> str:
     """The name of what `compile_cpu` makes of these on this CPU with this version of the packages."""
     made_from = {
@@ -101,6 +102,7 @@ def key_of(
         "threads": threads,
         "constants": sorted(constants),
         "embedding": embedding and embedding_to_json(embedding),
+        "tune": tune,
         "cpu": sorted(cpu_features()),
         "version": source_digest(),
     }

@@ -1,6 +1,7 @@
 """From an operator and an ISA to a kernel: place, schedule, address, lower."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from dataflow.dtypes import bits
 from dataflow.errors import UserError
 from dataflow.operator import Operator
+from embed.cpu import tune as timing
 from embed.cpu.choose import Core, Moves, choose
 from embed.cpu.kernel import CpuKernel
 from embed.cpu.lower import lower
@@ -34,19 +36,44 @@ def compile_cpu(
     threads: int = 1,
     constants: Collection[str] = (),
     embedding: Embedding | None = None,
-    schedule: Schedule | None = None,
+    tune: int = 0,
     time_limit: float = 10.0,
 ) -> CpuKernel:
     """Place, schedule and lower an operator that has no epilogue; raises UserError for one that has.
 
     `layouts` names how tensors lie (NHWC, NCHW16c, ...); inputs named in `constants` are given once, with `fix`, and
-    packed. Raises NoEmbedding where `time_limit` seconds were not enough.
+    packed. The best `tune` candidates of the model are timed. Raises NoEmbedding where `time_limit` seconds were not
+    enough, UserError for a `tune` that cannot be.
     """
-    if embedding is None or schedule is None:
-        ranking = candidates(operator, target, layouts=layouts, threads=threads, constants=constants,
-                             embedding=embedding, time_limit=time_limit)  # fmt: skip
-        embedding, schedule = ranking.candidates[0].embedding, ranking.candidates[0].schedule
-    physical = _physical(operator, layouts)
+    if tune:
+        timing.check(target, tune)
+    ranking = candidates(
+        operator,
+        target,
+        layouts=layouts,
+        threads=threads,
+        constants=constants,
+        embedding=embedding,
+        time_limit=time_limit,
+        thorough=tune > 1,
+    )
+    taken = ranking.candidates[: max(1, tune)]
+    best = [kernel_of(found, target, layouts=layouts, threads=threads, constants=constants) for found in taken]
+    chosen = timing.fastest(best, constants) if len(best) > 1 else best[0]
+    return replace(chosen, note=ranking.note) if ranking.note else chosen
+
+
+def kernel_of(
+    candidate: Candidate,
+    target: Isa,
+    *,
+    layouts: Mapping[str, str] | None = None,
+    threads: int = 1,
+    constants: Collection[str] = (),
+) -> CpuKernel:
+    """A candidate lowered."""
+    embedding, schedule = candidate.embedding, candidate.schedule
+    physical = _physical(embedding.operator, layouts)
     pattern = embedding.pattern
     registers = target.memories[target.instructions[embedding.name].operands[pattern.output.tensor].memory]
     banks = _registers(embedding, target, registers.count or 1)

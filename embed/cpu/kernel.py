@@ -37,7 +37,7 @@ class CpuKernel:
     """A compiled operator. Call it with arrays in the shapes and dtypes of its inputs, lying as `layouts` say.
 
     `constants` are inputs given once, packed when the kernel is made; `span` are the tiles of the outermost loop that
-    it computes, all if None.
+    it computes, all if None. `note` says what a time limit left out when the kernel was chosen.
     """
 
     embedding: Embedding
@@ -50,6 +50,7 @@ class CpuKernel:
     threads: int = 1
     masks: tuple[Array, ...] = field(default=(), repr=False)
     span: range | None = None
+    note: str = field(default="", compare=False, repr=False)
     _constants: dict[str, Array] = field(default_factory=dict, repr=False)
     _last: "dict[str, _Call]" = field(default_factory=dict, repr=False)
 

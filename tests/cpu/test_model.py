@@ -15,7 +15,7 @@ import isa
 from dataflow import conv2d, evaluate, gemm
 from dataflow.operator import Operator
 from embed.cpu import model
-from embed.cpu.compile import candidates, compile_cpu
+from embed.cpu.compile import candidates, compile_cpu, kernel_of
 from embed.cpu.model import Units
 from embed.cpu.rank import ACCURACY, Ranking
 from embed.errors import NoEmbedding
@@ -114,9 +114,7 @@ def test_the_ranking_never_prefers_what_costs_more(operator: Operator, layouts: 
 @pytest.mark.parametrize(("operator", "layouts"), SMALL, ids=str)
 def test_every_candidate_is_right(operator: Operator, layouts: dict[str, str]) -> None:
     for candidate in candidates(operator, TARGET, layouts=layouts, thorough=True).candidates[::3]:
-        kernel = compile_cpu(
-            operator, TARGET, layouts=layouts, embedding=candidate.embedding, schedule=candidate.schedule
-        )
+        kernel = kernel_of(candidate, TARGET, layouts=layouts)
         given = arrays(kernel)
         assert np.array_equal(kernel(**given), evaluate(operator, given)), str(candidate)
 
