@@ -5,6 +5,7 @@ import typer
 from embed.cli.compile import compile_command
 from embed.cli.embed import embed_command
 from embed.cli.exits import guarded
+from embed.cli.inspect import inspect_command
 from embed.cli.isa import isa_app
 from embed.cli.run import run_command
 
@@ -16,6 +17,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("embed")(embed_command)
+app.command("inspect")(inspect_command)
 app.command("compile")(compile_command)
 app.command("run")(run_command)
 app.add_typer(isa_app, name="isa")

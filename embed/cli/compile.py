@@ -1,6 +1,6 @@
 """`isa-embed compile`: one operator as files that others can run: a bundle for VTA, a kernel or an object for a CPU."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +12,7 @@ from dataflow import Operator, UserError
 from embed.abstract.kernel import AbstractKernel, compile_abstract
 from embed.abstract.listing import listing
 from embed.cli.data import read_inputs
-from embed.cli.files import make_directory, write_whole
+from embed.cli.files import Array, make_directory, write_whole
 from embed.cli.machines import Constants, Layouts, Threads, Tune, compile_for_cpu
 from embed.cli.operators import read_operator, read_settings
 from embed.cli.options import (
@@ -26,10 +26,13 @@ from embed.cli.options import (
     Settings,
     TimeLimit,
     Words,
+    Written,
 )
 from embed.cpu import archive, emit
 from embed.cpu.kernel import CpuKernel
+from embed.embedding import Embedding
 from embed.kernel import Machine
+from embed.parse import read_embedding
 from embed.vta import bundle
 from embed.vta.executable import VtaKernel
 from isa.model import Isa
@@ -74,14 +77,18 @@ def compile_command(
     threads: Threads = 1,
     tune: Tune = 0,
     constant: Constants = None,
+    embedding: Written = None,
 ) -> None:
     """Compile an operator: for VTA to code, packed data and the expected result, for a CPU to code and a C header."""
     operator = read_operator(words or (), expr=expr, dtype=dtype, epilogue=epilogue)
     target = isa_files.load(isa, read_settings(settings or ()))
     _check_emit(emit, target)
+    chosen = read_embedding(embedding, operator, target) if embedding is not None else None
     if Machine.of(target) is Machine.CPU:
         _refuse(target, "--input", inputs)
-        kernel = compile_for_cpu(operator, target, layout or (), threads, objective, constant or (), tune, time_limit)
+        kernel = compile_for_cpu(
+            operator, target, layout or (), threads, objective, constant or (), tune, time_limit, chosen
+        )
         _write(kernel, emit or _EMITS[Machine.CPU][0], out, name or operator.name)
         return
     for option, given in (
@@ -92,12 +99,13 @@ def compile_command(
         ("--tune", tune),
     ):
         _refuse(target, option, given)
+    arrays = read_inputs(operator, inputs or (), seed)
+    chosen = chosen or embed.best(operator, target, objective=objective, time_limit=time_limit, seed=seed).embedding
     if Machine.of(target) is Machine.ABSTRACT:
         _refuse(target, "--input", inputs)
-        solution = embed.best(operator, target, objective=objective, time_limit=time_limit, seed=seed)
-        _program(compile_abstract(solution.embedding, target), out)
+        _program(compile_abstract(chosen, target), out)
         return
-    _bundle(operator, target, out, objective, time_limit, seed, inputs or ())
+    _bundle(operator, target, chosen, out, arrays)
 
 
 def _program(kernel: AbstractKernel, out: Path) -> None:
@@ -119,17 +127,11 @@ def _refuse(target: Isa, option: str, given: object) -> None:
         raise UserError(f"{option} has no meaning for {target.name}; see isa-embed compile --help")
 
 
-def _bundle(
-    operator: Operator, target: Isa, out: Path, objective: str, time_limit: float, seed: int, inputs: Sequence[str]
-) -> None:
-    arrays = read_inputs(operator, inputs, seed)
-    solution = embed.best(operator, target, objective=objective, time_limit=time_limit, seed=seed)
-    kernel = embed.compile(operator, target, solution)
+def _bundle(operator: Operator, target: Isa, embedding: Embedding, out: Path, arrays: Mapping[str, Array]) -> None:
+    kernel = embed.compile(operator, target, embedding)
     assert isinstance(kernel, VtaKernel)
     bundle.save(kernel, out, arrays)
-    typer.echo(
-        f"{operator.title}\n{solution.embedding}\n{out}: {', '.join(sorted(file.name for file in out.iterdir()))}"
-    )
+    typer.echo(f"{operator.title}\n{embedding}\n{out}: {', '.join(sorted(file.name for file in out.iterdir()))}")
     typer.echo(f"run it with: isa-embed run {out}")
 
 

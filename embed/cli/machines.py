@@ -23,6 +23,7 @@ from embed.cli.options import natural, positive
 from embed.cpu.kernel import CpuKernel
 from embed.cpu.machine import machine_of
 from embed.cpu.physical import Physical
+from embed.embedding import Embedding
 from isa.model import Isa
 
 _RUNS = 5
@@ -59,8 +60,9 @@ def compile_for_cpu(
     constants: Sequence[str] = (),
     tune: int = 0,
     time_limit: float = 10.0,
+    embedding: Embedding | None = None,
 ) -> CpuKernel:
-    """The kernel of an operator; a tuned one is kept in the user's cache. Raises UserError for options that do not fit.
+    """The kernel of an operator, under `embedding` if given; a tuned one is kept in the user's cache. Raises UserError for options that do not fit.
 
     Says what the time limit left out.
     """
@@ -73,6 +75,7 @@ def compile_for_cpu(
     kernel = embed.compile(
         operator,
         target,
+        embedding,
         layouts=orders,
         threads=threads,
         constants=fixed,

@@ -1,0 +1,87 @@
+"""What the page shows, as plain values: alternatives with their costs, digits, loops, accesses and layouts."""
+
+from collections.abc import Iterable
+
+from dataflow.affine import Affine
+from embed import layout
+from embed.embedding import Embedding
+from embed.layout import Layout
+from embed.nest import Compute, Drain, Fill, Nest, Node, Reset, Tiles
+from embed.nest.build import result_loops
+from embed.pareto import lane_strides
+from embed.solver.search import Alternatives, Solution
+
+Value = dict[str, object]
+
+
+def page_data(found: Alternatives, shown: Iterable[Solution], commands: Iterable[str]) -> Value:
+    """Everything the page needs; `commands` compile just the embeddings shown."""
+    solutions = list(shown)
+    best = {str(embedding) for embedding, _ in found.pareto().ranked}
+    operator = solutions[0].embedding.operator
+    return {
+        "title": operator.title,
+        "statements": [str(statement) for statement in operator.statements],
+        "extents": operator.main.extents,
+        "count": len(found),
+        "complete": found.complete,
+        "alternatives": [
+            {**alternative(solution), "pareto": str(solution.embedding) in best, "command": command}
+            for solution, command in zip(solutions, commands, strict=True)
+        ],
+    }
+
+
+def alternative(solution: Solution) -> Value:
+    """One embedding: its line, its price, the map phi and the place of every operand."""
+    embedding, price = solution.embedding, solution.costs
+    return {
+        "text": str(embedding),
+        "pattern": f"{embedding.name}: {embedding.pattern}",
+        "utilisation": price.utilisation,
+        "invocations": price.invocations,
+        "cycles": price.cycles,
+        "bytes": price.bytes,
+        "strides": lane_strides(embedding),
+        "lanes": embedding.lanes,
+        "digits": [{"lane": d.lane, "dims": d.dims, "radix": d.radix, "loop": d.loop} for d in embedding.digits],
+        "loops": [{"name": loop.name, "extent": loop.extent} for loop in embedding.loops],
+        "outer": embedding.outer_dims,
+        "operands": [_operand(embedding, packed) for packed in layout.derive(embedding).items()],
+        "nest": nest_text(embedding),
+    }
+
+
+def nest_text(embedding: Embedding) -> str:
+    """The loop nest of single invocations, sums inside."""
+    results = result_loops(embedding)
+    body: tuple[Node, ...] = (*(Fill(name) for name in embedding.inputs), Compute())
+    for loop in reversed(embedding.loops):
+        if loop.name not in results:
+            body = (Tiles(loop.name, 1, body),)
+    body = (Reset(), *body, Drain(0))
+    for loop in reversed(embedding.loops):
+        if loop.name in results:
+            body = (Tiles(loop.name, 1, body),)
+    return str(Nest(embedding, layout.derive(embedding), body, 1))
+
+
+def _operand(embedding: Embedding, named: tuple[str, Layout]) -> Value:
+    name, packed = named
+    return {
+        "access": name,
+        "operand": embedding.binding.operands[name],
+        "tensor": packed.tensor.name,
+        "shape": packed.tensor.shape,
+        "index": [_affine(index) for index in packed.index],
+        "lanes": packed.word_lanes,
+        "axes": [
+            {"name": axis.name, "extent": axis.extent, "before": axis.before, "loops": axis.loops}
+            for axis in packed.axes
+        ],
+        "layout": str(packed),
+    }
+
+
+def _affine(index: Affine) -> Value:
+    return {"terms": index.terms, "constant": index.constant}
