@@ -62,9 +62,9 @@ def compile_for_cpu(
     time_limit: float = 10.0,
     embedding: Embedding | None = None,
 ) -> CpuKernel:
-    """The kernel of an operator, under `embedding` if given; a tuned one is kept in the user's cache. Raises UserError for options that do not fit.
+    """The kernel of an operator, under `embedding` if given; a tuned one is kept in the user's cache.
 
-    Says what the time limit left out.
+    Says what the time limit left out. Raises UserError for options that do not fit.
     """
     if objective != "cycles":
         raise UserError(f"--objective: kernels for {target.name} are chosen by cycles alone")
