@@ -3,13 +3,14 @@
 Instructions are found by their patterns: `dst = op(dst, x)`, where x is an immediate field or another register.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
 from dataflow.affine import Affine
 from dataflow.computation import Computation
 from dataflow.dtypes import bits, is_integer
-from dataflow.expression import COMMUTATIVE, Apply, Cast, Const, Expression, Read
+from dataflow.expression import COMMUTATIVE, Apply, Cast, Const, Expression, Read, map_reads, render
 from dataflow.operator import Operator
 from embed.binding import named_accesses, unused_name
 from embed.errors import NoEmbedding
@@ -35,19 +36,66 @@ class Pass:
     operand: Read | None = None
     access: str = ""
 
+    @property
+    def operands(self) -> dict[str, Read]:
+        """The tensor read by access name."""
+        return {} if self.operand is None else {self.access: self.operand}
+
+    def body(self, value: Expression) -> Expression:
+        """What becomes of an accumulator."""
+        other = Const(self.immediate) if self.operand is None else self.operand
+        return Apply(self.operation, (value, other))
+
+    def __str__(self) -> str:
+        return f"{self.instruction} {self.operand or self.immediate}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """The whole epilogue in registers: `result`, an expression of `value` and other reads, by these `instructions`.
+
+    `reads` are the tensor reads by access name, each with a layout of its own.
+    """
+
+    instructions: tuple[str, ...]
+    value: Read
+    result: Expression
+    reads: Mapping[str, Read]
+
+    @property
+    def operands(self) -> Mapping[str, Read]:
+        """The tensor reads by access name."""
+        return self.reads
+
+    def body(self, value: Expression) -> Expression:
+        """What becomes of an accumulator."""
+        return map_reads(self.result, lambda read: value if read == self.value else read)
+
+    def __str__(self) -> str:
+        return f"{' '.join(self.instructions)}: {render(self.result)}"
+
 
 @dataclass(frozen=True, slots=True)
 class Epilogue:
-    """Passes in order, then one store for each byte plane of the result, lowest first, with `between` after each."""
+    """Passes in order, then one store for each byte plane of the result, lowest first, with `between` after each.
+
+    A register machine has all passes `fused` in one.
+    """
 
     passes: tuple[Pass, ...]
     planes: int
     between: tuple[Pass, ...]
+    fused: Fused | None = None
+
+    @property
+    def steps(self) -> tuple[Pass | Fused, ...]:
+        """What is done before the first store."""
+        return self.passes if self.fused is None else (*self.passes, self.fused)
 
     @property
     def extras(self) -> dict[str, Read]:
-        """The tensor reads of the passes by access name, in the main statement's dims."""
-        return {step.access: step.operand for step in self.passes if step.operand is not None}
+        """The tensor reads of the steps by access name, in the main statement's dims."""
+        return {access: read for step in self.steps for access, read in step.operands.items()}
 
 
 def plan(operator: Operator, target: Isa) -> Epilogue:
@@ -56,8 +104,9 @@ def plan(operator: Operator, target: Isa) -> Epilogue:
     passes: list[Pass] = []
     value = operator.main.output
     for statement in operator.epilogue:
-        _check_elementwise(statement, operator)
-        passes += chooser.passes(_stored(_inlined(statement, operator), statement.tensors[0].dtype), value)
+        check_elementwise(statement, operator)
+        _check_width(statement, operator)
+        passes += chooser.passes(_stored(inlined(statement, operator), statement.tensors[0].dtype), value)
         value = Read(statement.output.tensor, operator.main.output.index)
     planes = _planes(operator, target)
     between = tuple(chooser.immediate("shr", 8)) if planes > 1 else ()
@@ -85,8 +134,8 @@ def _is_store(entry: Instruction, target: Isa) -> bool:
     return target.memories[entry.output.memory].kind == "external"
 
 
-def _check_elementwise(statement: Computation, operator: Operator) -> None:
-    """Passes change each accumulator in its place, and only the last may narrow it."""
+def check_elementwise(statement: Computation, operator: Operator) -> None:
+    """Passes change each accumulator in its place."""
     sums = operator.main.tensors[0]
     dims = tuple(Affine(((dim.name, 1),)) for dim in statement.dims)
     plain = sorted(map(str, statement.output.index)) == sorted(map(str, dims)) and not statement.accumulate
@@ -95,11 +144,31 @@ def _check_elementwise(statement: Computation, operator: Operator) -> None:
         raise NoEmbedding(f"the epilogue `{statement}` must write each element of {sums} once, in the same place")
     if prod(operator.main.extents[dim] for dim in operator.main.output_dims) != sums.size:
         raise NoEmbedding(f"`{operator.main}` leaves elements of {sums} unwritten, which its epilogue would change")
+
+
+def _check_width(statement: Computation, operator: Operator) -> None:
+    """Passes keep the accumulators' type."""
+    sums = operator.main.tensors[0]
     if statement is not operator.epilogue[-1] and statement.tensors[0].dtype != sums.dtype:
         raise NoEmbedding(f"only the last statement of an epilogue may narrow the sums, not `{statement}`")
 
 
-def _inlined(statement: Computation, operator: Operator) -> Expression:
+def whole(operator: Operator) -> Expression:
+    """The output's element in the main statement's dims, as one expression of the sums and the other inputs.
+
+    Raises NoEmbedding for statements that are not element by element.
+    """
+    index = operator.main.output.index
+    results: dict[Read, Expression] = {}
+    for statement in operator.epilogue:
+        check_elementwise(statement, operator)
+        dtype = statement.tensors[0].dtype
+        body = map_reads(inlined(statement, operator), lambda read: results.get(read, read))
+        results[Read(statement.output.tensor, index)] = Cast(dtype, body)
+    return results[Read(operator.output.name, index)] if results else operator.main.output
+
+
+def inlined(statement: Computation, operator: Operator) -> Expression:
     """The statement's body with its dims replaced by the main statement's output index."""
     places = dict(zip(map(str, statement.output.index), operator.main.output.index, strict=True))
     return _substitute(statement.body, places)

@@ -90,7 +90,7 @@ class _Walk:
                     yield Clear(self.tile(self.nest.output, ranges))
                 case Points() | Compute():
                     yield from self.invocations(ranges)
-                case Pass(step):
+                case Pass(EpiloguePass() as step):
                     others = self.spread(step.access, ranges) if step.operand else None
                     yield Update(step, self.tile(self.nest.output, ranges), others)
                 case Drain(plane):

@@ -7,10 +7,12 @@ from math import prod
 import numpy as np
 
 from dataflow.dtypes import bits
-from dataflow.errors import UserError
+from dataflow.expression import Read
 from dataflow.operator import Operator
 from embed.cpu import tune as timing
 from embed.cpu.choose import Core, Moves, choose
+from embed.cpu.epilogue import Plans, extra_accesses, fused, is_packed, plan
+from embed.cpu.finish import Finish
 from embed.cpu.kernel import CpuKernel
 from embed.cpu.lower import lower
 from embed.cpu.model import Pricing, invocation_cycles, machine
@@ -18,6 +20,7 @@ from embed.cpu.physical import Array, Physical
 from embed.cpu.place import options
 from embed.cpu.rank import Candidate, Ranking, rank, search
 from embed.cpu.roles import Roles, Slots, find, indexed_operand, pair_load
+from embed.cpu.select import Plan
 from embed.cpu.streams import Stream, gathered, moving_digits, stream
 from embed.cpu.sums import Registers
 from embed.embedding import Embedding
@@ -39,7 +42,7 @@ def compile_cpu(
     tune: int = 0,
     time_limit: float = 10.0,
 ) -> CpuKernel:
-    """Place, schedule and lower an operator that has no epilogue; raises UserError for one that has.
+    """Place, schedule and lower an operator; raises NoEmbedding for what the target has no instructions for.
 
     `layouts` names how tensors lie (NHWC, NCHW16c, ...); inputs named in `constants` are given once, with `fix`, and
     packed. The best `tune` candidates of the model are timed. Raises NoEmbedding where `time_limit` seconds were not
@@ -77,14 +80,15 @@ def kernel_of(
     pattern = embedding.pattern
     registers = target.memories[target.instructions[embedding.name].operands[pattern.output.tensor].memory]
     banks = _registers(embedding, target, registers.count or 1)
-    nest = build(embedding, schedule, Epilogue((), 1, ()))
-    streams = _streams(embedding, target, schedule, physical, constants)
+    chosen = plan(embedding, target, constants)
+    nest = build(embedding, schedule, Epilogue((), 1, (), fused(operator, chosen)))
+    streams, extras = _streams(embedding, target, schedule, physical, constants, chosen)
     roles = _roles(embedding, target, streams)
-    slots = {name: Slots.of(target.instructions[name], target) for name in roles.moves}
-    items = lower(nest, roles, slots, streams, banks)
-    return CpuKernel(
-        embedding, target, schedule, nest, physical, streams, items, threads, _mask_vectors(embedding, banks)
-    )
+    chosen = chosen.storing(roles.part_stores.get(next(iter(streams.values())).bytes, ""))
+    slots = {name: Slots.of(target.instructions[name], target) for name in (*roles.moves, *chosen.moves)}
+    items = lower(nest, roles, slots, streams, banks, Finish(chosen, extras, slots))
+    tables = (*_mask_vectors(embedding, banks), *chosen.table)
+    return CpuKernel(embedding, target, schedule, nest, physical, {**streams, **extras}, items, threads, tables)
 
 
 def candidates(
@@ -100,22 +104,24 @@ def candidates(
 ) -> Ranking:
     """Embeddings (or the one given) with their schedules, ranked by the model; `thorough` leaves none out.
 
-    Raises UserError for an operator with an epilogue, NoEmbedding where there is none.
+    Raises NoEmbedding where there is none, or no instructions for the epilogue.
     """
-    if operator.epilogue:
-        raise UserError(f"{target.name} kernels compute sums alone: compile {operator.name} without its epilogue")
     physical = _physical(operator, layouts)
+    plans = Plans(operator, target, constants)
 
     def priced(embedding: Embedding) -> list[Candidate]:
-        return _priced(embedding, target, physical, constants, threads)
+        return _priced(embedding, target, physical, constants, threads, plans)
 
     if embedding is not None:
         possible = priced(embedding)
         if not possible:
-            raise NoEmbedding(f"{target.name} cannot store the results of {embedding}, one to a word")
+            raise NoEmbedding(plans.refusal or f"{target.name} cannot store the results of {embedding}, one to a word")
         return Ranking(rank(possible))
     found = options(operator, target, physical)
-    return search(found, priced, lambda name: invocation_cycles(target, name), time_limit, thorough)
+    try:
+        return search(found, priced, lambda name: invocation_cycles(target, name), time_limit, thorough)
+    except NoEmbedding as error:
+        raise NoEmbedding(plans.refusal or str(error)) from None
 
 
 def _physical(operator: Operator, layouts: Mapping[str, str] | None) -> dict[str, Physical]:
@@ -124,14 +130,21 @@ def _physical(operator: Operator, layouts: Mapping[str, str] | None) -> dict[str
 
 
 def _priced(
-    embedding: Embedding, target: Isa, physical: Mapping[str, Physical], constants: Collection[str], threads: int
+    embedding: Embedding,
+    target: Isa,
+    physical: Mapping[str, Physical],
+    constants: Collection[str],
+    threads: int,
+    plans: Plans,
 ) -> list[Candidate]:
     """The schedules of an embedding, and what the model says of each.
 
-    There are none where a word holds one result and would overwrite others, for want of masks.
+    There are none where a word holds one result and would overwrite others, for want of masks, nor where there are no
+    instructions for the epilogue.
     """
+    chosen = plans.of(embedding)
     lone = partial_words(embedding) == {"": 1} and embedding.operator.output.size > 1
-    if lone and not any(entry.mask for entry in target.instructions.values()):
+    if chosen is None or (lone and not chosen.store_masked):
         return []
     registers = target.memories[target.instructions[embedding.name].operands[embedding.binding.pairs[0][0]].memory]
     moving = _moving(embedding, target, physical, constants)
@@ -142,7 +155,7 @@ def _priced(
     core = Core(banks.free, registers.bits // 8)
     leader = next((operand for operand, moves in moving.items() if moves.lanes > 1), embedding.binding.pairs[1][0])
     schedules = choose(embedding, core, moving, _steps(embedding, leader, physical), panel, threads)
-    streams = _streams(embedding, target, schedules[0], physical, constants)
+    streams, _ = _streams(embedding, target, schedules[0], physical, constants, chosen)
     pricing = Pricing(embedding, machine(target, _roles(embedding, target, streams)), moving, streams, constants)
     return [Candidate(embedding, schedule, pricing.price(schedule, threads)) for schedule in schedules]
 
@@ -153,20 +166,29 @@ def _streams(
     schedule: Schedule,
     physical: Mapping[str, Physical],
     constants: Collection[str],
-) -> dict[str, Stream]:
-    masked = any(entry.mask for entry in target.instructions.values())
-    pattern = embedding.pattern
-    streams = {
-        operand: stream(
-            embedding, operand, schedule, physical[tensor], pattern.tensor(operand).dtype, tensor in constants, masked
-        )
-        for operand, tensor in embedding.binding.pairs
-    }
+    chosen: Plan,
+) -> tuple[dict[str, Stream], dict[str, Stream]]:
+    """How the kernel reaches its tensors: those of the sums by operand, those of the epilogue by access."""
+    operator, output = embedding.operator, embedding.pattern.output.tensor
+    masks = any(entry.mask for entry in target.instructions.values())
+
+    def streamed(operand: str, read: Read, name: str, packed: bool, masked: bool) -> Stream:
+        lies = physical[name]
+        return stream(embedding, operand, read, schedule, lies, lies.tensor.dtype, packed, masked)
+
+    streams = {output: streamed(output, operator.main.output, operator.output.name, False, bool(chosen.store_masked))}
+    for operand, name in embedding.binding.pairs[1:]:
+        read = operator.main.accesses[name]
+        streams[operand] = streamed(operand, read, read.tensor, read.tensor in constants, masks)
     index = indexed_operand(target, embedding.name)
     if index is not None:
         sums = [loop.name for loop in embedding.loops if loop.name not in result_loops(embedding)]
         streams[index.operand] = gathered(streams[index.operand], index.lanes, schedule, sums)
-    return streams
+    extras = {}
+    for access, read in extra_accesses(operator).items():
+        packed = is_packed(embedding, read, constants)
+        extras[access] = streamed(output, read, read.tensor, packed, chosen.is_masked(access))
+    return streams, extras
 
 
 def _roles(embedding: Embedding, target: Isa, streams: Mapping[str, Stream]) -> Roles:

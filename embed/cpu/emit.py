@@ -65,9 +65,9 @@ def assembler_text(kernel: CpuKernel, name: str) -> str:
 
 
 def _data(kernel: CpuKernel, name: str) -> dict[str, bytes]:
-    """What the kernel reads that is not the caller's: constants and masks, by symbol."""
+    """What the kernel reads that is not the caller's: constants, masks and numbers, by symbol."""
     arrays = {f"{name}_{tensor}": array for tensor, array in kernel.constants.items()}
-    arrays |= {f"{name}_mask{number}": mask for number, mask in enumerate(kernel.masks)}
+    arrays |= {f"{name}_table{number}": table for number, table in enumerate(kernel.tables)}
     return {symbol: _memory(array) for symbol, array in arrays.items()}
 
 
@@ -109,8 +109,8 @@ def _comment(kernel: CpuKernel, name: str) -> Iterator[str]:
     yield "run at once, on parts of the tiles or on other tensors. `tensors` points to these, in this order:"
     for number, found in enumerate(kernel.streams.values()):
         yield f"  {number}. {_described(kernel, name, found)}"
-    for number in range(len(kernel.masks)):
-        yield f"  {len(kernel.streams) + number}. {name}_mask{number}, which comes with the function"
+    for number in range(len(kernel.tables)):
+        yield f"  {len(kernel.streams) + number}. {name}_table{number}, which comes with the function"
 
 
 def _described(kernel: CpuKernel, name: str, found: Stream) -> str:
@@ -142,8 +142,8 @@ def _declarations(kernel: CpuKernel, name: str) -> Iterator[str]:
     for tensor in kernel.constants:
         kind = c_type(kernel.physical[tensor].tensor.dtype)
         yield f"extern const {kind} {name}_{tensor}[];"
-    for number, mask in enumerate(kernel.masks):
-        yield f"extern const int{8 * mask.itemsize}_t {name}_mask{number}[];"
+    for number, table in enumerate(kernel.tables):
+        yield f"extern const int{8 * table.itemsize}_t {name}_table{number}[];"
 
 
 def _functions(kernel: CpuKernel, name: str) -> Iterator[str]:
@@ -169,6 +169,6 @@ def _run(kernel: CpuKernel, name: str) -> str:
         else:
             parameters.append(f"{'' if found.tensor == output else 'const '}{kind} *{own}")
             given.append(f"(void *){own}")
-    given += [f"(void *){name}_mask{number}" for number in range(len(kernel.masks))]
+    given += [f"(void *){name}_table{number}" for number in range(len(kernel.tables))]
     body = f"    void *tensors[] = {{{', '.join(given)}}};\n    {name}(tensors, 0, {name.upper()}_TILES);"
     return f"static inline void {name}_run({', '.join(parameters)}) {{\n{body}\n}}"

@@ -29,7 +29,12 @@ class Feed:
 
     @property
     def in_place(self) -> bool:
-        return self.layout is None and not self.shape and not self.physical.blocks
+        return self.is_exact and not self.physical.blocks
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the kernel's array holds the tensor's elements and nothing else: no border, no words filled up."""
+        return self.layout is None and not self.shape
 
     def __call__(self, array: Array) -> Array:
         """The array to hand to the kernel."""

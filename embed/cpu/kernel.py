@@ -48,7 +48,7 @@ class CpuKernel:
     streams: Mapping[str, Stream]
     items: Sequence[Item] = field(repr=False)
     threads: int = 1
-    masks: tuple[Array, ...] = field(default=(), repr=False)
+    tables: tuple[Array, ...] = field(default=(), repr=False)
     span: range | None = None
     note: str = field(default="", compare=False, repr=False)
     _constants: dict[str, Array] = field(default_factory=dict, repr=False)
@@ -101,7 +101,7 @@ class CpuKernel:
         physical = self.physical[self.embedding.operator.output.name]
         result = physical.empty() if out is None else physical.check(out)
         held = [self._argument(found, given, result) for found in self.streams.values()]
-        run = self.function((*held, *self.masks))
+        run = self.function((*held, *self.tables))
         self._run(run)
         if held[0] is not result:
             result[...] = next(iter(self.streams.values())).feed.restore(held[0])

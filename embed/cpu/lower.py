@@ -5,9 +5,10 @@ only whole tiles move pointers.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from embed.cpu.control import (
+    STACK,
     Add,
     AddImmediate,
     Branch,
@@ -21,11 +22,13 @@ from embed.cpu.control import (
     Return,
     SetImmediate,
     SetMask,
+    StorePointer,
 )
+from embed.cpu.finish import Drain as Draining
+from embed.cpu.finish import Finish, Word
 from embed.cpu.roles import Roles, Slots
 from embed.cpu.streams import Stream
-from embed.cpu.sums import FIRST_POINTER, Registers, Span, Spans, Sums
-from embed.errors import NoEmbedding
+from embed.cpu.sums import FIRST_POINTER, Point, Registers, Span, Spans, Sums
 from embed.nest.ir import Compute, Drain, Fill, Nest, Node, Pass, Points, Reset, Tiles
 
 _TENSORS, _BEGIN, _END = 0, 1, 2
@@ -34,24 +37,31 @@ _LIMIT = _TENSORS
 
 
 def lower(
-    nest: Nest, roles: Roles, slots: Mapping[str, Slots], streams: Mapping[str, Stream], registers: Registers
+    nest: Nest,
+    roles: Roles,
+    slots: Mapping[str, Slots],
+    streams: Mapping[str, Stream],
+    registers: Registers,
+    finish: Finish,
 ) -> list[Item]:
     """The program of `void kernel(void **tensors, int64_t begin, int64_t end)` over the outermost tile loop.
 
-    `streams` are by operand; tensors come in their order. `registers.partial` maps the loop whose last word has idle
-    lanes to the lanes that are in use.
+    `streams` are by operand; tensors come in their order, then those of `finish`, the mask and the literals.
+    `registers.partial` maps the loop whose last word has idle lanes to the lanes that are in use.
     """
-    return _Lowering(nest, roles, slots, streams, registers).program()
+    return _Lowering(nest, roles, slots, streams, registers, finish=finish).program()
 
 
 @dataclass
 class _Lowering(Sums):
+    finish: Finish = field(kw_only=True)
     labels: int = 0
     depth: int = 0
 
     def program(self) -> list[Item]:
         for place, name in enumerate(self.streams):
             self.items.append(LoadPointer(self.pointer(name), _TENSORS, 8 * place))
+        self.keep()
         for lanes in self.registers.partial.values():
             self.items += self.set_mask(lanes)
         spans = {loop.name: Span(loop.extent, True) for loop in self.nest.embedding.loops}
@@ -66,8 +76,21 @@ class _Lowering(Sums):
         if not self.registers.vector_mask:
             return [SetMask(self.registers.mask, (1 << lanes) - 1, _TENSORS)]
         pointer = FIRST_POINTER + len(self.streams)
-        read = LoadPointer(pointer, _TENSORS, 8 * len(self.streams))
+        read = LoadPointer(pointer, _TENSORS, 8 * (len(self.streams) + len(self.finish.extras)))
         return [read, self.vector(self.roles.load, self.registers.mask, pointer)]
+
+    def keep(self) -> None:
+        """Put the pointers that only the epilogue needs into the frame: to its tensors, then to the literals."""
+        places = list(range(len(self.streams), len(self.streams) + len(self.finish.extras)))
+        if self.finish.plan.literals:
+            places.append(len(self.streams) + len(self.finish.extras) + self.registers.tables)
+        for slot, place in enumerate(places):
+            self.items += [LoadPointer(self.spare, _TENSORS, 8 * place), StorePointer(self.spare, STACK, 8 * slot)]
+
+    @property
+    def spare(self) -> int:
+        """The first pointer register that no loop at hand uses."""
+        return FIRST_POINTER + len(self.streams) + self.depth
 
     def fresh_label(self) -> str:
         self.labels += 1
@@ -102,6 +125,16 @@ class _Lowering(Sums):
                     MultiplyImmediate(_LIMIT, _LIMIT, step),
                     Add(self.pointer(name), _LIMIT),
                 ]
+        for slot, found in enumerate(self.finish.extras.values()):
+            step = found.tile.get(node.loop, 0)
+            if step:
+                self.items += [
+                    LoadPointer(self.spare, STACK, 8 * slot),
+                    Move(_LIMIT, _BEGIN),
+                    MultiplyImmediate(_LIMIT, _LIMIT, step),
+                    Add(self.spare, _LIMIT),
+                    StorePointer(self.spare, STACK, 8 * slot),
+                ]
 
     def split(self, node: Tiles, spans: Spans) -> tuple[int, int]:
         """Whole tiles, and iterations in the last one if it is shorter or holds the partial word."""
@@ -122,10 +155,8 @@ class _Lowering(Sums):
                     self.compute(spans)
                 case Drain():
                     self.drain(spans)
-                case Fill():
-                    pass
-                case Pass(step):
-                    raise NoEmbedding(f"register kernels have no epilogue pass '{step.operation}'")
+                case Fill() | Pass():
+                    pass  # words are loaded where they are used, and the epilogue is part of the drain
 
     def tiles(self, node: Tiles, spans: Spans) -> None:
         full, rest = self.split(node, spans)
@@ -154,11 +185,29 @@ class _Lowering(Sums):
             step = found.tile.get(node.loop, 0) * runs
             if step:
                 self.items.append(AddImmediate(self.pointer(name), self.pointer(name), step))
+        for slot, found in enumerate(self.finish.extras.values()):
+            step = found.tile.get(node.loop, 0) * runs
+            if step:
+                self.items += [
+                    LoadPointer(self.spare, STACK, 8 * slot),
+                    AddImmediate(self.spare, self.spare, step),
+                    StorePointer(self.spare, STACK, 8 * slot),
+                ]
 
     def drain(self, spans: Spans) -> None:
-        found = self.streams[self.output]
-        for point, register in self.accumulators.items():
-            masked = self.is_partial(found, point, spans)
-            whole = self.roles.part_stores.get(found.bytes, self.roles.store)
-            name = self.roles.store_masked if masked else whole
-            self.items.append(self.vector(name, register, self.pointer(self.output), self.disp(found, point), masked))
+        """Every accumulator through the epilogue to memory."""
+        extras = self.finish.extras
+        pointers = {name: self.spare + place for place, name in enumerate(extras)}
+        literals = Word(self.spare + len(extras), 0, False)
+        slots = [*pointers.values(), *([literals.base] if self.finish.plan.literals else [])]
+        self.items += [LoadPointer(register, STACK, 8 * slot) for slot, register in enumerate(slots)]
+
+        def word(access: str, point: Point) -> Word:
+            found = extras[access] if access else self.streams[self.output]
+            base = pointers[access] if access else self.pointer(self.output)
+            can = not found.spread if access else bool(self.finish.plan.store_masked)
+            masked = can and found.feed.is_exact and self.is_partial(found, point, spans)
+            return Word(base, self.disp(found, point), masked)
+
+        mask, free = self.registers.mask, self.registers.free
+        self.items += Draining(self.finish, self.accumulators, free, mask, word, literals).run()

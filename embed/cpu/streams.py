@@ -39,18 +39,17 @@ class Stream:
 def stream(
     embedding: Embedding,
     operand: str,
+    read: Read,
     schedule: Schedule,
     physical: Physical,
     element: str,
     constant: bool,
     masked: bool,
 ) -> Stream:
-    """The stream of one operand, whose scalars are of type `element`: packed if constant, else in place if lanes allow.
+    """The stream of a tensor read as `read` in words like those of `operand`, its scalars of type `element`.
 
-    Without `masked` moves a tensor is filled up to whole words.
+    Packed if constant, else in place if lanes allow. Without `masked` moves a tensor is filled up to whole words.
     """
-    tensor = embedding.binding.tensors[operand]
-    read = embedding.operator.main.accesses[tensor]
     size = bits(element) // 8
     found = None if constant else _in_place(embedding, operand, read, physical, size, schedule, masked)
     return found if found is not None else _packed(embedding, operand, read, physical, size, schedule)

@@ -52,7 +52,12 @@ class Registers:
     @property
     def free(self) -> int:
         """Vector registers for data."""
-        return self.count - 1 if self.partial and self.vector_mask else self.count
+        return self.count - 1 if self.tables else self.count
+
+    @property
+    def tables(self) -> int:
+        """Masks that are read from arrays."""
+        return len(self.partial) if self.vector_mask else 0
 
     @property
     def mask(self) -> int:

@@ -54,8 +54,8 @@ def _tiled(order: list[str], schedule: Schedule, body: tuple[Node, ...]) -> tupl
 
 def _finish(epilogue: Epilogue, schedule: Schedule) -> tuple[Node, ...]:
     nodes: list[Node] = []
-    for step in epilogue.passes:
-        nodes += [Fill(step.access)] if step.operand and step.access not in schedule.whole else []
+    for step in epilogue.steps:
+        nodes += [Fill(access) for access in step.operands if access not in schedule.whole]
         nodes.append(Pass(step))
     for plane in range(epilogue.planes):
         nodes += _between(epilogue.between) if plane else []

@@ -5,7 +5,7 @@ reference interpreter evaluates it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,10 @@ import numpy as np
 from dataflow.affine import Affine
 from dataflow.computation import Computation, Dim, Tensor
 from dataflow.dtypes import bits, convert, numpy_dtype
-from dataflow.expression import Apply, Const, Expression, Read, map_reads
+from dataflow.expression import Expression, Read, map_reads
 from dataflow.reference import evaluate
 from embed.embedding import Array
+from embed.epilogue import Fused
 from embed.epilogue import Pass as EpiloguePass
 from embed.layout import Layout
 from embed.nest.ir import (
@@ -34,6 +35,8 @@ from embed.nest.ir import (
     pieces,
     tail_pieces,
 )
+
+_RESULT = "result"
 
 
 def interpret(nest: Nest, arrays: Mapping[str, Array]) -> Array:
@@ -113,17 +116,24 @@ class _State:
         names = embedding.binding.tensors
         pattern = embedding.pattern
         body = map_reads(pattern.body, lambda read: self._word(names[read.tensor], ranges))
-        self._run(body, True, ranges, [names[tensor.name] for tensor in pattern.inputs])
+        tiles = [self.nest.output, *(names[tensor.name] for tensor in pattern.inputs)]
+        self._run(body, True, ranges, [self._tile(name) for name in dict.fromkeys(tiles)])
 
-    def apply(self, step: EpiloguePass, ranges: Ranges) -> None:
+    def apply(self, step: EpiloguePass | Fused, ranges: Ranges) -> None:
+        """One operation of the epilogue in the accumulators' type, or all of it, to the output's type."""
         output = self.nest.output
-        value = self._word(output, ranges)
-        other: Expression = self._word(step.access, ranges) if step.operand else Const(step.immediate)
-        inputs = [output, step.access] if step.operand else [output]
-        self._run(Apply(step.operation, (value, other)), False, ranges, inputs)
+        sums = self.nest.embedding.operator.main.output
+        accesses = {read: name for name, read in step.operands.items()}
+        body = map_reads(step.body(sums), lambda read: self._word(accesses.get(read, output), ranges))
+        tiles = [self._tile(output), *(self._tile(name, isinstance(step, Fused)) for name in step.operands)]
+        result = self.nest.embedding.operator.output.dtype if isinstance(step, Fused) else tiles[0].dtype
+        self._run(body, False, ranges, [replace(tiles[0], name=_RESULT, dtype=result), *tiles])
 
-    def _run(self, body: Expression, accumulate: bool, ranges: Ranges, inputs: list[str]) -> None:
-        """Evaluate one statement over the tile's loops and the lanes its output has, or all lanes when it sums."""
+    def _run(self, body: Expression, accumulate: bool, ranges: Ranges, tensors: list[Tensor]) -> None:
+        """Evaluate one statement over the tile's loops and the lanes its output has, or all lanes when it sums.
+
+        It writes the first tensor, which becomes the output's tile.
+        """
         embedding, output = self.nest.embedding, self.nest.output
         lanes = embedding.lanes if accumulate else {n: embedding.lanes[n] for n in self.nest.layouts[output].word_lanes}
         loops = {name: len(span) for name, span in ranges.items() if len(span) > 1}
@@ -134,11 +144,14 @@ class _State:
             *(Dim(name, extent) for name, extent in loops.items()),
             *(Dim(f"lane {n}", e) for n, e in lanes.items()),
         ]
-        tensors = tuple(self._tile(name) for name in dict.fromkeys((output, *inputs)))
-        statement = Computation(tuple(dims), tensors, self._word(output, ranges), accumulate, body)
+        written = Read(tensors[0].name, self._word(output, ranges).index)
+        statement = Computation(tuple(dims), tuple(tensors), written, accumulate, body)
         self.tiles[output] = evaluate(statement, self.tiles)
 
-    def _tile(self, name: str) -> Tensor:
+    def _tile(self, name: str, own: bool = False) -> Tensor:
+        """A tile as a tensor, of the type of the instruction's operand or the `own` one of what it is a part of."""
+        if own:
+            return Tensor(name, self.nest.layouts[name].tensor.dtype, self.tiles[name].shape)
         embedding = self.nest.embedding
         operand = embedding.binding.operands.get(name, embedding.pattern.output.tensor)
         return Tensor(name, embedding.pattern.tensor(operand).dtype, self.tiles[name].shape)

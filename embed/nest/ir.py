@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from embed.embedding import Embedding
+from embed.epilogue import Fused
 from embed.epilogue import Pass as EpiloguePass
 from embed.layout import Axis, Layout
 
@@ -59,9 +60,9 @@ class Compute:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One epilogue operation on every reached word of the output."""
+    """One epilogue operation, or all of them, on every reached word of the output."""
 
-    step: EpiloguePass
+    step: EpiloguePass | Fused
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +142,8 @@ def _lines(nest: Nest, node: Node, depth: int) -> list[str]:
             operands = [f"{operand}={_place(nest.layouts[t])}" for operand, t in nest.embedding.binding.pairs]
             return [f"{pad}{nest.embedding.name} {' '.join(operands)}"]
         case Pass(step):
-            other = str(step.operand) if step.operand else step.immediate
-            return [f"{pad}{step.instruction} {_place(nest.layouts[nest.output])} {other}"]
+            name, _, rest = str(step).partition(" ")
+            return [f"{pad}{name} {_place(nest.layouts[nest.output])} {rest}"]
         case Drain(plane):
             return [f"{pad}store {_place(nest.layouts[nest.output])}" + (f" byte {plane}" if nest.planes > 1 else "")]
 

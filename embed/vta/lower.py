@@ -126,7 +126,7 @@ class _Lowering:
                     self.kernel(node, ranges)
                 case Compute():
                     self.kernel(node, ranges)
-                case Pass(step):
+                case Pass(EpiloguePass() as step):
                     self.alu(step, ranges)
                 case Drain(plane):
                     self.drain(plane, ranges)

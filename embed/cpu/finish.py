@@ -1,0 +1,158 @@
+"""An epilogue as code: each accumulator through the plan's steps in registers, then to memory.
+
+Accumulators go in order. What several of them need (numbers, words of other tensors) stays in the registers that are
+free, and is loaded again where they are too few.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from embed.cpu.roles import Slots
+from embed.cpu.select import SUMS, Plan, Step
+from embed.cpu.streams import Stream
+from embed.errors import NoEmbedding
+from isa.machine import MachineInstruction
+
+Point = tuple[int, ...]
+Key = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word in memory: the pointer register, the bytes from there, and whether its last lanes are idle."""
+
+    base: int
+    disp: int
+    masked: bool
+
+
+@dataclass(frozen=True)
+class Finish:
+    """A plan, the streams of its accesses, and the fields of its entries."""
+
+    plan: Plan
+    extras: Mapping[str, Stream]
+    slots: Mapping[str, Slots]
+
+
+@dataclass
+class Drain:
+    """Emits what becomes of a tile's accumulators; `words` finds the word of an access, "" for the output."""
+
+    finish: Finish
+    accumulators: Mapping[Point, int]
+    registers: int
+    mask: int
+    words: Callable[[str, Point], Word]
+    literals: Word
+    items: list[MachineInstruction] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.plan = self.finish.plan
+        used = set(self.accumulators.values())
+        self.free = [register for register in reversed(range(self.registers)) if register not in used]
+        self.shared: dict[Key, int] = {}
+        self.pinned: set[int] = set()
+        self.uses = [0] * (len(self.plan.steps) + 1)
+        for step in self.plan.steps:
+            for _, source in step.sources:
+                self.uses[source] += 1
+        self.uses[self.plan.result] += 1
+        self.depends = self._depends()
+
+    def _depends(self) -> list[bool]:
+        """Whether each value comes from the accumulator."""
+        found = [True]
+        for step in self.plan.steps:
+            found.append(any(found[source] for _, source in step.sources))
+        return found
+
+    def run(self) -> list[MachineInstruction]:
+        for point, register in self.accumulators.items():
+            self.word(point, register)
+        return self.items
+
+    def word(self, point: Point, register: int) -> None:
+        """One accumulator to memory."""
+        left = list(self.uses)
+        own = {SUMS: register}
+        for number, depends in enumerate(self.depends):
+            if number != SUMS and depends:
+                self.step(number, point, own, left)
+        final = self.fetch(self.plan.result, point, own)
+        place = self.words("", point)
+        name = self.plan.store_masked if place.masked else self.plan.store
+        self.emit(name, final, place)
+        self.pinned.clear()
+        self.release(self.plan.result, own, left)
+
+    def step(self, number: int, point: Point, own: dict[int, int], left: list[int]) -> None:
+        step = self.plan.steps[number - 1]
+        fields: dict[str, int] = dict(step.numbers)
+        for operand, source in step.sources:
+            fields[operand] = self.fetch(source, point, own)
+            self.pinned.add(fields[operand])
+        self.pinned.clear()
+        for _, source in step.sources:
+            self.release(source, own, left)
+        own[number] = self.register()
+        self.items.append(MachineInstruction(step.instruction, {step.output: own[number], **fields}))
+
+    def release(self, number: int, own: dict[int, int], left: list[int]) -> None:
+        """One use less of a value; the last one frees the register of what came from the accumulator."""
+        left[number] -= 1
+        if self.depends[number] and not left[number]:
+            self.free.append(own[number])
+
+    def fetch(self, number: int, point: Point, own: Mapping[int, int]) -> int:
+        """The register of a value; made now where it does not come from the accumulator and is not at hand."""
+        if self.depends[number]:
+            return own[number]
+        key = self.key(number, point)
+        if key in self.shared:
+            self.shared[key] = self.shared.pop(key)
+            return self.shared[key]
+        step = self.plan.steps[number - 1]
+        fields: dict[str, int] = dict(step.numbers)
+        for operand, source in step.sources:
+            fields[operand] = self.fetch(source, point, own)
+            self.pinned.add(fields[operand])
+        register = self.register()
+        if step.memory:
+            place = self.place(step, point)
+            self.emit(step.masked if place.masked else step.instruction, register, place)
+        else:
+            self.items.append(MachineInstruction(step.instruction, {step.output: register, **fields}))
+        self.pinned.add(register)
+        self.shared[key] = register
+        return register
+
+    def key(self, number: int, point: Point) -> Key:
+        """What tells a value apart from those of the same step at other points."""
+        step = self.plan.steps[number - 1]
+        place = (self.place(step, point),) if step.memory else ()
+        return (number, *place, *(self.key(source, point) for _, source in step.sources))
+
+    def place(self, step: Step, point: Point) -> Word:
+        if step.access:
+            return self.words(step.access, point)
+        before = sum(array.nbytes for array in self.plan.literals[: step.literal])
+        return Word(self.literals.base, self.literals.disp + before, False)
+
+    def register(self) -> int:
+        """A free register, or one of a value that can be made again, the one used longest ago."""
+        if self.free:
+            return self.free.pop()
+        for key, register in self.shared.items():
+            if register not in self.pinned:
+                del self.shared[key]
+                return register
+        raise NoEmbedding("the epilogue needs more registers than the accumulators leave: make the tile smaller")
+
+    def emit(self, name: str, register: int, place: Word) -> None:
+        """A move between a register and memory."""
+        slots = self.finish.slots[name]
+        fields = {slots.register: register, f"{slots.memory}.base": place.base, f"{slots.memory}.disp": place.disp}
+        if place.masked:
+            fields[slots.mask] = self.mask
+        self.items.append(MachineInstruction(name, fields))

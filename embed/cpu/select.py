@@ -1,0 +1,394 @@
+"""Instructions for an epilogue: its expression, covered from the root by the patterns of a register machine's entries.
+
+No name is known here. A value is one vector register that holds an element for every lane of an accumulator; value 0 is
+the accumulator itself.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import prod
+
+import numpy as np
+
+from dataflow.dtypes import bits, convert, is_integer, limits
+from dataflow.expression import COMMUTATIVE, Apply, Cast, Const, Expression, Read, dtype_of, render
+from embed.cpu.conversions import Change, Goal, chain, changes
+from embed.cpu.physical import Array
+from embed.cpu.simplify import interval, saturated_type, simplified, within
+from embed.errors import NoEmbedding
+from isa.errors import IsaError
+from isa.machine import MachineInstruction
+from isa.model import FIELD, Instruction, Isa
+
+SUMS = 0
+"""The number of the value that the main statement leaves."""
+
+Bound = dict[str, Expression]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One instruction: the register operand it writes, its register operands with the values in them, its numbers.
+
+    One that loads has a `memory` operand: the element of `access` at hand, with the twin `masked` for a part of a word,
+    or else the literal `literal`.
+    """
+
+    instruction: str
+    output: str
+    sources: tuple[tuple[str, int], ...] = ()
+    numbers: tuple[tuple[str, int], ...] = ()
+    memory: str = ""
+    access: str = ""
+    masked: str = ""
+    literal: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps that make values 1, 2, ...; `result` is the value that `store` writes, or its masked twin.
+
+    `literals` are the numbers that steps load, one after another.
+    """
+
+    steps: tuple[Step, ...]
+    result: int
+    store: str
+    store_masked: str
+    literals: tuple[Array, ...]
+
+    @property
+    def moves(self) -> tuple[str, ...]:
+        """The entries that access memory, masked twins included."""
+        names = [name for step in self.steps if step.memory for name in (step.instruction, step.masked)]
+        return tuple(dict.fromkeys(name for name in (*names, self.store, self.store_masked) if name))
+
+    @property
+    def table(self) -> tuple[Array, ...]:
+        """The literals as one array, if there are any."""
+        parts = [literal.view(np.uint8) for literal in self.literals]
+        return (np.concatenate(parts),) if parts else ()
+
+    def storing(self, part: str) -> "Plan":
+        """The plan with a store of fewer lanes, if there is one."""
+        return replace(self, store=part) if part else self
+
+    def is_masked(self, access: str) -> bool:
+        """Whether all loads of an access can leave lanes out."""
+        return all(step.masked for step in self.steps if step.access == access)
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """Another tensor of the epilogue: the name of its access, its type, and whether one element serves all lanes."""
+
+    access: str
+    dtype: str
+    spread: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What an accumulator is: elements of `dtype`, one for each of `lanes`, in a register of `memory`."""
+
+    memory: str
+    dtype: str
+    lanes: int
+
+
+def select(target: Isa, word: Word, sums: Read, body: Expression, extras: Mapping[Read, Extra], output: str) -> Plan:
+    """Cover `body` over the accumulator `sums`; raises NoEmbedding naming the part that the target has nothing for.
+
+    `extras` are the other reads in it, `output` is the type of what is stored.
+    """
+    types = {sums.tensor: word.dtype, **{read.tensor: extra.dtype for read, extra in extras.items()}}
+    selector = _Selector(target, word, types, extras, {sums: SUMS})
+    result = selector.value(simplified(Cast(output, body), types), output)
+    store, masked = selector.store(output)
+    return Plan(tuple(selector.steps), result, store, masked, tuple(selector.literals))
+
+
+@dataclass
+class _Selector:
+    """Steps chosen so far; `known` are the values of expressions."""
+
+    target: Isa
+    word: Word
+    types: dict[str, str]
+    extras: Mapping[Read, Extra]
+    known: dict[Expression, int]
+    steps: list[Step] = field(default_factory=list)
+    literals: list[Array] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        usable = [entry for entry in self.target.instructions.values() if self.is_plain(entry)]
+        self.registers = [entry for entry in usable if self.reads_only(entry, {self.word.memory, FIELD})]
+        self.external = next(name for name, memory in self.target.memories.items() if memory.kind == "external")
+        self.loads = [entry for entry in usable if [operand.memory for operand in entry.inputs] == [self.external]]
+
+    @cached_property
+    def changes(self) -> list[Change]:
+        """The conversions and moves among the entries."""
+        return changes(self.registers)
+
+    def is_plain(self, entry: Instruction) -> bool:
+        """Whether an entry writes a register from others or from memory, and nothing else."""
+        pattern = entry.pattern
+        if pattern is None or pattern.accumulate or entry.mask or entry.choice or entry.repeat:
+            return False
+        written = pattern.output.tensor
+        return entry.operands[written].memory == self.word.memory and written not in {r.tensor for r in pattern.reads}
+
+    def reads_only(self, entry: Instruction, memories: set[str]) -> bool:
+        return all(operand.memory in memories for operand in entry.operands.values())
+
+    def value(self, node: Expression, dtype: str) -> int:
+        """The value of an expression, which is of type `dtype` where it is a number."""
+        key = Cast(dtype, node) if isinstance(node, Const) else node
+        if key not in self.known:
+            self.known[key] = self.made(node, dtype)
+        return self.known[key]
+
+    def made(self, node: Expression, dtype: str) -> int:
+        match node:
+            case Const(number):
+                return self.constant(number, dtype)
+            case Read() if node in self.extras:
+                return self.loaded(node)
+        covered = self.converted_load(node)
+        if covered is None:
+            covered = self.covered(node)
+        if covered is None:
+            covered = self.converted(node)
+        if covered is None:
+            raise NoEmbedding(f"{self.target.name} has no instructions for '{render(node)}' in the epilogue")
+        return covered
+
+    def add(self, step: Step) -> int:
+        self.steps.append(step)
+        return len(self.steps)
+
+    def constant(self, number: int | float, dtype: str) -> int:
+        """A number in all lanes."""
+        entry = self.spreading(bits(dtype))
+        array = convert(np.asarray([number]), dtype)
+        self.literals.append(array)
+        memory = entry.inputs[0].name
+        return self.add(Step(entry.name, _output(entry), memory=memory, literal=len(self.literals) - 1))
+
+    def spreading(self, width: int) -> Instruction:
+        """The load of one element of `width` bits to all lanes."""
+        for entry in self.loads:
+            pattern = entry.pattern
+            assert pattern is not None
+            if not isinstance(pattern.body, Read) or pattern.body.index or not self.is_lanes(entry):
+                continue
+            if bits(pattern.tensors[0].dtype) == bits(pattern.tensors[1].dtype) == width:
+                return entry
+        raise NoEmbedding(f"{self.target.name} has no broadcast of {width} bits for this epilogue")
+
+    def is_lanes(self, entry: Instruction) -> bool:
+        """Whether an entry does the same for each lane, and has as many."""
+        assert entry.pattern is not None
+        pattern = entry.pattern
+        index = pattern.output.index
+        if len(index) != 1 or len(index[0].terms) != 1 or index[0].constant or index[0].terms[0][1] != 1:
+            return False
+        return pattern.extents[index[0].terms[0][0]] >= self.word.lanes
+
+    def loaded(self, read: Read) -> int:
+        """An element for each lane, or one for all, from memory: as it is."""
+        access, dtype = self.extras[read].access, self.extras[read].dtype
+        if self.extras[read].spread:
+            entry = self.spreading(bits(dtype))
+            return self.add(Step(entry.name, _output(entry), memory=entry.inputs[0].name, access=access))
+        for entry in self.loads:
+            pattern = entry.pattern
+            assert pattern is not None
+            if isinstance(pattern.body, Read) and self.is_whole(entry, bits(dtype)):
+                return self.add(self.load(entry, access))
+        raise NoEmbedding(f"{self.target.name} has no load of {self.word.lanes} {dtype} for this epilogue")
+
+    def is_whole(self, entry: Instruction, width: int) -> bool:
+        """Whether a copy moves just a word of such elements, in order."""
+        assert entry.pattern is not None
+        pattern = entry.pattern
+        if pattern.reads[0].index != pattern.output.index or _dims(pattern.output) != list(pattern.extents):
+            return False
+        return prod(pattern.extents.values()) * bits(pattern.tensors[0].dtype) == self.word.lanes * width
+
+    def load(self, entry: Instruction, access: str) -> Step:
+        return Step(entry.name, _output(entry), memory=entry.inputs[0].name, access=access, masked=self.twin(entry))
+
+    def twin(self, entry: Instruction) -> str:
+        """The entry that does the same under a mask of the lanes."""
+        for other in self.target.instructions.values():
+            if not other.mask or other.mask.operand.tensor.size != self.word.lanes or other.pattern != entry.pattern:
+                continue
+            if _memories(other) == _memories(entry):
+                return other.name
+        return ""
+
+    def converted_load(self, node: Expression) -> int | None:
+        """An element for each lane, converted as it is loaded."""
+        match node:
+            case Cast(dtype, Read() as read) if read in self.extras and not self.extras[read].spread:
+                access, source = self.extras[read].access, self.extras[read].dtype
+                for entry in self.loads:
+                    assert entry.pattern is not None
+                    types = (entry.pattern.tensors[0].dtype, entry.pattern.tensors[-1].dtype)
+                    match entry.pattern.body:
+                        case Cast(found, Read(_, index)) if (found, types[1]) == (dtype, source):
+                            if index == entry.pattern.output.index and self.is_exact(entry):
+                                return self.add(self.load(entry, access))
+        return None
+
+    def is_exact(self, entry: Instruction) -> bool:
+        assert entry.pattern is not None
+        return self.is_lanes(entry) and entry.pattern.tensors[-1].size == self.word.lanes
+
+    def covered(self, node: Expression) -> int | None:
+        """The value by one instruction on simpler ones; those that cover most are tried first."""
+        found = []
+        for entry in self.registers:
+            assert entry.pattern is not None
+            if self.is_lanes(entry) and not isinstance(entry.pattern.body, Read):
+                found += [(entry, bound) for bound in self.match(entry, _plain(entry.pattern.body), node, {})]
+        found.sort(key=lambda pair: sum(map(_size, pair[1].values())))
+        for entry, bound in found:
+            made = self.attempt(entry, bound)
+            if made is not None:
+                return made
+        return None
+
+    def attempt(self, entry: Instruction, bound: Bound) -> int | None:
+        assert entry.pattern is not None
+        sources, numbers = [], []
+        before = len(self.steps), dict(self.known), len(self.literals)
+        try:
+            for name, part in bound.items():
+                if entry.operands[name].memory == FIELD:
+                    assert isinstance(part, Const)
+                    numbers.append((name, int(part.value)))
+                else:
+                    sources.append((name, self.value(part, entry.pattern.tensor(name).dtype)))
+        except NoEmbedding:
+            del self.steps[before[0] :], self.literals[before[2] :]
+            self.known = before[1]
+            return None
+        return self.add(Step(entry.name, _output(entry), tuple(sources), tuple(numbers)))
+
+    def match(self, entry: Instruction, pattern: Expression, node: Expression, bound: Bound) -> Iterator[Bound]:
+        """All ways to bind the entry's operands so that its body is the expression."""
+        assert entry.pattern is not None
+        match pattern, node:
+            case Read(name, index), _:
+                if self.binds(entry, name, index, node) and bound.get(name, node) == node:
+                    yield {**bound, name: node}
+            case Const(a), Const(b) if a == b:
+                yield bound
+            case Cast(a, inner), Cast(b, other) if a == b:
+                yield from self.match(entry, inner, other, bound)
+            case Apply(a, inner), Apply(b, other) if a == b:
+                for order in [other, other[::-1]] if a in COMMUTATIVE else [other]:
+                    yield from self.match_all(entry, inner, order, bound)
+
+    def match_all(
+        self, entry: Instruction, patterns: Sequence[Expression], nodes: Sequence[Expression], bound: Bound
+    ) -> Iterator[Bound]:
+        if not patterns:
+            yield bound
+            return
+        for found in self.match(entry, patterns[0], nodes[0], bound):
+            yield from self.match_all(entry, patterns[1:], nodes[1:], found)
+
+    def binds(self, entry: Instruction, name: str, index: tuple[object, ...], node: Expression) -> bool:
+        """Whether an operand may be the expression: a number of a field, or a register lane by lane."""
+        assert entry.pattern is not None
+        dtype = dtype_of(node, self.types.get)
+        if entry.operands[name].memory == FIELD:
+            return isinstance(node, Const) and isinstance(node.value, int) and self.encodes(entry, name, node.value)
+        if index != entry.pattern.output.index:
+            return False
+        return dtype is None or dtype == entry.pattern.tensor(name).dtype
+
+    def encodes(self, entry: Instruction, name: str, value: int) -> bool:
+        """Whether the instruction has room for the number."""
+        if value < 0:
+            return False
+        try:
+            self.target.encode(MachineInstruction(entry.name, {name: value}))
+        except (IsaError, ValueError, OverflowError):
+            return False
+        return True
+
+    def converted(self, node: Expression) -> int | None:
+        """A conversion by several instructions."""
+        match node:
+            case Cast(dtype, Apply(operation, (argument,))) if saturated_type(operation) == dtype:
+                found = self.chained(dtype, argument, saturate=True)
+                low, high = limits(dtype)
+                clipped = Apply("min", (Apply("max", (argument, Const(low))), Const(high)))
+                return found if found is not None else self.chained(dtype, clipped, saturate=True)
+            case Cast(dtype, argument):
+                return self.chained(dtype, argument, saturate=False)
+        return None
+
+    def chained(self, dtype: str, argument: Expression, saturate: bool) -> int | None:
+        source = dtype_of(argument, self.types.get)
+        if source is None:
+            return None
+        span = interval(argument, self.types)
+        fits = is_integer(dtype) and within(span, dtype)
+        goal = Goal(source, dtype, span, fits or not saturate, fits or saturate)
+        path = chain(goal, self.changes, self.word.lanes)
+        if path is None:
+            return None
+        value = self.value(argument, source)
+        for change in path:
+            value = self.add(Step(change.entry.name, _output(change.entry), ((change.operand, value),)))
+        return value
+
+    def store(self, dtype: str) -> tuple[str, str]:
+        """The store of a word of such elements, and its masked twin where there is one."""
+        for entry in self.target.instructions.values():
+            pattern = entry.pattern
+            if pattern is None or pattern.accumulate or entry.mask or entry.choice or len(entry.operands) != 2:
+                continue
+            memories = [entry.operands[read.tensor].memory for read in (pattern.output, *pattern.reads)]
+            if memories != [self.external, self.word.memory] or not isinstance(pattern.body, Read):
+                continue
+            if self.is_whole(entry, bits(dtype)):
+                return entry.name, self.twin(entry)
+        raise NoEmbedding(f"{self.target.name} has no store of {self.word.lanes} {dtype} for this epilogue")
+
+
+def _output(entry: Instruction) -> str:
+    assert entry.pattern is not None
+    return entry.pattern.output.tensor
+
+
+def _memories(entry: Instruction) -> dict[str, str]:
+    return {name: operand.memory for name, operand in entry.operands.items()}
+
+
+def _dims(read: Read) -> list[str]:
+    return [dim for index in read.index for dim in index.dims]
+
+
+def _size(node: Expression) -> int:
+    match node:
+        case Cast(_, argument):
+            return 1 + _size(argument)
+        case Apply(_, arguments):
+            return 1 + sum(map(_size, arguments))
+    return 1
+
+
+def _plain(body: Expression) -> Expression:
+    """A conversion to an integer that saturates, as one: what becomes of other floats is left open."""
+    match body:
+        case Cast(dtype, Apply("min", (Apply("max", (Cast("f64", argument), Const(low))), Const(high)))):
+            return Cast(dtype, argument) if (low, high) == limits(dtype) else body
+    return body
