@@ -81,7 +81,7 @@ def kernel_of(
     registers = target.memories[target.instructions[embedding.name].operands[pattern.output.tensor].memory]
     banks = _registers(embedding, target, registers.count or 1)
     chosen = plan(embedding, target, constants)
-    nest = build(embedding, schedule, Epilogue((), 1, (), fused(operator, chosen)))
+    nest = build(embedding, schedule, Epilogue((), 1, (), fused(embedding.operator, chosen)))
     streams, extras = _streams(embedding, target, schedule, physical, constants, chosen)
     roles = _roles(embedding, target, streams)
     chosen = chosen.storing(roles.part_stores.get(next(iter(streams.values())).bytes, ""))
