@@ -102,7 +102,7 @@ def deepbench(
     make_directory(out)
     if compile_time and cpu:
         return _compile_times(problems, target, files)
-    if target.is_x86:
+    if cpu and not emulated:
         native = NativeSettings(isa, asked.parameters, objective, time_limit, seed, peers=peers, seconds=seconds)
         return _on_cpu(problems, native, read_threads(threads), files, target)
     native_only = {"--peers": peers, "--threads": threads != "1", "--compile-time": compile_time}

@@ -48,14 +48,12 @@ class Machine(Enum):
 
     @classmethod
     def of(cls, target: Isa) -> "Machine":
-        """By the memories and whether instructions that compute have encodings."""
-        computing = [entry for entry in target.instructions.values() if entry.pattern is not None]
-        if not any(entry.encoding is not None or entry.form is not None for entry in computing):
-            return cls.ABSTRACT
-        if any(memory.format for memory in target.memories.values()):
-            return cls.MICRO_OPERATIONS
-        registers = any(memory.kind == "register" for memory in target.memories.values())
-        return cls.CPU if registers else cls.ABSTRACT
+        """By the processor that the file names, and by whether it has words of micro-operations with an encoding."""
+        if target.processor:
+            return cls.CPU
+        encoded = any(entry.pattern and entry.encoding for entry in target.instructions.values())
+        micro_operations = any(memory.format for memory in target.memories.values())
+        return cls.MICRO_OPERATIONS if encoded and micro_operations else cls.ABSTRACT
 
 
 def compile_kernel(

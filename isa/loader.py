@@ -10,7 +10,7 @@ from isa.context import Context, identifier, layout
 from isa.errors import IsaError, listing
 from isa.instructions import read_instructions
 from isa.model import Format, Isa, Memory, Parameter
-from isa.schema import MEMORY_KINDS, Node
+from isa.schema import MEMORY_KINDS, PROCESSORS, Node
 from isa.source import Source
 from isa.timing import read_timings
 
@@ -52,7 +52,17 @@ def build(source: Source, path: Path, overrides: Mapping[str, int]) -> Isa:
     timings = read_timings(_all(layers, "timing"), instructions, context)
     top = layers[-1]
     doc = top["doc"].text() if "doc" in top else ""
-    return Isa(top["name"].text(), doc, path, parameters, context.memories, context.formats, instructions, timings)
+    given = (parameters, context.memories, context.formats, instructions, timings)
+    return Isa(top["name"].text(), doc, path, *given, _processor(layers))
+
+
+def _processor(layers: Iterable[Mapping[str, Node]]) -> str:
+    """The processor that the file names, or the one that it extends."""
+    for node in reversed(_all(layers, "processor")):
+        if node.text() not in PROCESSORS:
+            raise node.error(f"there is no code for '{node.value}'; a processor is one of: {listing(PROCESSORS)}")
+        return node.text()
+    return ""
 
 
 def _layers(source: Source) -> list[dict[str, Node]]:

@@ -244,7 +244,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Isa:
-    """A loaded ISA file."""
+    """A loaded ISA file; `processor` is whose code surrounds its instructions, empty where there is none."""
 
     name: str
     doc: str
@@ -254,6 +254,7 @@ class Isa:
     formats: dict[str, Format]
     instructions: dict[str, Instruction]
     timings: dict[str, Timing] = field(default_factory=dict)
+    processor: str = ""
 
     @cached_property
     def parameters(self) -> dict[str, int]:
@@ -270,7 +271,15 @@ class Isa:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of all that the file says, parameters and what it extends included; not of how it is written."""
-        said = (self.name, self.parameter_list, self.memories, self.formats, self.instructions, self.timings)
+        said = (
+            self.name,
+            self.parameter_list,
+            self.memories,
+            self.formats,
+            self.instructions,
+            self.timings,
+            self.processor,
+        )
         return sha256(repr(said).encode()).hexdigest()
 
     @property

@@ -39,6 +39,7 @@ KINDS = {
 MEMORY_KINDS = ("external", "scratchpad", "register")
 ORDERS = ("lsb", "msb")
 IDLE = ("zero", "keep")
+PROCESSORS = ("x86_64", "aarch64")
 DENORMALS = ("zero",)
 PLAIN = "plain"
 """In `members`: an integer, or a formula in a string."""
@@ -55,6 +56,11 @@ TABLES: dict[str, dict[str, Key]] = {
     "file": {
         "name": Key("text", "name of the ISA", True),
         "doc": Key("text", "what machine this is, and the source of the facts"),
+        "processor": Key(
+            "text",
+            "whose code surrounds the instructions, as uname -m names it; without it programs are abstract",
+            one_of=PROCESSORS,
+        ),
         "extends": Key("text", "a shipped ISA whose memories, formats, entries and timing this file adds to"),
         "parameters": Key("table", "named integers: a default, or {default, doc}", members=(PLAIN, "parameter")),
         "memory": Key("table", "the memories by name", True, members=("memory",)),

@@ -28,7 +28,7 @@ Seconds = Annotated[float, typer.Option("--seconds", callback=positive, help="ho
 def calibrate_command(name: Name = "avx512", settings: Settings = None, seconds: Seconds = 0.2) -> None:
     """Measure this machine's core: multiply-accumulates, latencies, reads of each cache and of memory."""
     target = isa_files.load(name, read_settings(settings or ()))
-    if not machine_of(target).native or not probe.compute_entries(target):
+    if not target.processor or not machine_of(target).native or not probe.compute_entries(target):
         raise UserError(f"{target.name} is not an instruction set of this machine's CPU: nothing to measure")
     require(f"{target.name} probes", target.missing_features())
     hertz = probe.clock(target).burst(seconds)

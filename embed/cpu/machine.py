@@ -45,8 +45,11 @@ _ARM = Machine("aarch64", aarch64.assemble, aarch64.decode)
 
 
 def machine_of(target: Isa) -> Machine:
-    """The machine of an ISA: x86 encodings are in the SDM's notation, Arm's are field lists."""
-    return _X86 if any(entry.form is not None for entry in target.instructions.values()) else _ARM
+    """The machine of an ISA; raises UserError for a file that names no processor."""
+    for machine in (_X86, _ARM):
+        if machine.architecture == target.processor:
+            return machine
+    raise UserError(f"{target.name} names no processor, so there is no code around its instructions")
 
 
 Call = Callable[[int, int], None]
