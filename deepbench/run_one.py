@@ -61,6 +61,7 @@ def _run(problem: Problem, operator: Operator, settings: Settings) -> Record:
         utilisation_best=fullest.costs.utilisation,
         modelled_cycles_at_best=fullest.costs.cycles,
         cycles=timing.cycles,
+        predicted_cycles=kernel.schedule.cycles or None,
         bytes=sum(timing.bytes.values()),
         lost=lost_cycles(timing, solution.costs.compute),
         checked=checked,

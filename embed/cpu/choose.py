@@ -8,7 +8,7 @@ from math import prod
 from embed.cpu.indexed import pieces
 from embed.embedding import Embedding
 from embed.nest.build import result_loops
-from embed.nest.choose import even_tiles
+from embed.nest.price import even_tiles
 from embed.nest.schedule import Schedule
 
 _LATENCY_STEPS = 4

@@ -10,9 +10,9 @@ import numpy as np
 from dataflow.dtypes import numpy_dtype
 from dataflow.errors import UserError
 from dataflow.reference import check_array
-from embed.costs import Rates, rates
+from embed.costs import rates
 from embed.embedding import Array, Embedding, TileLoop
-from embed.epilogue import Epilogue, plan
+from embed.epilogue import plan
 from embed.moves import loads
 from embed.nest import Nest, Schedule, build
 from embed.nest.build import derive
@@ -118,13 +118,12 @@ class VtaKernel:
 
 def compile_vta(embedding: Embedding, target: Isa) -> VtaKernel:
     """Choose a schedule for an embedding and lower it."""
-    machine = Machine.of(target)
     operator = embedding.operator
     epilogue = plan(operator, target)
     instruction = target.instructions[embedding.name]
     homes = tensor_homes(embedding, target)
     price = rates(operator, instruction, target)
-    schedule = _schedule(embedding, epilogue, price, machine, target, homes)
+    schedule = choose(embedding, derive(embedding, epilogue), price, room_of(embedding, target))
     nest = build(embedding, schedule, epilogue)
     return lowered(nest, schedule, target, homes)
 
@@ -164,20 +163,30 @@ def _loads(embedding: Embedding, target: Isa) -> list[str]:
     return [entry.name for entry in found if entry is not None]
 
 
-def _schedule(
-    embedding: Embedding, epilogue: Epilogue, price: Rates, machine: Machine, target: Isa, homes: Mapping[str, str]
-) -> Schedule:
-    layouts = derive(embedding, epilogue)
-    inputs = embedding.inputs
+def _fetching(target: Isa) -> dict[str, int]:
+    """Cycles of fetching an instruction when the bus is idle, and those before the first load starts."""
+    if not target.timings:
+        return {"fetch": 0, "launch": 0}
+    model = TimingModel.from_table(target.timing.constants)
+    read = (
+        model.fetch_overhead + model.memory_latency - (-model.fetch_chunk * model.instruction_bytes // model.bus_bytes)
+    )
+    return {"fetch": -(-(read + 1 + model.fetch_chunk) // model.fetch_chunk), "launch": read + 4}
+
+
+def room_of(embedding: Embedding, target: Isa) -> Room:
+    """What the machine has room for, and the fixed cycles of its instructions."""
+    homes, epilogue = tensor_homes(embedding, target), plan(embedding.operator, target)
+    machine = Machine.of(target)
     output = embedding.operator.main.output.tensor
     costs = target.timing.costs if target.timings else {}
-    room = Room(
+    return Room(
         words={tensor: machine.depths[home] for tensor, home in homes.items()},
-        shared=tuple(tensor for tensor in layouts if tensor not in inputs and tensor != output),
+        shared=tuple(tensor for tensor in homes if tensor not in embedding.inputs and tensor != output),
         load_start=max((costs[name].start for name in _loads(embedding, target) if name in costs), default=0),
         pass_start=costs[embedding.name].start if embedding.name in costs else 0,
         passes=1 + len(epilogue.passes) + (epilogue.planes - 1) * len(epilogue.between),
         longest_load=min(machine.depths.values()),
         result_buffers=1 if epilogue.planes > 1 else 2,
+        **_fetching(target),
     )
-    return choose(embedding, layouts, price, room)

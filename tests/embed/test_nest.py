@@ -24,9 +24,9 @@ from embed.errors import NoEmbedding
 from embed.layout import Layout
 from embed.nest import Compute, Nest, Node, Points, Schedule, Tiles, build
 from embed.nest.build import derive, result_loops
-from embed.nest.choose import even_tiles
 from embed.nest.interpret import interpret
 from embed.nest.ir import pieces
+from embed.nest.price import even_tiles
 from embed.vta.executable import VtaKernel, compile_vta
 from isa.model import Isa
 from tests.operators import inputs, quantised

@@ -1,0 +1,123 @@
+"""The solver's schedule against every schedule of the same model, priced one by one, and against the simulator."""
+
+from collections.abc import Iterator
+from itertools import product
+
+import pytest
+
+import dataflow
+import embed
+import isa
+from dataflow import Operator, conv2d, gemm, requantise
+from embed import serial
+from embed.costs import rates
+from embed.embedding import Embedding
+from embed.epilogue import plan as epilogue_of
+from embed.nest.build import derive
+from embed.nest.price import MOST_PIECES, Choice, Room, Task, fits, price, schedule
+from embed.solver.schedule import plan
+from embed.vta.executable import compile_vta, room_of
+from isa.model import Isa
+
+LITTLE = isa.load("vta", {"block_in": 4, "block_out": 4, "inp_bytes": 256, "wgt_bytes": 512, "acc_bytes": 512})
+"""VTA 1x4x4 with 64 inp, 32 wgt and 32 acc words."""
+
+VTA = isa.load("vta")
+
+
+def task_of(embedding: Embedding, target: Isa) -> Task:
+    layouts = derive(embedding, epilogue_of(embedding.operator, target))
+    price_of = rates(embedding.operator, target.instructions[embedding.name], target)
+    return Task(embedding, layouts, price_of, room_of(embedding, target))
+
+
+def every(task: Task) -> Iterator[Choice]:
+    """Every choice of the model, whether or not it fits."""
+    room = task.room
+    pieces = range(1, 1 + (MOST_PIECES if room.passes > 1 and room.result_buffers > 1 else 1))
+    wholes = [tuple(n for n, taken in zip(room.shared, some, strict=True) if taken)
+              for some in product((False, True), repeat=len(room.shared))]  # fmt: skip
+    for order, sizes in product(task.orders, product(*task.options.values())):
+        tiles = dict(zip(task.options, sizes, strict=True))
+        for depths in product(range(len(order) + 1), repeat=len(task.inputs)):
+            kept = dict(zip(task.inputs, depths, strict=True))
+            for double, buffers, whole, count in product(
+                (True, False), range(1, room.result_buffers + 1), wholes, pieces
+            ):
+                yield Choice(tiles, order, kept, double, buffers, whole, count)
+
+
+SMALL = [
+    requantise(gemm(m=2, n=8, k=8)),
+    requantise(gemm(m=1, n=12, k=4), bias=True),
+    gemm(m=3, n=8, k=8),
+    requantise(conv2d(c=4, h=3, w=1, k=4, r=2, s=1)),
+    requantise(conv2d(c=8, h=3, w=1, k=4, r=3, s=1, pad=(1, 0))),
+]
+
+
+@pytest.mark.parametrize("operator", SMALL, ids=lambda operator: operator.title)
+def test_no_schedule_is_cheaper(operator: Operator) -> None:
+    task = task_of(embed.best(operator, LITTLE).embedding, LITTLE)
+    found = plan(task)
+    assert found.proven
+    assert fits(task, found.choice)
+    assert price(task, found.choice) == found.cycles == min(price(task, c) for c in every(task) if fits(task, c))
+
+
+def test_the_same_input_gives_the_same_schedule() -> None:
+    operator = requantise(conv2d(c=64, h=28, w=28, k=64, r=3, s=3, pad=1), bias=True)
+    first, second = (embed.compile(operator, VTA) for _ in range(2))
+    assert first.schedule == second.schedule
+    assert serial.schedule_from_json(serial.schedule_to_json(first.schedule)) == first.schedule
+
+
+LAYERS = [
+    requantise(conv2d(c=256, h=14, w=14, k=512, r=1, s=1, stride=2), bias_last=True, relu=True),
+    requantise(conv2d(c=64, h=28, w=28, k=64, r=3, s=3, pad=1)),
+    requantise(gemm(m=64, n=1024, k=1024)),
+    requantise(gemm(m=1, n=1760, k=1760)),
+    requantise(dataflow.conv2d(c=3, h=64, w=64, k=64, r=7, s=7, stride=2, pad=3)),
+]
+
+
+@pytest.mark.parametrize("operator", LAYERS, ids=lambda operator: operator.title)
+def test_the_model_predicts_the_simulator(operator: Operator) -> None:
+    solution = embed.best(operator, VTA)
+    kernel = compile_vta(solution.embedding, VTA)
+    cycles = kernel.timing().cycles
+    assert kernel.schedule.cycles == pytest.approx(cycles, rel=0.05)
+    assert cycles <= 1.1 * solution.costs.bound
+
+
+def test_resident_tiles_are_loaded_once() -> None:
+    """All of a 7 x 7 x 256 input stays while weights stream past: 784 words of 16 bytes."""
+    kernel = embed.compile(LAYERS[0], VTA)
+    assert kernel.timing().bytes["inp"] == 784 * 16
+    assert kernel.timing().bytes["wgt"] == 256 * 512
+
+
+def test_cycles_by_hand() -> None:
+    """A product of 4 x 16 by 16 x 32: n is cut in two, the input stays; every number by hand.
+
+    Loads: 4 words of 2 beats and 23 of start, then a weight tile of 1 word (32 beats, 23). Compute: 8 GEMMs, 8 results
+    of 4 cycles, a start of 7 for 2 steps and 2 x 4 passes. The last 4 words are stored in 3 cycles each.
+    """
+    operator = requantise(gemm(m=4, n=32, k=16))
+    task = task_of(embed.best(operator, VTA).embedding, VTA)
+    room = task.room
+    assert (room.load_start, room.pass_start, room.passes) == (23, 7, 4)
+    loops = {loop.name: loop.extent for loop in task.embedding.loops}
+    cut = max(loops, key=lambda name: loops[name] == 2)
+    assert loops[cut] == 2
+    tiles = {**loops, cut: 1}
+    order = next(order for order in task.orders)
+    choice = Choice(tiles, order, dict.fromkeys(task.inputs, 0), True, 2, (), 1)
+    compute = 8 + 8 * 4 + 7 * (2 + 2 * 4)
+    streamed = 23 + 32
+    step = 4 + 7 + 4 * 4 + 4 * 7
+    begun = 23 + 8 + streamed
+    stalls = 1 * max(0, begun - step) + 1 * max(0, streamed - step)
+    assert price(task, choice) == room.launch + begun + compute + stalls + 3 * 4
+    assert schedule(task, choice, 0).cycles == price(task, choice)
+    assert isinstance(room, Room)
