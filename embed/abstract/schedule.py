@@ -98,4 +98,5 @@ def _room(
         passes=1 + len(epilogue.passes) + (epilogue.planes - 1) * len(epilogue.between),
         longest_load=_UNLIMITED,
         result_buffers=1 if epilogue.planes > 1 else 2,
+        most_slots=2,
     )

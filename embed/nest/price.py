@@ -27,7 +27,8 @@ class Room:
 
     `shared` tensors lie in the output's scratchpad; `passes` is the number of compute passes over each output tile,
     `longest_load` the words of one load, `result_buffers` the most output tiles in flight, `fetch` the cycles that
-    fetching an instruction takes at least, `launch` those before the first load starts.
+    fetching an instruction takes at least, `launch` those before the first load starts, `most_slots` the most tiles of
+    one input that the machine keeps apart.
     """
 
     words: Mapping[str, int]
@@ -39,6 +40,7 @@ class Room:
     result_buffers: int
     fetch: int = 0
     launch: int = 0
+    most_slots: int = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,8 @@ def fits(task: Task, choice: Choice) -> bool:
     """Whether all tiles that are there at once lie in their scratchpads."""
     room, tiles = task.room, choice.tiles
     for tensor in task.inputs:
-        if slots(task, choice, tensor) * _words(task, tensor, tiles) > room.words[tensor]:
+        count = slots(task, choice, tensor)
+        if count > room.most_slots or count * _words(task, tensor, tiles) > room.words[tensor]:
             return False
     extra = sum(task.layouts[name].words if name in choice.whole else _words(task, name, tiles) for name in room.shared)
     return choice.result_buffers * _words(task, task.output, tiles) + extra <= room.words[task.output]

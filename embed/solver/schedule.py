@@ -162,7 +162,7 @@ class _Model:
         depths = [model.new_bool_var(f"{tensor} kept from {depth}") for depth in range(len(free) + 1)]
         model.add_exactly_one(depths)
         most = prod(task.extents[name] for name in free)
-        slots = model.new_int_var(1, task.room.words[tensor], f"slots {tensor}")
+        slots = model.new_int_var(1, min(task.room.words[tensor], task.room.most_slots), f"slots {tensor}")
         times = model.new_int_var(1, most, f"loads {tensor}")
         again = model.new_int_var(1, most, f"again {tensor}")
         for depth, literal in enumerate(depths):
