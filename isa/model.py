@@ -1,7 +1,7 @@
 """What an ISA file says, as values: memories, formats, instructions, timing."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
@@ -281,6 +281,11 @@ class Isa:
             self.processor,
         )
         return sha256(repr(said).encode()).hexdigest()
+
+    @cached_property
+    def memo(self) -> dict[Hashable, object]:
+        """What `isa.memo.remembered` keeps."""
+        return {}
 
     @property
     def timing(self) -> Timing:

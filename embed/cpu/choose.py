@@ -1,9 +1,13 @@
 """Register tiles and loop orders worth pricing, by counting what one step of the sum costs the core."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from functools import cache
 from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from embed.cpu.indexed import pieces
 from embed.embedding import Embedding
@@ -11,10 +15,17 @@ from embed.nest.build import result_loops
 from embed.nest.price import even_tiles
 from embed.nest.schedule import Schedule
 
+Grid = Any
+"""Integers: one number, or an array of a number for each of many tiles."""
+
+_MOST_PLACES = 256
 _LATENCY_STEPS = 4
 """A multiply-accumulate can start on the same register every 4 cycles (Intel cores from Skylake on, AMD Zen)."""
 
 _NARROWEST_UNROLL = 4
+_LONG_BODY = 64
+"""Multiply-accumulates in a row beside which the few instructions of a loop take no slot that is needed."""
+
 _PANEL_BYTES = 1 << 20
 _SPARE_LOAD = 0.05
 """Where registers hold several steps, many tiles keep the multiply-accumulates busy; of these, few loads are better."""
@@ -69,7 +80,7 @@ def choose(
     sums = sorted(sums, key=lambda name: extents[name] > 1)
     found = []
     for tile in _register_tiles(extents, results, core, moving):
-        tiles = tile | _unrolled(extents, sums, moving)
+        tiles = tile | _unrolled(extents, sums, moving, prod(tile.values()))
         counts = {name: -(-extents[name] // tiles[name]) for name in results}
         orders = _orders(results, moving, panel_bytes)
         if threads > 1:
@@ -83,71 +94,97 @@ def _register_tiles(
 ) -> list[dict[str, int]]:
     """The cheapest tiles: at most four loops are unrolled, the innermost that turn more than once."""
     open_loops = [name for name in results if extents[name] > 1][-4:]
-    found: list[tuple[float, int, dict[str, int]]] = []
-    choices = [[size for size in even_tiles(extents[name]) if size < core.registers] for name in open_loops]
-    for sizes in product(*choices):
-        if prod(sizes) > core.registers - 2:
-            continue
-        tiles = dict.fromkeys(results, 1) | dict(zip(open_loops, sizes, strict=True))
-        if prod(sizes) + _kept(tiles, moving) > core.registers:
-            continue
-        price = _price(extents, tiles, open_loops, core, moving)
-        found.append((price, -prod(sizes), tiles))
-    found.sort(key=lambda entry: entry[:2])
-    return [tiles for _, _, tiles in found[:_MOST_TILES]] or [dict.fromkeys(results, 1)]
+    sizes = _sizes([extents[name] for name in open_loops], core.registers)
+    tiles = dict.fromkeys(results, np.int64(1)) | dict(zip(open_loops, sizes, strict=True))
+    sums = sizes.prod(axis=0)
+    fits = (sums <= core.registers - 2) & (sums + _kept(tiles, moving) <= core.registers)
+    if not fits.any():
+        return [dict.fromkeys(results, 1)]
+    sizes = sizes[:, fits]
+    prices = _prices([extents[name] for name in open_loops], sizes, open_loops, core, moving).round(6)
+    cheapest = np.lexsort((-sizes.prod(axis=0), prices))[:_MOST_TILES]
+    alone = dict.fromkeys(results, 1)
+    return [alone | dict(zip(open_loops, map(int, sizes[:, place]), strict=True)) for place in cheapest]
 
 
-def _kept(tiles: Mapping[str, int], moving: Mapping[str, Moves]) -> int:
+def _sizes(extents: Sequence[int], registers: int) -> Grid:
+    """Every combination of even tile sizes whose product fits the registers, one column each."""
+    found = np.ones((0, 1), np.int64)
+    for extent in extents:
+        own = np.array([size for size in even_tiles(extent) if size < registers], np.int64)
+        wider = np.vstack([np.repeat(found, len(own), axis=1), np.tile(own, found.shape[1])])
+        found = wider[:, wider.prod(axis=0) < registers]
+    return found
+
+
+def _kept(tiles: Mapping[str, Grid], moving: Mapping[str, Moves]) -> Grid:
     """Registers for inputs: the words of the one that stays for a whole step, and room for one load of the other."""
-    lanes = [moves for moves in moving.values() if moves.lanes > 1]
-    held = min(lanes or moving.values(), key=lambda moves: _words(tiles, moves))
-    return _words(tiles, held) + max((moves.at_once for moves in moving.values() if moves is not held), default=1)
+    lanes = [moves for moves in moving.values() if moves.lanes > 1] or list(moving.values())
+    rooms = {
+        name: max((o.at_once for o in moving.values() if o is not moves), default=1) for name, moves in moving.items()
+    }
+    words = [_words(tiles, moves) for moves in lanes]
+    room = [rooms[name] for name, moves in moving.items() if any(moves is one for one in lanes)]
+    found, kept = words[0], words[0] + room[0]
+    for other, more in zip(words[1:], room[1:], strict=True):
+        kept = np.where(other < found, other + more, kept)
+        found = np.minimum(found, other)
+    return kept
 
 
-def _words(tiles: Mapping[str, int], moves: Moves) -> int:
+def _words(tiles: Mapping[str, Grid], moves: Moves) -> Grid:
     """Registers that hold an input's words of one step."""
-    return prod(
-        pieces(count, moves.lanes) if name == moves.along else count
-        for name, count in tiles.items()
-        if name in moves.loops
-    )
+    found: Grid = np.int64(1)
+    for name, count in tiles.items():
+        if name in moves.loops:
+            found = found * (_pieces(moves.lanes)[count] if name == moves.along else count)
+    return found
 
 
-def loads_per_step(tiles: Mapping[str, int], moves: Moves) -> float:
+@cache
+def _pieces(lanes: int) -> Grid:
+    """How many registers hold a count of places, by the count."""
+    return np.array([pieces(count, lanes) for count in range(_MOST_PLACES)], np.int64)
+
+
+def loads_per_step(tiles: Mapping[str, Grid], moves: Moves) -> Grid:
     """Load instructions in one step; a register that holds several steps is loaded that much less often."""
     steps = 1 if moves.along in tiles else moves.lanes
     return _words(tiles, moves) / (steps * moves.at_once)
 
 
-def _price(
-    extents: Mapping[str, int],
-    tiles: Mapping[str, int],
-    open_loops: list[str],
-    core: Core,
-    moving: Mapping[str, Moves],
-) -> float:
-    """Cycles per step of the sum over the whole output: whole tiles and the rests along each loop."""
-    pieces = []
-    for name in open_loops:
-        full, rest = divmod(extents[name], tiles[name])
-        pieces.append([(count, size) for count, size in ((full, tiles[name]), (1, rest)) if count and size])
+def _prices(
+    extents: Sequence[int], sizes: Grid, open_loops: Sequence[str], core: Core, moving: Mapping[str, Moves]
+) -> npt.NDArray[np.float64]:
+    """Cycles per step of the sum over the whole output, for each column: whole tiles and the rests along each loop.
+
+    Every loop has an axis of its own for the two, so that all combinations are counted at once.
+    """
+    tiles, times = {}, np.ones(1)
+    for axis, (name, extent, size) in enumerate(zip(open_loops, extents, sizes, strict=True)):
+        full, rest = np.divmod(extent, size)
+        shape = [2 if other == axis else 1 for other in range(len(open_loops))]
+        tiles[name] = np.stack([size, rest]).reshape(*shape, -1)
+        times = times * np.stack([full, rest > 0]).reshape(*shape, -1)
+    computes = prod(tiles.values())
+    loads = sum(loads_per_step(tiles, moves) for moves in moving.values())
+    far = core.word_bytes * sum(_words(tiles, moves) for moves in moving.values() if moves.whole)
+    cycles = np.maximum(computes / core.computes, loads / core.loads)
+    cycles = np.maximum(
+        np.maximum(cycles, (computes + loads) / core.width), np.maximum(far / core.far_bytes, _LATENCY_STEPS)
+    )
     spare = _SPARE_LOAD if any(moves.lanes > 1 for moves in moving.values()) else 0.0
-    total = 0.0
-    for choice in product(*pieces):
-        sizes = dict(tiles) | {name: size for name, (_, size) in zip(open_loops, choice, strict=True)}
-        computes = prod(sizes.values())
-        loads = sum(loads_per_step(sizes, moves) for moves in moving.values())
-        far = core.word_bytes * sum(_words(sizes, moves) for moves in moving.values() if moves.whole)
-        busy = (computes / core.computes, loads / core.loads, (computes + loads) / core.width, far / core.far_bytes)
-        cycles = max(*busy, _LATENCY_STEPS)
-        total += prod(count for count, _ in choice) * (cycles + 0.02 * computes + 0.1 + spare * loads)
-    return total
+    found = times * (cycles + 0.02 * computes + 0.1 + spare * loads)
+    return np.asarray(found.reshape(-1, sizes.shape[1]).sum(axis=0))
 
 
-def _unrolled(extents: Mapping[str, int], sums: list[str], moving: Mapping[str, Moves]) -> dict[str, int]:
+def _unrolled(
+    extents: Mapping[str, int], sums: list[str], moving: Mapping[str, Moves], computes: int
+) -> dict[str, int]:
     """Innermost sums unrolled until a few steps stand in a row, in parts that divide the loop where there are any.
 
-    Where a register holds several steps, the parts are whole registers.
+    Where a register holds several steps, the parts are whole registers. Steps of many multiply-accumulates hide the
+    loop around them sooner.
     """
     tiles = dict.fromkeys(sums, 1)
     steps = 1
@@ -156,19 +193,21 @@ def _unrolled(extents: Mapping[str, int], sums: list[str], moving: Mapping[str, 
             break
         lanes = max((moves.lanes for moves in moving.values() if moves.along == name), default=1)
         room = max(1, 2 * _NARROWEST_UNROLL * (2 if lanes > 1 else 1) // steps)
-        tiles[name] = _part(extents[name], room, lanes)
+        enough = _NARROWEST_UNROLL if lanes == 1 and computes * _NARROWEST_UNROLL >= _LONG_BODY else room
+        tiles[name] = _part(extents[name], room, enough, lanes)
         steps *= tiles[name]
         if tiles[name] < extents[name]:
             break
     return tiles
 
 
-def _part(extent: int, room: int, lanes: int) -> int:
-    """How much of a loop of `extent` to unroll: at most `room` iterations."""
+def _part(extent: int, room: int, enough: int, lanes: int) -> int:
+    """How much of a loop of `extent` to unroll: all of it up to `room` iterations, else at most `enough`."""
     if extent <= room:
         return extent
-    fitting = [size for size in range(lanes, room + 1, lanes) if extent % size == 0]
-    return fitting[-1] if fitting and fitting[-1] >= _NARROWEST_UNROLL else room
+    most = min(room, enough)
+    fitting = [size for size in range(lanes, most + 1, lanes) if extent % size == 0]
+    return fitting[-1] if fitting and fitting[-1] >= _NARROWEST_UNROLL else most
 
 
 def _shared_evenly(order: list[str], tiles: Mapping[str, int], threads: int) -> list[str]:

@@ -20,6 +20,7 @@ from embed.cpu.units import held, unit_sets
 from embed.embedding import Embedding
 from embed.nest.build import result_loops
 from embed.nest.schedule import Schedule
+from isa.memo import remembered
 from isa.model import Cost, Isa, MicroOperations
 
 _UNKNOWN = Cost("", 0, {}, (MicroOperations(1, ("any0", "any1")),), 4)
@@ -76,9 +77,14 @@ class Price:
 
 def machine(target: Isa, roles: Roles) -> Machine:
     """The core of an ISA's first timing section."""
+    return _machine(target, roles.compute, roles.load, roles.spread, roles.store, roles.zero)
+
+
+@remembered
+def _machine(target: Isa, *names: str) -> Machine:
     timing = next(iter(target.timings.values()), None)
     costs, constants = (timing.costs, timing.constants) if timing else ({}, {})
-    used = [costs.get(name, _UNKNOWN) for name in (roles.compute, roles.load, roles.spread, roles.store, roles.zero)]
+    used = [costs.get(name, _UNKNOWN) for name in names]
     dispatch = constants.get("decode") or constants.get("dispatch") or _DISPATCH
     rate = {level: float(constants.get(f"{level}_read", known)) for level, known in _READS.items()}
     caches = []
@@ -95,6 +101,7 @@ def _rows(costs: Sequence[Cost], dispatch: int) -> tuple[tuple[float, ...], ...]
     return (tuple(sum(uop.count for uop in cost.uops) / dispatch for cost in costs), *rows)
 
 
+@remembered
 def invocation_cycles(target: Isa, name: str) -> float:
     """Cycles that one of many invocations of an instruction takes at least."""
     timing = next(iter(target.timings.values()), None)
@@ -121,6 +128,7 @@ class Pricing:
         constants: Collection[str],
     ) -> None:
         self.core, self.moving = core, moving
+        self.computed: dict[tuple[int, ...], float] = {}
         self.extents = {loop.name: loop.extent for loop in embedding.loops}
         self.results = result_loops(embedding)
         self.steps = prod(extent for name, extent in self.extents.items() if name not in self.results)
@@ -133,13 +141,17 @@ class Pricing:
         counts = {name: -(-self.extents[name] // schedule.tiles[name]) for name in order}
         share = -(-counts[order[0]] // threads) / counts[order[0]] if order else 1.0
         compute = share * self._computed(schedule.tiles)
-        transfers = tuple(share * self._read(order, counts, schedule.tiles, *cache) for cache in self.core.caches)
+        inside = self._inside(order, schedule.tiles)
+        transfers = tuple(share * self._read(order, counts, inside, room) / rate for room, rate in self.core.caches)
         slowest = max(compute, *transfers) if transfers else compute
         others = _PART_OF_OTHERS * (compute + sum(transfers) - slowest)
         return Price(compute, transfers, self.copies, slowest + others + self.copies)
 
     def _computed(self, tiles: Mapping[str, int]) -> float:
         """Whole register tiles and the rests along each loop: steps of the sum, and what a tile needs besides."""
+        key = tuple(tiles.values())
+        if key in self.computed:
+            return self.computed[key]
         pieces = []
         for name in self.results:
             full, rest = divmod(self.extents[name], tiles[name])
@@ -149,6 +161,7 @@ class Pricing:
         for choice in product(*pieces):
             sizes = {name: size for name, (_, size) in zip(self.results, choice, strict=True)}
             total += prod(count for count, _ in choice) * self._tile(sizes, unrolled)
+        self.computed[key] = total
         return total
 
     def _tile(self, sizes: Mapping[str, int], unrolled: int) -> float:
@@ -161,25 +174,32 @@ class Pricing:
         ends = units.cycles((0, 0, 0, sums, sums)) + units.latency + _LOOP_CYCLES * len(sizes)
         return self.steps * (step + _LOOP_CYCLES / unrolled / 2) + ends
 
+    def _inside(self, order: Sequence[str], tiles: Mapping[str, int]) -> list[list[float]]:
+        """Bytes of each tensor that one trip of the loops inside each place of the order touches."""
+        spans = dict(self.extents)
+        found = [[tensor.bytes(spans) for tensor in self.tensors]]
+        for name in order:
+            if spans[name] == tiles[name]:
+                found.append(found[-1])
+                continue
+            spans[name] = tiles[name]
+            sizes = zip(self.tensors, found[-1], strict=True)
+            found.append([tensor.bytes(spans) if name in tensor.loops else size for tensor, size in sizes])
+        return found
+
     def _read(
-        self, order: Sequence[str], counts: Mapping[str, int], tiles: Mapping[str, int], room: float, rate: float
+        self, order: Sequence[str], counts: Mapping[str, int], inside: Sequence[Sequence[float]], room: float
     ) -> float:
-        """Cycles for what comes from beyond a cache of `room` bytes at `rate` bytes a cycle."""
-        sizes: list[float] = []
-        depth = 0
-        for depth in range(len(order) + 1):
-            spans = {**self.extents, **{name: tiles[name] for name in order[:depth]}}
-            sizes = [tensor.bytes(spans) for tensor in self.tensors]
-            if sum(sizes) <= room:
-                break
-        holds = sum(sizes) <= room
+        """Bytes that come from beyond a cache of `room` bytes."""
+        depth = next((depth for depth, sizes in enumerate(inside) if sum(sizes) <= room), len(order))
+        holds = sum(inside[depth]) <= room
         moved = 0.0
-        for tensor, size in zip(self.tensors, sizes, strict=True):
+        for tensor, size in zip(self.tensors, inside[depth], strict=True):
             around = list(order[:depth])
             while holds and around and around[-1] not in tensor.loops:
                 around.pop()
             moved += size * prod(counts[name] for name in around)
-        return moved / rate
+        return moved
 
 
 class _Reach:

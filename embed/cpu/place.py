@@ -14,6 +14,7 @@ from embed.errors import NoEmbedding
 from embed.solver.model import Found, PricedPlacements
 from embed.solver.problem import Problem
 from embed.solver.settings import Settings
+from isa.memo import remembered
 from isa.model import Isa
 
 
@@ -68,7 +69,8 @@ def _least(problem: Problem) -> int:
     return prod(-(-extent // held.get(dim, 1)) for dim, extent in problem.operator.main.extents.items())
 
 
-def register_instructions(target: Isa) -> list[Placeable]:
+@remembered
+def register_instructions(target: Isa) -> tuple[Placeable, ...]:
     """Contractions of registers without a mask, whose result is a vector: a matrix would need shuffles to store."""
     found = []
     for entry in target.instructions.values():
@@ -78,7 +80,7 @@ def register_instructions(target: Isa) -> list[Placeable]:
         placeable = Placeable.of(target, entry.name)
         if placeable.pattern.accumulate and len(placeable.pattern.tensors[0].shape) == 1:
             found.append(placeable)
-    return found
+    return tuple(found)
 
 
 def _neighbours(

@@ -7,6 +7,7 @@ from dataflow.dtypes import bits
 from embed.cpu.indexed import Indexed, indexed
 from embed.errors import NoEmbedding
 from embed.moves import is_copy, is_zero
+from isa.memo import remembered
 from isa.model import FIELD, Instruction, Isa, Memory
 
 _LOAD, _STORE = ("register", "external"), ("external", "register")
@@ -63,6 +64,7 @@ class Slots:
         return cls(register, memory, entry.mask.operand.name if entry.mask else "", disps)
 
 
+@remembered
 def find(target: Isa, compute: str, word_bits: int, spread_bits: int, lanes: int) -> Roles:
     """The entries around `compute`, whose registers have `word_bits` and whose result has `lanes` elements.
 
@@ -92,6 +94,7 @@ def find(target: Isa, compute: str, word_bits: int, spread_bits: int, lanes: int
     )
 
 
+@remembered
 def pair_load(target: Isa, compute: str) -> str:
     """The load that fills two of the registers in which `compute` accumulates; empty where there is none."""
     memory = _accumulators(target, compute)
@@ -107,6 +110,7 @@ def _parts(target: Isa, compute: str, between: tuple[str, str]) -> dict[int, str
     return {size: entry.name for size, entry in found if entry is not None}
 
 
+@remembered
 def indexed_operand(target: Isa, compute: str) -> Indexed | None:
     """The operand of which `compute` picks a lane, if there are loads of as few of its groups as an end may leave."""
     found = indexed(target.instructions[compute])

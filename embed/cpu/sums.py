@@ -5,7 +5,7 @@ a lane itself. The words of the other pass through the registers that are left.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import product
 
 from embed.cpu.control import Item
@@ -101,9 +101,10 @@ class Sums:
     def __post_init__(self) -> None:
         self.output = self.nest.embedding.pattern.output.tensor
         self.result_names = result_loops(self.nest.embedding)
+        self.pointers = {name: number for number, name in enumerate(self.streams, FIRST_POINTER)}
 
     def pointer(self, name: str) -> int:
-        return FIRST_POINTER + list(self.streams).index(name)
+        return self.pointers[name]
 
     def results(self, spans: Spans) -> list[Point]:
         """Every point of the tile along the output's loops."""
@@ -186,8 +187,9 @@ class Sums:
                 continue
             register = slots[turn % len(slots)] if slots else free[number % per_step % len(free)]
             turn += 1
-            follows = number + 1 < len(words) and words[number + 1] == replace(word, disp=word.disp + size)
-            if slots and size and follows and not word.masked and word.disp in self.slots[self.roles.pair].disps:
+            following = words[number + 1 : number + 2] if slots and size and not word.masked else []
+            follows = following == [_Word(word.disp + size, word.groups)]
+            if follows and word.disp in self.slots[self.roles.pair].disps:
                 ahead = register + 1
                 yield [self.vector(self.roles.pair, register, self.pointer(operand), word.disp)], register
             else:
@@ -209,7 +211,7 @@ class Sums:
         for point in self.accumulators:
             masked = not self.is_indexed(operand) and self.is_masked(found, point, spans)
             word, lane = self.gathered(found, self.result_names, point, spans)
-            used.append((replace(word, masked=masked), lane))
+            used.append((_Word(word.disp, word.groups, masked), lane))
         return used
 
     def move(self, operand: str, sums: Sequence[str], step: Point, spans: Spans) -> tuple[_Word, int]:

@@ -89,6 +89,7 @@ class _Emitter:
         self.codec = target.x86
         self.registers = _Registers()
         self.out: list[Any] = []
+        self.known: dict[int, Any] = {}
         self.returns: list[int] = []
         self.branches: list[tuple[Any, str]] = []
         self.labels: dict[str, int] = {}
@@ -106,10 +107,14 @@ class _Emitter:
         self.out.append(instruction)
 
     def vector(self, item: MachineInstruction) -> None:
-        self.add(self.codec.instruction(item, self.registers))
-        self.has_vectors = True
-        if STACK in item.fields.values():
-            self.reach(item)
+        """An item that stands in several places is encoded once."""
+        known = self.known.get(id(item))
+        if known is None:
+            known = self.known[id(item)] = self.codec.instruction(item, self.registers)
+            self.has_vectors = True
+            if STACK in item.fields.values():
+                self.reach(item)
+        self.out.append(known)
 
     def reach(self, item: MachineInstruction) -> None:
         """Make the frame hold what a vector instruction accesses."""
@@ -237,15 +242,16 @@ class _Emitter:
 
     def bind(self) -> None:
         """Instructions that labels stand before are told apart by an address, one more than their place."""
-        for name, at in self.labels.items():
-            if at == len(self.out):
-                raise IsaError(f"nothing comes after label '{name}'")
-            if self.out[at] is not None:
-                self.out[at].ip = at + 1
         for made, label in self.branches:
             if label not in self.labels:
                 raise IsaError(f"there is no label '{label}'")
             made.near_branch64 = self.labels[label] + 1
+        for name, at in self.labels.items():
+            if at == len(self.out):
+                raise IsaError(f"nothing comes after label '{name}'")
+            if self.out[at] is not None:
+                self.out[at] = self.out[at].copy()
+                self.out[at].ip = at + 1
 
     def way_in(self) -> list[Any]:
         pushes = [Instruction.create_reg(Code.PUSH_R64, Register.RAX + number) for number in self.registers.saved]
