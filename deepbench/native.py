@@ -279,11 +279,11 @@ def _laid(kernel: CpuKernel, name: str, array: Array) -> Array:
 def _builder(problem: Problem, dtype: str) -> Callable[..., dataflow.Operator]:
     build = dataflow.conv2d if problem.op == "conv" else dataflow.gemm
     if dtype in _OWN_SUMS:
-        return lambda **sizes: _in_one_type(build(dtype="f32", **sizes), dtype)
+        return lambda **sizes: in_one_type(build(dtype="f32", **sizes), dtype)
     return partial(build, dtype=_MIXED[problem.op] if dtype == "i8" else dtype)
 
 
-def _in_one_type(operator: dataflow.Operator, dtype: str) -> dataflow.Operator:
+def in_one_type(operator: dataflow.Operator, dtype: str) -> dataflow.Operator:
     """The operator with inputs, products and sums all in one type."""
     (main,) = operator.statements
     tensors = tuple(replace(tensor, dtype=dtype) for tensor in main.tensors)

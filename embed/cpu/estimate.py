@@ -41,7 +41,7 @@ def estimates(kernel: CpuKernel) -> dict[str, Estimate]:
     code = kernel.assembled
     if not isinstance(code, Code):
         return {}
-    blocks = list(_blocks(kernel, code))
+    blocks = list(blocks_of(kernel, code))
     found = {}
     for name, core in kernel.target.timings.items():
         if all(_known(owner, name, word) for block in blocks for owner, word in block.words):
@@ -54,7 +54,7 @@ def estimates(kernel: CpuKernel) -> dict[str, Estimate]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Block:
+class Block:
     """Instructions that always run together, how often, and whether they are a loop's whole body."""
 
     words: Sequence[tuple[Isa, MachineInstruction]]
@@ -62,7 +62,7 @@ class _Block:
     repeated: bool
 
 
-def _blocks(kernel: CpuKernel, code: Code) -> Iterator[_Block]:
+def blocks_of(kernel: CpuKernel, code: Code) -> Iterator[Block]:
     """The program cut at its labels and behind its branches; what never runs is left out."""
     times = trips(kernel).executed
     first = word = at = 0
@@ -73,7 +73,7 @@ def _blocks(kernel: CpuKernel, code: Code) -> Iterator[_Block]:
             head = kernel.items[first]
             repeated = isinstance(head, control.Label) and isinstance(item, _BRANCHES) and item.label == head.name
             if times[place] and at > word:
-                yield _Block(code.words[word:at], times[place], repeated)
+                yield Block(code.words[word:at], times[place], repeated)
             first, word = place + 1, at
 
 

@@ -8,7 +8,7 @@ import isa
 from dataflow import Operator, conv2d, gemm
 from embed.cpu.compile import compile_cpu
 from embed.cpu.count import count
-from embed.cpu.estimate import _blocks, estimates
+from embed.cpu.estimate import blocks_of, estimates
 from embed.cpu.kernel import CpuKernel
 from tests.cpu.here import NHWC
 
@@ -24,7 +24,7 @@ def kernel(operator: Operator, name: str = "neon") -> CpuKernel:
 def test_blocks_hold_every_instruction_that_runs(operator: Operator) -> None:
     found = kernel(operator)
     code = found.assembled
-    blocks = list(_blocks(found, code))  # type: ignore[arg-type]
+    blocks = list(blocks_of(found, code))  # type: ignore[arg-type]
     assert sum(block.times * len(block.words) for block in blocks) == count(found).instructions
     innermost = max(blocks, key=lambda block: block.times * len(block.words))
     assert innermost.repeated or operator.main.points == 1

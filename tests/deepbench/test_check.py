@@ -96,7 +96,7 @@ def test_what_was_not_computed_is_not_looked_at() -> None:
 
 
 def half(m: int, n: int, k: int) -> dataflow.Operator:
-    return native._in_one_type(gemm(m=m, n=n, k=k), "f16")
+    return native.in_one_type(gemm(m=m, n=n, k=k), "f16")
 
 
 @pytest.mark.parametrize("terms", [1, 30, 2047, 4608])
