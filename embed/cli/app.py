@@ -2,6 +2,7 @@
 
 import typer
 
+from embed.cli.chain import chain_command
 from embed.cli.compile import compile_command
 from embed.cli.embed import embed_command
 from embed.cli.exits import guarded
@@ -18,6 +19,7 @@ app = typer.Typer(
 )
 app.command("embed")(embed_command)
 app.command("inspect")(inspect_command)
+app.command("chain")(chain_command)
 app.command("compile")(compile_command)
 app.command("run")(run_command)
 app.add_typer(isa_app, name="isa")

@@ -109,6 +109,11 @@ def invocation_cycles(target: Isa, name: str) -> float:
     return Units(_rows([cost], _DISPATCH), 0).cycles([1])
 
 
+def copy_cycles(size: int) -> float:
+    """Cycles in which numpy brings so many bytes from one layout to another."""
+    return _COPY_START + _COPY_CYCLES["packed"] * size
+
+
 def _copied(feed: Feed) -> float:
     """Cycles of the copy of a tensor that the kernel does not read or write where the user has it."""
     if feed.in_place:
