@@ -188,26 +188,41 @@ def _unrolled(
     """
     tiles = dict.fromkeys(sums, 1)
     steps = 1
-    for name in reversed(sums):
+    for place, name in reversed(list(enumerate(sums))):
         if steps >= _NARROWEST_UNROLL:
             break
         lanes = max((moves.lanes for moves in moving.values() if moves.along == name), default=1)
-        room = max(1, 2 * _NARROWEST_UNROLL * (2 if lanes > 1 else 1) // steps)
-        enough = _NARROWEST_UNROLL if lanes == 1 and computes * _NARROWEST_UNROLL >= _LONG_BODY else room
-        tiles[name] = _part(extents[name], room, enough, lanes)
+        if lanes > 1:
+            outermost = all(extents[other] == 1 for other in sums[:place])
+            tiles[name] = _registers_full(extents[name], lanes, outermost)
+        else:
+            room = max(1, 2 * _NARROWEST_UNROLL // steps)
+            enough = min(room, _NARROWEST_UNROLL) if computes * _NARROWEST_UNROLL >= _LONG_BODY else room
+            tiles[name] = _part(extents[name], room, enough, _NARROWEST_UNROLL)
         steps *= tiles[name]
         if tiles[name] < extents[name]:
             break
     return tiles
 
 
-def _part(extent: int, room: int, enough: int, lanes: int) -> int:
-    """How much of a loop of `extent` to unroll: all of it up to `room` iterations, else at most `enough`."""
+def _part(extent: int, room: int, enough: int, least: int, unit: int = 1) -> int:
+    """How much of a loop to unroll: all up to `room`, or from `least` to `enough` what divides it, or `enough`."""
     if extent <= room:
         return extent
-    most = min(room, enough)
-    fitting = [size for size in range(lanes, most + 1, lanes) if extent % size == 0]
-    return fitting[-1] if fitting and fitting[-1] >= _NARROWEST_UNROLL else most
+    fitting = [size for size in range(unit, enough + 1, unit) if extent % size == 0 and size >= least]
+    return max(fitting, default=enough)
+
+
+def _registers_full(extent: int, lanes: int, outermost: bool) -> int:
+    """How much of a loop to unroll whose steps share registers: more, since each saves moving the pointers.
+
+    All of a short loop, unless it is the only one: then it stays a loop, and its code is half as long.
+    """
+    room = 4 * _NARROWEST_UNROLL
+    if extent <= room + room // 2 and not (outermost and extent > room // 2):
+        return extent
+    half = min(room, -(-extent // 2))
+    return _part(extent, half, half, room // 2, lanes)
 
 
 def _shared_evenly(order: list[str], tiles: Mapping[str, int], threads: int) -> list[str]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from math import prod
 
 import numpy as np
 
@@ -13,20 +12,22 @@ from embed.cpu import tune as timing
 from embed.cpu.choose import Core, Moves, choose
 from embed.cpu.epilogue import Plans, extra_accesses, fused, is_packed, plan
 from embed.cpu.finish import Finish
+from embed.cpu.indexed import Indexed
 from embed.cpu.kernel import CpuKernel
 from embed.cpu.lower import lower
+from embed.cpu.machine import machine_of
 from embed.cpu.model import Pricing, invocation_cycles, machine
 from embed.cpu.physical import Array, Physical
 from embed.cpu.place import options
 from embed.cpu.rank import Candidate, Ranking, rank, search
 from embed.cpu.roles import Roles, Slots, find, indexed_operand, pair_load
 from embed.cpu.select import Plan
-from embed.cpu.streams import Stream, gathered, moving_digits, stream
+from embed.cpu.streams import Stream, gathered, moving_digits, neighbours, stream
 from embed.cpu.sums import Registers
 from embed.embedding import Embedding
 from embed.epilogue import Epilogue
 from embed.errors import NoEmbedding
-from embed.nest.build import build, result_loops
+from embed.nest.build import build
 from embed.nest.schedule import Schedule
 from isa.model import Instruction, Isa
 
@@ -147,7 +148,9 @@ def _priced(
     if chosen is None or (lone and not chosen.store_masked):
         return []
     registers = target.memories[target.instructions[embedding.name].operands[embedding.binding.pairs[0][0]].memory]
-    moving = _moving(embedding, target, physical, constants)
+    index = indexed_operand(target, embedding.name)
+    along = _along(embedding, index, target, physical, constants)
+    moving = _moving(embedding, index, along, 2 if pair_load(target, embedding.name) else 1)
     banks = _registers(embedding, target, registers.count or 1)
     main = embedding.operator.main
     sizes = {operand: main.tensor(main.accesses[t].tensor).bytes for operand, t in embedding.binding.pairs}
@@ -170,25 +173,53 @@ def _streams(
 ) -> tuple[dict[str, Stream], dict[str, Stream]]:
     """How the kernel reaches its tensors: those of the sums by operand, those of the epilogue by access."""
     operator, output = embedding.operator, embedding.pattern.output.tensor
-    masks = any(entry.mask for entry in target.instructions.values())
 
     def streamed(operand: str, read: Read, name: str, packed: bool, masked: bool) -> Stream:
         lies = physical[name]
         return stream(embedding, operand, read, schedule, lies, lies.tensor.dtype, packed, masked)
 
     streams = {output: streamed(output, operator.main.output, operator.output.name, False, bool(chosen.store_masked))}
-    for operand, name in embedding.binding.pairs[1:]:
-        read = operator.main.accesses[name]
-        streams[operand] = streamed(operand, read, read.tensor, read.tensor in constants, masks)
+    for operand, _ in embedding.binding.pairs[1:]:
+        streams[operand] = _input(embedding, operand, target, schedule, physical, constants)
     index = indexed_operand(target, embedding.name)
     if index is not None:
-        sums = [loop.name for loop in embedding.loops if loop.name not in result_loops(embedding)]
-        streams[index.operand] = gathered(streams[index.operand], index.lanes, schedule, sums)
+        along = _along(embedding, index, target, physical, constants)
+        streams[index.operand] = gathered(streams[index.operand], index.lanes, along)
     extras = {}
     for access, read in extra_accesses(operator).items():
         packed = is_packed(embedding, read, constants)
         extras[access] = streamed(output, read, read.tensor, packed, chosen.is_masked(access))
     return streams, extras
+
+
+def _input(
+    embedding: Embedding,
+    operand: str,
+    target: Isa,
+    schedule: Schedule,
+    physical: Mapping[str, Physical],
+    constants: Collection[str],
+) -> Stream:
+    """How the kernel reaches an input of the sums."""
+    read = embedding.operator.main.accesses[embedding.binding.tensors[operand]]
+    lies = physical[read.tensor]
+    masks = any(entry.mask for entry in target.instructions.values())
+    return stream(embedding, operand, read, schedule, lies, lies.tensor.dtype, read.tensor in constants, masks)
+
+
+def _along(
+    embedding: Embedding,
+    index: Indexed | None,
+    target: Isa,
+    physical: Mapping[str, Physical],
+    constants: Collection[str],
+) -> str:
+    """The loop whose iterations share registers of the operand that is picked from, if there is one."""
+    if index is None:
+        return ""
+    names = tuple(loop.name for loop in embedding.loops)
+    single = Schedule(dict.fromkeys(names, 1), names, 1, 1)
+    return neighbours(embedding, _input(embedding, index.operand, target, single, physical, constants))
 
 
 def _roles(embedding: Embedding, target: Isa, streams: Mapping[str, Stream]) -> Roles:
@@ -204,7 +235,8 @@ def _registers(embedding: Embedding, target: Isa, count: int) -> Registers:
     entry = target.instructions[embedding.name]
     memory = entry.operands[embedding.pattern.output.tensor].memory
     masks = {entry.mask.operand.memory for entry in target.instructions.values() if entry.mask}
-    return Registers(count, partial_words(embedding) if masks else {}, memory in masks, _reach(entry, count))
+    partial = partial_words(embedding) if masks else {}
+    return Registers(count, partial, memory in masks, _reach(entry, count), machine_of(target).pointers)
 
 
 def _reach(entry: Instruction, count: int) -> dict[str, int]:
@@ -236,36 +268,20 @@ def _steps(embedding: Embedding, operand: str, physical: Mapping[str, Physical])
     }
 
 
-def _moving(
-    embedding: Embedding, target: Isa, physical: Mapping[str, Physical], constants: Collection[str]
-) -> dict[str, Moves]:
-    """How each input operand's words move."""
-    index = indexed_operand(target, embedding.name)
-    at_once = 2 if pair_load(target, embedding.name) else 1
+def _moving(embedding: Embedding, index: Indexed | None, along: str, at_once: int) -> dict[str, Moves]:
+    """How each input operand's words move; whole words come `at_once` in one load."""
     found = {}
+    result = {lane for place in embedding.pattern.output.index for lane in place.dims}
     for operand, tensor in embedding.binding.pairs[1:]:
         read = embedding.operator.main.accesses[tensor]
-        used = {dim for index in read.index for dim in index.dims}
+        used = {dim for place in read.index for dim in place.dims}
         loops = frozenset(loop.name for loop in embedding.loops if used & set(loop.dims))
-        result = {lane for index in embedding.pattern.output.index for lane in index.dims}
-        whole = any(digit.lane in result for digit in moving_digits(embedding, operand, read))
-        found[operand] = Moves(loops, whole, at_once if whole else 1)
-        if index is not None and index.operand == operand and tensor not in constants:
-            along = _neighbours(embedding, operand, physical)
+        if index is not None and index.operand == operand:
             found[operand] = Moves(loops, False, 1, index.lanes if along else 1, along)
+        else:
+            whole = any(digit.lane in result for digit in moving_digits(embedding, operand, read))
+            found[operand] = Moves(loops, whole, at_once if whole else 1)
     return found
-
-
-def _neighbours(embedding: Embedding, operand: str, physical: Mapping[str, Physical]) -> str:
-    """The loop along which words of an operand, one group each, lie next to each other: a sum before a result."""
-    radix = {digit.loop: digit.radix for digit in embedding.digits}
-    extents = {loop.name: loop.extent for loop in embedding.loops}
-    lanes = {dim for index in embedding.pattern.accesses[operand].index for dim in index.dims}
-    group = prod(embedding.lanes[lane] for lane in lanes)
-    steps = _steps(embedding, operand, physical)
-    near = [name for name in extents if extents[name] > 1 and steps[name] * radix.get(name, 1) == group]
-    results = result_loops(embedding)
-    return min(near, key=lambda name: (name in results, -extents[name]), default="")
 
 
 def partial_words(embedding: Embedding) -> dict[str, int]:

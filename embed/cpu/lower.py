@@ -67,6 +67,9 @@ class _Lowering(Sums):
         spans = {loop.name: Span(loop.extent, True) for loop in self.nest.embedding.loops}
         (node,) = self.nest.body
         assert isinstance(node, Tiles)
+        tile = {loop: Span(min(size, spans[loop].count), False) for loop, size in _tiles(node).items()}
+        taken = FIRST_POINTER + len(self.streams) + len(tile) + len(self.finish.extras) + 1
+        self.plan({name: tile[name] for name in spans}, taken, self.registers.pointers)
         self.outermost(node, spans)
         self.items.append(Return())
         return self.items
@@ -125,6 +128,8 @@ class _Lowering(Sums):
                     MultiplyImmediate(_LIMIT, _LIMIT, step),
                     Add(self.pointer(name), _LIMIT),
                 ]
+            own, *others = self.bases[name]
+            self.items += [AddImmediate(register, own[0], offset) for register, offset in others]
         for slot, found in enumerate(self.finish.extras.values()):
             step = found.tile.get(node.loop, 0)
             if step:
@@ -184,7 +189,7 @@ class _Lowering(Sums):
         for name, found in self.streams.items():
             step = found.tile.get(node.loop, 0) * runs
             if step:
-                self.items.append(AddImmediate(self.pointer(name), self.pointer(name), step))
+                self.items += [AddImmediate(register, register, step) for register, _ in self.bases[name]]
         for slot, found in enumerate(self.finish.extras.values()):
             step = found.tile.get(node.loop, 0) * runs
             if step:
@@ -211,3 +216,9 @@ class _Lowering(Sums):
 
         mask, free = self.registers.mask, self.registers.free
         self.items += Draining(self.finish, self.accumulators, free, mask, word, literals).run()
+
+
+def _tiles(node: Tiles) -> dict[str, int]:
+    """The iterations in a tile of each loop of a nest."""
+    inner = [found for each in node.body if isinstance(each, Tiles) for found in _tiles(each).items()]
+    return {node.loop: node.tile, **dict(inner)}

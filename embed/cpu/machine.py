@@ -28,11 +28,15 @@ class Code(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """`architecture` as `platform.machine()` names it; `decode` reads the code that `assemble` made."""
+    """`architecture` as `platform.machine()` names it; `decode` reads the code that `assemble` made.
+
+    `pointers` is how many pointer registers programs have.
+    """
 
     architecture: str
     assemble: Callable[[Sequence[Item], Isa], Code]
     decode: Callable[[bytes, Isa], Code]
+    pointers: int
 
     @property
     def native(self) -> bool:
@@ -40,8 +44,8 @@ class Machine:
         return platform.machine() == self.architecture
 
 
-_X86 = Machine("x86_64", x86.assemble, lambda code, _: x86.Assembled(code))
-_ARM = Machine("aarch64", aarch64.assemble, aarch64.decode)
+_X86 = Machine("x86_64", x86.assemble, lambda code, _: x86.Assembled(code), len(x86.POINTERS))
+_ARM = Machine("aarch64", aarch64.assemble, aarch64.decode, len(aarch64.POINTERS))
 
 
 def machine_of(target: Isa) -> Machine:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dataflow.dtypes import bits
+from embed.cpu.bases import Ranges
 from embed.cpu.indexed import Indexed, indexed
 from embed.errors import NoEmbedding
 from embed.moves import is_copy, is_zero
@@ -46,22 +47,31 @@ class Roles:
 class Slots:
     """The fields of a move: its register, its memory operand and its mask; empty where it has none.
 
-    `disps` are the displacements that its encoding holds, where that is a field list.
+    `disps` are the displacements that its encoding, or another of the same move, holds.
     """
 
     register: str
     memory: str
     mask: str
-    disps: range = range(0)
+    disps: Ranges = ()
 
     @classmethod
     def of(cls, entry: Instruction, target: Isa) -> "Slots":
         kinds = {name: _memory(entry, name, target) for name in entry.operands}
         register = next(name for name, kind in kinds.items() if kind == "register")
         memory = next((name for name, kind in kinds.items() if kind == "external"), "")
-        held = entry.encoding.fields.get(f"{memory}.disp") if entry.encoding else None
-        disps = range(held.limits[0], held.limits[1] + 1, held.step) if held else range(0)
-        return cls(register, memory, entry.mask.operand.name if entry.mask else "", disps)
+        mask = entry.mask.operand.name if entry.mask else ""
+        return cls(register, memory, mask, _displacements(entry, f"{memory}.disp", target))
+
+
+def _displacements(entry: Instruction, field: str, target: Isa) -> Ranges:
+    """The values of a field in all entries that do the same; a field that an encoding lacks is zero."""
+    found = []
+    for other in target.instructions.values():
+        if other.encoding and other.index == entry.index and other.pattern == entry.pattern:
+            held = other.encoding.fields.get(field)
+            found.append(range(held.limits[0], held.limits[1] + 1, held.step) if held else range(1))
+    return tuple(found)
 
 
 @remembered

@@ -4,7 +4,7 @@ A tensor is read in place where the lanes of its operand lie next to each other 
 it is packed, words in the order in which the kernel reads them.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -55,14 +55,18 @@ def stream(
     return found if found is not None else _packed(embedding, operand, read, physical, size, schedule)
 
 
-def gathered(found: Stream, lanes: int, schedule: Schedule, sums: Collection[str]) -> Stream:
-    """The stream of an operand of which the instruction picks one of `lanes`: neighbours share a register.
+def neighbours(embedding: Embedding, found: Stream) -> str:
+    """The loop along which words lie next to each other: of several, one of a sum, and of these the longest."""
+    extents = {loop.name: loop.extent for loop in embedding.loops if loop.extent > 1}
+    if found.feed.layout is not None:
+        return next((axis.name for axis in found.feed.layout.axes[::-1] if _is_result(embedding, axis.name)), "")
+    near = [name for name in extents if found.point.get(name) == found.bytes]
+    return min(near, key=lambda name: (_is_result(embedding, name), -extents[name]), default="")
 
-    They are neighbours along what is summed, if anything lies so, else along results.
-    """
-    near = [name for name, step in found.point.items() if step == found.bytes and schedule.tiles[name] > 1]
-    near.sort(key=lambda name: (name not in sums, -schedule.tiles[name]))
-    return replace(found, spread=False, lanes=lanes if near else 1, along=near[0] if near else "")
+
+def gathered(found: Stream, lanes: int, along: str) -> Stream:
+    """The stream of an operand of which the instruction picks one of `lanes`, neighbours along a loop, if any."""
+    return replace(found, spread=False, lanes=lanes if along else 1, along=along)
 
 
 def moving_digits(embedding: Embedding, operand: str, read: Read) -> list[Digit]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
+from embed.cpu.bases import holds, nearest, offsets
 from embed.cpu.control import Item
 from embed.cpu.indexed import piece
 from embed.cpu.roles import Roles, Slots
@@ -42,12 +43,14 @@ class Registers:
     Where no loop runs along the lanes, every word is partial, and the loop's name is empty.
     `vector_mask` says that masks are vectors, not registers of their own: the last vector register then holds one,
     read from the array behind the tensors. `reach` is how many registers an input operand can name, if not all.
+    `pointers` is how many pointer registers there are.
     """
 
     count: int
     partial: Mapping[str, int]
     vector_mask: bool = False
     reach: Mapping[str, int] = field(default_factory=dict)
+    pointers: int = 0
 
     @property
     def free(self) -> int:
@@ -97,11 +100,30 @@ class Sums:
     registers: Registers
     items: list[Item] = field(default_factory=list)
     accumulators: dict[Point, int] = field(default_factory=dict)
+    bases: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.output = self.nest.embedding.pattern.output.tensor
         self.result_names = result_loops(self.nest.embedding)
         self.pointers = {name: number for number, name in enumerate(self.streams, FIRST_POINTER)}
+        self.bases = {name: [(self.pointer(name), 0)] for name in self.streams}
+
+    def plan(self, spans: Spans, first: int, end: int) -> None:
+        """Give inputs whose tile reaches far a base or more, of the pointer registers from `first` up to `end`."""
+        self.accumulators = dict.fromkeys(self.results(spans), 0)
+        sums = [name for name in spans if name not in self.result_names]
+        for operand, found in self.streams.items():
+            if operand == self.output or not any(self.slots[name].disps for name in self.roles.moves):
+                continue
+            steps = product(*(range(spans[name].count) for name in sums))
+            moves = {self.move(operand, sums, step, spans)[0] for step in steps}
+            words = {word.moved(move) for word in {word for word, _ in self.at(operand, spans)} for move in moves}
+            pairs = self.roles.pair and self.paired_bytes(operand) and found.lanes == 1
+            names = ((self.roles.pair if pairs else self.loader(operand, word), word.disp) for word in words)
+            wanted = offsets(((self.slots[name].disps, disp) for name, disp in names), end - first)
+            for offset in wanted[1:]:
+                self.bases[operand].append((first, offset))
+                first += 1
 
     def pointer(self, name: str) -> int:
         return self.pointers[name]
@@ -177,8 +199,7 @@ class Sums:
     ) -> Iterator[tuple[list[MachineInstruction], int]]:
         """For each word in turn its register, and the load that brings it unless the one before has."""
         slots = free[:-1:2] if self.roles.pair else []
-        found = self.streams[operand]
-        size = 0 if found.spread or found.bytes in self.roles.parts else found.bytes
+        size = self.paired_bytes(operand)
         turn, ahead = 0, -1
         for number, word in enumerate(words):
             if ahead >= 0:
@@ -189,9 +210,9 @@ class Sums:
             turn += 1
             following = words[number + 1 : number + 2] if slots and size and not word.masked else []
             follows = following == [_Word(word.disp + size, word.groups)]
-            if follows and word.disp in self.slots[self.roles.pair].disps:
+            if follows and self.reaches(operand, self.roles.pair, word.disp):
                 ahead = register + 1
-                yield [self.vector(self.roles.pair, register, self.pointer(operand), word.disp)], register
+                yield [self.vector(self.roles.pair, register, *self.place(operand, self.roles.pair, word))], register
             else:
                 yield [self.load(operand, register, word)], register
 
@@ -231,15 +252,30 @@ class Sums:
     def is_indexed(self, operand: str) -> bool:
         return self.roles.indexed is not None and self.roles.indexed.operand == operand
 
-    def load(self, operand: str, register: int, word: _Word) -> MachineInstruction:
+    def paired_bytes(self, operand: str) -> int:
+        """The bytes of a word that fills a register, so that a load can bring two; else 0."""
         found = self.streams[operand]
-        base = self.pointer(operand)
+        return 0 if found.spread or found.bytes in self.roles.parts else found.bytes
+
+    def loader(self, operand: str, word: _Word) -> str:
+        """The entry that brings a word."""
+        found = self.streams[operand]
         if found.spread:
-            return self.vector(self.roles.spread, register, base, word.disp)
+            return self.roles.spread
         if word.masked:
-            return self.vector(self.roles.load_masked, register, base, word.disp, mask=True)
-        name = self.roles.parts.get(found.bytes * word.groups, self.roles.load)
-        return self.vector(name, register, base, word.disp)
+            return self.roles.load_masked
+        return self.roles.parts.get(found.bytes * word.groups, self.roles.load)
+
+    def load(self, operand: str, register: int, word: _Word) -> MachineInstruction:
+        name = self.loader(operand, word)
+        return self.vector(name, register, *self.place(operand, name, word), mask=word.masked)
+
+    def place(self, operand: str, name: str, word: _Word) -> tuple[int, int]:
+        """The pointer register and the displacement of a word."""
+        return nearest(self.bases[operand], self.slots[name].disps, word.disp)
+
+    def reaches(self, operand: str, name: str, disp: int) -> bool:
+        return any(holds(self.slots[name].disps, disp - offset) for _, offset in self.bases[operand])
 
     def disp(self, found: Stream, point: Point) -> int:
         return sum(found.point.get(name, 0) * i for name, i in zip(self.result_names, point, strict=True))

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import isa
 from dataflow import Operator, batched_gemm, conv2d, depthwise_conv2d, evaluate, gemm, gemv
@@ -12,7 +14,8 @@ from embed.cpu.compile import compile_cpu
 from embed.cpu.kernel import CpuKernel
 
 NHWC = {"inp": "NHWC", "out": "NHWC"}
-TYPES = {"neon": "f32", "neon_dotprod": "i8", "neon_i8mm": "i8", "neon_bf16": "bf16"}
+TYPES = {"neon": "f32", "neon_fp16": "f16:f16", "neon_dotprod": "i8", "neon_i8mm": "i8", "neon_bf16": "bf16"}
+SMALL = st.sampled_from([1, 2, 3, 5, 7])
 
 pytestmark = pytest.mark.skipif(emulator.missing(), reason="unicorn is not installed")
 
@@ -54,5 +57,61 @@ def test_kernels(name: str, case: int) -> None:
     features = set(target.instructions[kernel.embedding.name].requires)
     if features & emulator.MISSING and not qemu.available():
         pytest.skip("qemu-aarch64 is not installed, and unicorn lacks " + ", ".join(features & emulator.MISSING))
-    given = arrays(kernel)
-    assert np.array_equal(kernel(**given), evaluate(operator, given))
+    inputs = arrays(kernel)
+    assert np.array_equal(kernel(**inputs), evaluate(operator, inputs))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    name=st.sampled_from(["neon", "neon_fp16", "neon_dotprod"]),
+    c=st.sampled_from([1, 3, 5, 8, 17, 36]),
+    k=st.sampled_from([1, 7, 8, 17]),
+    space=st.tuples(st.sampled_from([5, 7]), st.sampled_from([6, 13])),
+    window=st.tuples(st.sampled_from([1, 3]), st.sampled_from([1, 2, 3])),
+    stride=st.integers(1, 3),
+    dilation=st.integers(1, 2),
+    pad=st.integers(0, 1),
+    layouts=st.sampled_from([NHWC, {}]),
+    fixed=st.booleans(),
+)
+def test_odd_convolutions(
+    name: str,
+    c: int,
+    k: int,
+    space: tuple[int, int],
+    window: tuple[int, int],
+    stride: int,
+    dilation: int,
+    pad: int,
+    layouts: dict[str, str],
+    fixed: bool,
+) -> None:
+    (h, w), (r, s) = space, window
+    sizes = {"c": c, "h": h, "w": w, "k": k, "r": r, "s": s, "stride": stride, "dilation": dilation, "pad": pad}
+    check(conv2d(**sizes, dtype=TYPES[name]), name, layouts, "wgt" if fixed else "")
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    name=st.sampled_from(["neon", "neon_fp16", "neon_dotprod"]),
+    m=SMALL | st.integers(8, 40),
+    n=SMALL | st.integers(8, 40),
+    k=SMALL | st.integers(8, 200),
+    transposed=st.tuples(st.booleans(), st.booleans()),
+    layouts=st.sampled_from([{"a": "CR", "b": "CR", "out": "CR"}, {}]),
+    fixed=st.sampled_from(["", "a", "b"]),
+)
+def test_odd_products(
+    name: str, m: int, n: int, k: int, transposed: tuple[bool, bool], layouts: dict[str, str], fixed: str
+) -> None:
+    operator = gemm(m=m, n=n, k=k, transpose_a=transposed[0], transpose_b=transposed[1], dtype=TYPES[name])
+    check(operator, name, layouts, fixed)
+
+
+def check(operator: Operator, name: str, layouts: dict[str, str], fixed: str) -> None:
+    """The emulator computes what the reference does, the input `fixed` packed before."""
+    kernel = compile_cpu(operator, isa.load(name), layouts=layouts, constants=(fixed,) if fixed else ())
+    inputs = arrays(kernel)
+    free = {tensor: array for tensor, array in inputs.items() if tensor != fixed}
+    found = kernel.fix(**{fixed: inputs[fixed]})(**free) if fixed else kernel(**free)
+    assert np.array_equal(found, evaluate(operator, inputs))

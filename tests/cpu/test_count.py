@@ -65,3 +65,18 @@ def test_x86_instructions_belong_to_items() -> None:
     found = count(kernel)
     assert found.multiply_accumulates == 96 * 96 * 96 // 16
     assert found.hot_instructions < found.instructions
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("neon", "f32"), ("neon_fp16", "f16:f16"), ("neon_dotprod", "i8")])
+def test_hot_loops_multiply(name: str, dtype: str) -> None:
+    """DeepBench's inference_device: a 3x3 and a strided 1x1 convolution, a matrix product with many columns."""
+    columns = {"a": "CR", "b": "CR", "out": "CR"}
+    problems = [
+        (conv2d(c=512, h=7, w=7, k=512, r=3, s=3, pad=1, dtype=dtype), NHWC, "wgt"),
+        (conv2d(c=512, h=28, w=28, k=256, r=1, s=1, stride=2, dtype=dtype), NHWC, "wgt"),
+        (gemm(m=4224, n=1500, k=176, dtype=dtype), columns, "a"),
+    ]
+    for operator, layouts, weights in problems:
+        found = count(compile_cpu(operator, isa.load(name), layouts=layouts, constants=(weights,)))
+        assert found.hot_share >= 0.85
+        assert found.multiply_accumulates > 0.78 * found.instructions
