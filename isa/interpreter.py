@@ -43,12 +43,13 @@ def run(target: Isa, instruction: MachineInstruction, memories: Mapping[str, Arr
     if entry.pattern is None:
         return
     machine = _Machine(target, entry, memories)
-    pattern = _chosen(entry, values)
+    pattern = chosen(entry, values)
     for names in machine.trips({**target.names, **values}):
         machine.trip(pattern, names)
 
 
-def _chosen(entry: Instruction, values: Mapping[str, int]) -> Computation:
+def chosen(entry: Instruction, values: Mapping[str, int]) -> Computation:
+    """The pattern for these values of the choices; raises IsaError for one that is out of range."""
     number = 0
     for name, extent in entry.choice.items():
         if not 0 <= values[name] < extent:

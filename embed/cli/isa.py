@@ -1,4 +1,4 @@
-"""`isa-embed isa list|show|check|calibrate`: what instruction sets there are, what one says, if a file is right."""
+"""`isa-embed isa ...`: what instruction sets there are, what one says, if a file is right, how to write one."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,16 +6,22 @@ from typing import Annotated
 import typer
 
 import isa as isa_files
+from embed.cli.author import gates_command, new_command, schema_command
 from embed.cli.calibrate import calibrate_command
 from embed.cli.card import card
 from embed.cli.console import new_table, wide_console
+from embed.cli.entry_card import entry_card
 from embed.cli.operators import read_settings
 from embed.cli.options import Settings
 
 isa_app = typer.Typer(help="Instruction sets: the shipped ones, and your own files.", no_args_is_help=False)
 isa_app.command("calibrate")(calibrate_command)
+isa_app.command("new")(new_command)
+isa_app.command("schema")(schema_command)
+isa_app.command("test")(gates_command)
 
 Name = Annotated[str, typer.Argument(metavar="NAME|FILE", help="a shipped name or a .toml file")]
+Entry = Annotated[str | None, typer.Argument(metavar="INSTRUCTION", help="one of its entries", show_default=False)]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="an ISA file")]
 
 
@@ -31,10 +37,11 @@ def list_command() -> None:
 
 
 @isa_app.command("show")
-def show_command(name: Name, settings: Settings = None) -> None:
-    """Print an instruction set: parameters, memories, instructions with their patterns, encodings, timing."""
-    console = wide_console()
-    for piece in card(isa_files.load(name, read_settings(settings or ()))):
+def show_command(name: Name, instruction: Entry = None, settings: Settings = None) -> None:
+    """Print an instruction set, or one instruction of it: patterns, memories, the diagram of its bits, timing."""
+    console, target = wide_console(), isa_files.load(name, read_settings(settings or ()))
+    pieces = card(target) if instruction is None else entry_card(target, target.instruction(instruction))
+    for piece in pieces:
         console.print(piece)
 
 
