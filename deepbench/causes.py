@@ -93,7 +93,7 @@ def _slots(sizes: Mapping[str, int], uses: Sequence[frozenset[str]], chains: flo
 
 def _uses(kernel: CpuKernel) -> list[frozenset[str]]:
     """The loops that move each input."""
-    main = kernel.embedding.operator.main
+    main = kernel.operator.main
     found = []
     for _, tensor in kernel.embedding.binding.pairs[1:]:
         used = {dim for index in main.accesses[tensor].index for dim in index.dims}

@@ -70,7 +70,7 @@ def _executed(problem: Problem, settings: Settings, target: Isa, blank: Emulated
 def _counted(record: EmulatedRecord, kernel: CpuKernel) -> EmulatedRecord:
     """The record with what the kernel is and what it executes, exactly, and with the estimates of each core."""
     counts, cores = count(kernel), estimates(kernel)
-    operator = kernel.embedding.operator
+    operator = kernel.operator
     clocks = {name: kernel.target.timings[name].constants.get("mhz", 0) for name in cores}
     return replace(
         record,

@@ -177,7 +177,7 @@ def _measured(problem: Problem, settings: NativeSettings, target: Isa, blank: Na
 
 
 def _described(record: NativeRecord, ready: _Ready) -> NativeRecord:
-    operator = ready.kernel.embedding.operator
+    operator = ready.kernel.operator
     weights = WEIGHTS[ready.work.op]
     sizes = {tensor.name: tensor.bytes for tensor in (*operator.inputs, operator.output)}
     return replace(

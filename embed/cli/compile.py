@@ -138,7 +138,7 @@ def _bundle(operator: Operator, target: Isa, embedding: Embedding, out: Path, ar
 def _write(kernel: CpuKernel, kind: str, out: Path, name: str) -> None:
     emit.check_name(name)
     make_directory(out)
-    typer.echo(f"{kernel.embedding.operator.title}\n{kernel.embedding}")
+    typer.echo(f"{kernel.operator.title}\n{kernel.embedding}")
     if kind == "kernel":
         path = out / f"{name}.kernel"
         archive.save(kernel, path)

@@ -132,7 +132,7 @@ def run_on_cpu(kernel: CpuKernel, arrays: Mapping[str, Array]) -> tuple[Array, T
     """Run, check and time; the result is in the tensor's own shape. Raises Defect for a wrong one."""
     given = {name: lying(kernel, name, array) for name, array in arrays.items() if name not in kernel.constants}
     lies = kernel(**given)
-    out = kernel.physical[kernel.embedding.operator.output.name].unpack(lies)
+    out = kernel.physical[kernel.operator.output.name].unpack(lies)
     table = new_table("")
     table.add_row("result", check(kernel, arrays, out))
     if not machine_of(kernel.target).native:
@@ -140,7 +140,7 @@ def run_on_cpu(kernel: CpuKernel, arrays: Mapping[str, Array]) -> tuple[Array, T
         return out, table
     seconds = best_seconds(kernel, list(given.values()), lies)
     table.add_row("time, best of 5", f"{seconds * 1e6:,.1f} us")
-    table.add_row("operations", f"{2 * kernel.embedding.operator.main.points / seconds / 1e9:,.1f} G/s")
+    table.add_row("operations", f"{2 * kernel.operator.main.points / seconds / 1e9:,.1f} G/s")
     table.add_row("threads", str(kernel.threads))
     return out, table
 
@@ -154,7 +154,7 @@ def check(kernel: CpuKernel, arrays: Mapping[str, Array], out: Array) -> str:
     """What the result was compared with; raises Defect where it differs."""
     if kernel.constants:
         return f"not compared: the kernel holds {', '.join(kernel.constants)}"
-    return compared(kernel.embedding.operator, arrays, out)
+    return compared(kernel.operator, arrays, out)
 
 
 def compared(operator: Operator, arrays: Mapping[str, Array], out: Array) -> str:

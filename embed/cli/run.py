@@ -95,11 +95,11 @@ def _run_saved(path: Path, words: Sequence[str], seed: int) -> tuple[Array, Tabl
     if not path.is_file():
         return _run_bundle(path, words, seed)
     kernel = archive.load(path)
-    return _run_cpu(kernel, read_inputs(kernel.embedding.operator, words, seed))
+    return _run_cpu(kernel, read_inputs(kernel.operator, words, seed))
 
 
 def _run_cpu(kernel: CpuKernel, arrays: dict[str, Array]) -> tuple[Array, Table]:
-    typer.echo(f"{kernel.embedding.operator.title}\n{kernel.embedding}")
+    typer.echo(f"{kernel.operator.title}\n{kernel.embedding}")
     return run_on_cpu(kernel, arrays)
 
 

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import isa
+from dataflow import serial as operators
 from dataflow.errors import UserError
+from dataflow.operator import Operator
 from embed import atomic, serial
 from embed.cpu.kernel import CpuKernel
 from embed.cpu.machine import Code, machine_of
@@ -66,7 +68,7 @@ def load(path: Path) -> CpuKernel:
 
 def dump(kernel: CpuKernel) -> bytes:
     """The content of a kernel's file."""
-    writer = Writer({Embedding: lambda _: None})
+    writer = Writer({Embedding: lambda _: None, Operator: operators.to_json})
     hints = get_type_hints(CpuKernel)
     target = kernel.target
     manifest = {
@@ -94,7 +96,7 @@ def _kernel(manifest: Any, code: bytes, blobs: list[bytes], isa_text: bytes, tar
     if found.digest != manifest["isa"]["digest"]:
         raise UserError(f"was compiled for another version of {manifest['isa']['name']}; compile it again")
     embedding = serial.embedding_from_json(manifest["embedding"], found)
-    reader = Reader(blobs, {Embedding: lambda _: embedding})
+    reader = Reader(blobs, {Embedding: lambda _: embedding, Operator: operators.from_json})
     hints = get_type_hints(CpuKernel)
     parts = {name: reader.read(manifest["kernel"][name], hints[name]) for name in _stored_fields()}
     constants = reader.read(manifest["constants"], _CONSTANTS)

@@ -9,6 +9,7 @@ from dataflow.dtypes import bits
 from dataflow.expression import Read
 from dataflow.operator import Operator
 from embed.cpu import tune as timing
+from embed.cpu.blocks import in_blocks
 from embed.cpu.choose import Core, Moves, choose
 from embed.cpu.epilogue import Plans, extra_accesses, fused, is_packed, plan
 from embed.cpu.finish import Finish
@@ -18,7 +19,7 @@ from embed.cpu.lower import lower
 from embed.cpu.machine import machine_of
 from embed.cpu.model import Pricing, invocation_cycles, machine
 from embed.cpu.physical import Array, Physical
-from embed.cpu.place import options
+from embed.cpu.place import options, register_instructions
 from embed.cpu.rank import Candidate, Ranking, rank, search
 from embed.cpu.roles import Roles, Slots, find, indexed_operand, pair_load
 from embed.cpu.select import Plan
@@ -62,12 +63,15 @@ def compile_cpu(
         thorough=tune > 1,
     )
     taken = ranking.candidates[: max(1, tune)]
-    best = [kernel_of(found, target, layouts=layouts, threads=threads, constants=constants) for found in taken]
+    best = [
+        kernel_of(operator, found, target, layouts=layouts, threads=threads, constants=constants) for found in taken
+    ]
     chosen = timing.fastest(best, constants) if len(best) > 1 else best[0]
     return replace(chosen, note=ranking.note) if ranking.note else chosen
 
 
 def kernel_of(
+    operator: Operator,
     candidate: Candidate,
     target: Isa,
     *,
@@ -75,21 +79,23 @@ def kernel_of(
     threads: int = 1,
     constants: Collection[str] = (),
 ) -> CpuKernel:
-    """A candidate lowered."""
+    """A candidate for `operator` lowered."""
     embedding, schedule = candidate.embedding, candidate.schedule
-    physical = _physical(embedding.operator, layouts)
+    physical = _physical(operator, layouts)
+    _, lies = _over_arrays(operator, target, physical, constants, embedding)
     pattern = embedding.pattern
     registers = target.memories[target.instructions[embedding.name].operands[pattern.output.tensor].memory]
     banks = _registers(embedding, target, registers.count or 1)
     chosen = plan(embedding, target, constants)
     nest = build(embedding, schedule, Epilogue((), 1, (), fused(embedding.operator, chosen)))
-    streams, extras = _streams(embedding, target, schedule, physical, constants, chosen)
+    streams, extras = _streams(embedding, target, schedule, lies, constants, chosen)
     roles = _roles(embedding, target, streams)
     chosen = chosen.storing(roles.part_stores.get(next(iter(streams.values())).bytes, ""))
     slots = {name: Slots.of(target.instructions[name], target) for name in (*roles.moves, *chosen.moves)}
     items = lower(nest, roles, slots, streams, banks, Finish(chosen, extras, slots))
     tables = (*_mask_vectors(embedding, banks), *chosen.table)
-    return CpuKernel(embedding, target, schedule, nest, physical, {**streams, **extras}, items, threads, tables)
+    streams |= extras
+    return CpuKernel(operator, embedding, target, schedule, nest, physical, streams, items, threads, tables)
 
 
 def candidates(
@@ -107,18 +113,18 @@ def candidates(
 
     Raises NoEmbedding where there is none, or no instructions for the epilogue.
     """
-    physical = _physical(operator, layouts)
-    plans = Plans(operator, target, constants)
+    over, lies = _over_arrays(operator, target, _physical(operator, layouts), constants, embedding)
+    plans = Plans(over, target, constants)
 
     def priced(embedding: Embedding) -> list[Candidate]:
-        return _priced(embedding, target, physical, constants, threads, plans)
+        return _priced(embedding, target, lies, constants, threads, plans)
 
     if embedding is not None:
         possible = priced(embedding)
         if not possible:
             raise NoEmbedding(plans.refusal or f"{target.name} cannot store the results of {embedding}, one to a word")
         return Ranking(rank(possible))
-    found = options(operator, target, physical)
+    found = options(over, target, lies)
     try:
         return search(found, priced, lambda name: invocation_cycles(target, name), time_limit, thorough)
     except NoEmbedding as error:
@@ -128,6 +134,21 @@ def candidates(
 def _physical(operator: Operator, layouts: Mapping[str, str] | None) -> dict[str, Physical]:
     tensors = (*operator.inputs, operator.output)
     return {tensor.name: Physical.of(tensor, (layouts or {}).get(tensor.name)) for tensor in tensors}
+
+
+def _over_arrays(
+    operator: Operator,
+    target: Isa,
+    physical: Mapping[str, Physical],
+    constants: Collection[str],
+    embedding: Embedding | None,
+) -> tuple[Operator, Mapping[str, Physical]]:
+    """The operator over the arrays of blocked tensors, unless the embedding is one in the operator itself."""
+    widths = {found.pattern.tensors[0].size for found in register_instructions(target)}
+    over, blocked = in_blocks(operator, {n: found for n, found in physical.items() if n not in constants}, widths)
+    if embedding is not None and embedding.operator != over:
+        return operator, physical
+    return over, {**physical, **blocked}
 
 
 def _priced(

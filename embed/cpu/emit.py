@@ -97,7 +97,7 @@ def header(kernel: CpuKernel, name: str) -> str:
 
 
 def _comment(kernel: CpuKernel, name: str) -> Iterator[str]:
-    operator, target = kernel.embedding.operator, kernel.target
+    operator, target = kernel.operator, kernel.target
     features = dict.fromkeys(f for entry in target.instructions.values() for f in entry.requires)
     yield operator.title
     yield from (f"    {statement}" for statement in operator.statements)
@@ -120,7 +120,7 @@ def _described(kernel: CpuKernel, name: str, found: Stream) -> str:
         return f"{lies}: {name}_{found.tensor}, which comes with the function, packed"
     if found.feed.in_place:
         return f"{lies}"
-    if found.tensor == kernel.embedding.operator.output.name:
+    if found.tensor == kernel.operator.output.name:
         return f"{lies}: room for it in {size(found.feed)} elements, from which {name}_unpack_{found.tensor} takes it"
     return f"{lies}: as {name}_pack_{found.tensor} makes it, in {size(found.feed)} elements"
 
@@ -150,7 +150,7 @@ def _functions(kernel: CpuKernel, name: str) -> Iterator[str]:
     for found in kernel.streams.values():
         if found.feed.in_place or found.tensor in kernel.constants:
             continue
-        if found.tensor == kernel.embedding.operator.output.name:
+        if found.tensor == kernel.operator.output.name:
             yield unpack_function(f"{name}_unpack_{found.tensor}", found.feed)
         else:
             yield pack_function(f"{name}_pack_{found.tensor}", found.feed)
@@ -158,7 +158,7 @@ def _functions(kernel: CpuKernel, name: str) -> Iterator[str]:
 
 def _run(kernel: CpuKernel, name: str) -> str:
     """A function that runs all tiles, on tensors as the comment says."""
-    output = kernel.embedding.operator.output.name
+    output = kernel.operator.output.name
     parameters, given = [], []
     for found in kernel.streams.values():
         kind = c_type(kernel.physical[found.tensor].tensor.dtype)

@@ -79,7 +79,7 @@ def blocks_of(kernel: CpuKernel, code: Code) -> Iterator[Block]:
 
 def _memory(kernel: CpuKernel, core: Timing) -> int:
     """Cycles that reading the tensors once takes, from the smallest level that holds them all."""
-    operator = kernel.embedding.operator
+    operator = kernel.operator
     size = sum(tensor.bytes for tensor in (*operator.inputs, operator.output))
     fitting = (level for level in _LEVELS if size <= core.constants.get(f"{level}_bytes", 0))
     rate = core.constants.get(f"{next(fitting, 'memory')}_read", 0)

@@ -87,7 +87,8 @@ class Feed:
         rounding = [
             (0, tiles * tile - n) for tiles, tile, n in zip(split[::2], split[1::2], packed.shape, strict=False)
         ]
-        padded = np.pad(packed, [*rounding[: len(layout.axes)], *((0, 0) for _ in layout.word_shape)])
+        around = [*rounding[: len(layout.axes)], *((0, 0) for _ in layout.word_shape)]
+        padded = np.pad(packed, around) if around else packed
         out = aligned_zeros(padded.size, packed.dtype)
         out.reshape(self._moved(layout))[...] = padded.reshape(*split, *layout.word_shape).transpose(axes)
         return out

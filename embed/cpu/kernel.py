@@ -10,6 +10,7 @@ from os import getpid
 from pathlib import Path
 
 from dataflow.errors import UserError
+from dataflow.operator import Operator
 from embed.cpu.control import Item
 from embed.cpu.machine import Call, Code, Function, load, machine_of
 from embed.cpu.physical import Array, Physical
@@ -37,9 +38,11 @@ class CpuKernel:
     """A compiled operator. Call it with arrays in the shapes and dtypes of its inputs, lying as `layouts` say.
 
     `constants` are inputs given once, packed when the kernel is made; `span` are the tiles of the outermost loop that
-    it computes, all if None. `note` says what a time limit left out when the kernel was chosen.
+    it computes, all if None. `note` says what a time limit left out when the kernel was chosen. The embedding is one in
+    `operator`, or where blocks of a layout became dims of their own, in the operator over the arrays.
     """
 
+    operator: Operator
     embedding: Embedding
     target: Isa
     schedule: Schedule
@@ -67,7 +70,7 @@ class CpuKernel:
 
     def fix(self, **arrays: Array) -> "CpuKernel":
         """Give inputs that stay the same; they are packed now. Returns the kernel; raises UserError for other names."""
-        inputs = [tensor.name for tensor in self.embedding.operator.inputs]
+        inputs = [tensor.name for tensor in self.operator.inputs]
         unknown = [name for name in arrays if name not in inputs]
         if unknown:
             raise UserError(f"there is no input '{unknown[0]}' to fix; there are: {', '.join(inputs)}")
@@ -98,7 +101,7 @@ class CpuKernel:
             self._run(last.run)
             return out
         given = self._given(arrays, named)
-        physical = self.physical[self.embedding.operator.output.name]
+        physical = self.physical[self.operator.output.name]
         result = physical.empty() if out is None else physical.check(out)
         held = [self._argument(found, given, result) for found in self.streams.values()]
         run = self.function((*held, *self.tables))
@@ -114,7 +117,7 @@ class CpuKernel:
 
     def _given(self, arrays: Sequence[Array], named: Mapping[str, Array]) -> dict[str, Array]:
         """The arrays by name."""
-        names = [tensor.name for tensor in self.embedding.operator.inputs if tensor.name not in self._constants]
+        names = [tensor.name for tensor in self.operator.inputs if tensor.name not in self._constants]
         given = dict(zip(names, arrays, strict=False)) | dict(named)
         missing = [name for name in names if name not in given]
         unknown = [name for name in given if name not in names]
@@ -123,7 +126,7 @@ class CpuKernel:
         return given
 
     def _argument(self, found: Stream, given: Mapping[str, Array], result: Array) -> Array:
-        if found.tensor == self.embedding.operator.output.name:
+        if found.tensor == self.operator.output.name:
             return result if found.feed.in_place else found.feed.room()
         if found.tensor in self._constants:
             return self._constants[found.tensor]

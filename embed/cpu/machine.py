@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Protocol
 
 from dataflow.errors import UserError
@@ -76,7 +77,8 @@ def load(target: Isa, code: Code) -> Function:
         raise UserError(f"{target.name} kernels run on {machine.architecture}, not on {platform.machine()}")
     used = {feature for owner, item in code.words for feature in owner.instructions[item.name].requires}
     run = qemu.run if used & emulator.MISSING else emulator.run
-    return lambda arrays: lambda begin, end: _emulate(run, code, arrays, begin, end)
+    turn = Lock()
+    return lambda arrays: lambda begin, end: _emulate(turn, run, code, arrays, begin, end)
 
 
 def check_runs(target: Isa) -> None:
@@ -98,9 +100,15 @@ def _bound(function: NativeFunction) -> Function:
     return bind
 
 
-def _emulate(run: Callable[..., object], code: aarch64.Code, arrays: Sequence[Array], begin: int, end: int) -> None:
-    """Emulators want row-major arrays: the memory behind each array, in the order in which it lies."""
-    run(code, [_lying(array) for array in arrays], begin, end)
+def _emulate(
+    turn: Lock, run: Callable[..., object], code: aarch64.Code, arrays: Sequence[Array], begin: int, end: int
+) -> None:
+    """Emulators want row-major arrays: the memory behind each array, in the order in which it lies.
+
+    They write whole arrays back, so that threads take turns.
+    """
+    with turn:
+        run(code, [_lying(array) for array in arrays], begin, end)
 
 
 def _lying(array: Array) -> Array:

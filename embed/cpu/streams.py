@@ -87,13 +87,14 @@ def _in_place(
 ) -> Stream | None:
     """None where lanes are not neighbours in memory, or some digit is fused or does not fill its last run.
 
-    Without masks, idle lanes are read and written: they must not lie where other words do, as those of a group would.
+    Idle lanes of a sum, and without masks all idle lanes, are read and written: they must not lie where other words
+    do, as those of a group would, or past the end of the array.
     """
     digits = moving_digits(embedding, operand, read)
     lanes = [dim for index in embedding.pattern.accesses[operand].index for dim in index.dims]
     results = {lane for index in embedding.pattern.output.index for lane in index.dims}
     groups = [lane for lane in lanes if lane not in results]
-    if not masked and _spills(embedding, read, [digit for digit in digits if digit.lane in results]):
+    if _spills(embedding, read, [digit for digit in digits if digit.lane in groups or not masked]):
         return None
     rounding = _rounding(embedding, read, digits, groups if masked else lanes)
     plain = physical.plain
@@ -150,8 +151,9 @@ def _rounding(embedding: Embedding, read: Read, digits: list[Digit], lanes: list
 
 def _spills(embedding: Embedding, read: Read, digits: list[Digit]) -> bool:
     """Whether the idle lanes of a loop's last word lie where another word of the same loop nest does."""
-    uneven = [digit for digit in digits if embedding.size(digit) % embedding.lanes[digit.lane]]
-    return any(index.coefficient(digit.dims[0]) and len(index.dims) > 1 for digit in uneven for index in read.index)
+    uneven = {digit.dims[0] for digit in digits if embedding.size(digit) % embedding.lanes[digit.lane]}
+    shared = [{dim for dim in index.dims if embedding.extents[dim] > 1} for index in read.index]
+    return any(dims & uneven and len(dims) > 1 for dims in shared)
 
 
 def _border(

@@ -49,7 +49,7 @@ def seconds_of(kernels: Sequence[CpuKernel], constants: Collection[str]) -> list
 def _prepared(kernel: CpuKernel, constants: Collection[str]) -> Callable[[], object]:
     """One call, everything given; after one that warms up."""
     random = np.random.default_rng(0)
-    operator = kernel.embedding.operator
+    operator = kernel.operator
     arrays: dict[str, Any] = {}
     for tensor in operator.inputs:
         physical = kernel.physical[tensor.name]

@@ -23,7 +23,7 @@ def arrays(kernel: CpuKernel, seed: int = 0) -> dict[str, Array]:
     """Small integers, whose sums floats hold exactly, lying as the kernel wants them."""
     rng = np.random.default_rng(seed)
     found = {}
-    for tensor in kernel.embedding.operator.inputs:
+    for tensor in kernel.operator.inputs:
         physical = kernel.physical[tensor.name]
         found[tensor.name] = physical.pack(rng.integers(-4, 5, tensor.shape).astype(physical.empty().dtype))
     return found

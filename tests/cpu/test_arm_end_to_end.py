@@ -9,11 +9,15 @@ from hypothesis import strategies as st
 
 import isa
 from dataflow import Operator, batched_gemm, conv2d, depthwise_conv2d, evaluate, gemm, gemv
+from dataflow.dtypes import numpy_dtype
 from embed.cpu import emulator, qemu
 from embed.cpu.compile import compile_cpu
 from embed.cpu.kernel import CpuKernel
 
 NHWC = {"inp": "NHWC", "out": "NHWC"}
+BLOCKED = {"inp": "NCHW4c", "out": "NCHW8c"}
+ACTIVATIONS = st.sampled_from(["NCHW", "NHWC", "NCHW4c", "NCHW8c", "NCHW16c"])
+MATRICES = st.sampled_from(["RC", "CR", "CR4c", "RC8c"])
 TYPES = {"neon": "f32", "neon_fp16": "f16:f16", "neon_dotprod": "i8", "neon_i8mm": "i8", "neon_bf16": "bf16"}
 SMALL = st.sampled_from([1, 2, 3, 5, 7])
 
@@ -35,16 +39,16 @@ def operators(dtype: str) -> list[tuple[Operator, dict[str, str]]]:
         (gemm(m=6, n=9, k=6, dtype=dtype, transpose_a=True, transpose_b=True), {}),
         (conv2d(c=5, h=7, w=9, k=7, r=3, s=3, pad=1, dilation=2, dtype=dtype), {}),
         (conv2d(c=6, h=5, w=5, k=10, r=1, s=1, groups=2, dtype=dtype), NHWC),
+        (conv2d(c=9, h=5, w=6, k=13, r=3, s=3, pad=1, dtype=dtype), BLOCKED),
+        (depthwise_conv2d(c=9, h=5, w=6, r=3, s=3, pad=1, dtype=dtype), BLOCKED),
     ]
 
 
 def arrays(kernel: CpuKernel) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     found = {}
-    for tensor in kernel.embedding.operator.inputs:
-        array = kernel.physical[tensor.name].empty()
-        array[...] = rng.integers(-4, 5, tensor.shape).astype(array.dtype)
-        found[tensor.name] = array
+    for tensor in kernel.operator.inputs:
+        found[tensor.name] = rng.integers(-4, 5, tensor.shape).astype(numpy_dtype(tensor.dtype))
     return found
 
 
@@ -52,66 +56,66 @@ def arrays(kernel: CpuKernel) -> dict[str, Any]:
 @pytest.mark.parametrize("case", range(len(operators("i8"))))
 def test_kernels(name: str, case: int) -> None:
     operator, layouts = operators(TYPES[name])[case]
-    target = isa.load(name)
-    kernel = compile_cpu(operator, target, layouts=layouts)
-    features = set(target.instructions[kernel.embedding.name].requires)
-    if features & emulator.MISSING and not qemu.available():
-        pytest.skip("qemu-aarch64 is not installed, and unicorn lacks " + ", ".join(features & emulator.MISSING))
-    inputs = arrays(kernel)
-    assert np.array_equal(kernel(**inputs), evaluate(operator, inputs))
+    agrees(operator, name, layouts)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
-    name=st.sampled_from(["neon", "neon_fp16", "neon_dotprod"]),
+    name=st.sampled_from(list(TYPES)),
     c=st.sampled_from([1, 3, 5, 8, 17, 36]),
     k=st.sampled_from([1, 7, 8, 17]),
+    groups=st.sampled_from([1, 1, 2]),
     space=st.tuples(st.sampled_from([5, 7]), st.sampled_from([6, 13])),
     window=st.tuples(st.sampled_from([1, 3]), st.sampled_from([1, 2, 3])),
-    stride=st.integers(1, 3),
-    dilation=st.integers(1, 2),
-    pad=st.integers(0, 1),
-    layouts=st.sampled_from([NHWC, {}]),
+    steps=st.tuples(st.integers(1, 3), st.integers(1, 2), st.integers(0, 1)),
+    layouts=st.fixed_dictionaries({"inp": ACTIVATIONS, "out": ACTIVATIONS}),
     fixed=st.booleans(),
+    threads=st.integers(1, 2),
 )
 def test_odd_convolutions(
     name: str,
     c: int,
     k: int,
+    groups: int,
     space: tuple[int, int],
     window: tuple[int, int],
-    stride: int,
-    dilation: int,
-    pad: int,
+    steps: tuple[int, int, int],
     layouts: dict[str, str],
     fixed: bool,
+    threads: int,
 ) -> None:
-    (h, w), (r, s) = space, window
-    sizes = {"c": c, "h": h, "w": w, "k": k, "r": r, "s": s, "stride": stride, "dilation": dilation, "pad": pad}
-    check(conv2d(**sizes, dtype=TYPES[name]), name, layouts, "wgt" if fixed else "")
+    (h, w), (r, s), (stride, dilation, pad) = space, window, steps
+    sizes = {"c": c * groups, "h": h, "w": w, "k": k * groups, "r": r, "s": s, "groups": groups}
+    operator = conv2d(**sizes, stride=stride, dilation=dilation, pad=pad, dtype=TYPES[name])
+    agrees(operator, name, layouts, "wgt" if fixed else "", threads)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
-    name=st.sampled_from(["neon", "neon_fp16", "neon_dotprod"]),
+    name=st.sampled_from(list(TYPES)),
     m=SMALL | st.integers(8, 40),
     n=SMALL | st.integers(8, 40),
     k=SMALL | st.integers(8, 200),
     transposed=st.tuples(st.booleans(), st.booleans()),
-    layouts=st.sampled_from([{"a": "CR", "b": "CR", "out": "CR"}, {}]),
+    layouts=st.fixed_dictionaries({"a": MATRICES, "b": MATRICES, "out": MATRICES}),
     fixed=st.sampled_from(["", "a", "b"]),
 )
 def test_odd_products(
     name: str, m: int, n: int, k: int, transposed: tuple[bool, bool], layouts: dict[str, str], fixed: str
 ) -> None:
     operator = gemm(m=m, n=n, k=k, transpose_a=transposed[0], transpose_b=transposed[1], dtype=TYPES[name])
-    check(operator, name, layouts, fixed)
+    agrees(operator, name, layouts, fixed)
 
 
-def check(operator: Operator, name: str, layouts: dict[str, str], fixed: str) -> None:
+def agrees(operator: Operator, name: str, layouts: dict[str, str], fixed: str = "", threads: int = 1) -> None:
     """The emulator computes what the reference does, the input `fixed` packed before."""
-    kernel = compile_cpu(operator, isa.load(name), layouts=layouts, constants=(fixed,) if fixed else ())
+    target = isa.load(name)
+    kernel = compile_cpu(operator, target, layouts=layouts, threads=threads, constants=(fixed,) if fixed else ())
+    features = set(target.instructions[kernel.embedding.name].requires)
+    if features & emulator.MISSING and not qemu.available():
+        pytest.skip("qemu-aarch64 is not installed, and unicorn lacks " + ", ".join(features & emulator.MISSING))
     inputs = arrays(kernel)
-    free = {tensor: array for tensor, array in inputs.items() if tensor != fixed}
-    found = kernel.fix(**{fixed: inputs[fixed]})(**free) if fixed else kernel(**free)
-    assert np.array_equal(found, evaluate(operator, inputs))
+    lying = {tensor: kernel.physical[tensor].pack(array) for tensor, array in inputs.items()}
+    if fixed:
+        kernel.fix(**{fixed: lying.pop(fixed)})
+    assert np.array_equal(kernel(**lying), kernel.physical["out"].pack(evaluate(operator, inputs)))

@@ -101,7 +101,7 @@ def convolutions(draw: st.DrawFn, dtype: str) -> Operator:
 
 
 @pytest.mark.parametrize("name", ISAS)
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(data=st.data(), threads=st.integers(1, 2))
 def test_convolutions(name: str, data: st.DataObject, threads: int) -> None:
     operator = data.draw(convolutions(TYPES[name]))
@@ -109,7 +109,7 @@ def test_convolutions(name: str, data: st.DataObject, threads: int) -> None:
 
 
 @pytest.mark.parametrize("name", ISAS)
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(
     m=st.integers(1, 40),
     n=st.integers(1, 70),
@@ -134,7 +134,7 @@ def test_every_product(name: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("name", ISAS)
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(
     c=st.sampled_from([1, 3, 16, 35]),
     multiplier=st.integers(1, 2),

@@ -69,7 +69,7 @@ def cases() -> list[Any]:
 def random_inputs(kernel: CpuKernel) -> dict[str, Any]:
     rng = np.random.default_rng(1)
     found = {}
-    for tensor in kernel.embedding.operator.inputs:
+    for tensor in kernel.operator.inputs:
         physical = kernel.physical[tensor.name]
         dtype = physical.empty().dtype
         array = rng.integers(-99, 100, tensor.shape) if dtype.kind in "iu" else rng.normal(size=tensor.shape)
@@ -91,7 +91,7 @@ def program(kernel: CpuKernel, name: str) -> str:
     lines += ["    fclose(file);", "}", "int main(void) {"]
     given = []
     upper = name.upper()
-    output = kernel.embedding.operator.output.name
+    output = kernel.operator.output.name
     last = []
     for found in kernel.streams.values():
         tensor = found.tensor
