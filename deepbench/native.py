@@ -16,7 +16,7 @@ import isa
 from deepbench import peers
 from deepbench.causes import Limits, losses
 from deepbench.check import Reference, problem_arrays, reference
-from deepbench.problems import Problem
+from deepbench.problems import WEIGHTS, Problem
 from deepbench.race import Race, fastest, race
 from deepbench.record import DONE, NativeRecord, peer_row, rated
 from deepbench.suite import FAILED, NativeSettings, Task
@@ -36,7 +36,6 @@ LAYOUTS = {
 _AS_GIVEN = ("small_gemm",)
 """Suites whose tensors are all row-major and given with each call."""
 
-WEIGHTS = {"conv": "wgt", "gemm": "a"}
 OURS = "isa-embed"
 SMALL_BATCH = 4
 """Products of at most so many columns read each weight so few times that reading bounds them."""

@@ -17,6 +17,9 @@ import dataflow
 SUITES = ("inference_server", "inference_device", "training", "small_gemm", "resnet18")
 OPS = ("conv", "gemm")
 
+WEIGHTS = {"conv": "wgt", "gemm": "a"}
+"""The input of each operator that holds weights."""
+
 _FILES = {"conv": ("conv", "resnet18"), "gemm": ("gemm", "small_gemm")}
 _SHIFT = 8
 _QUICK_EACH = 5

@@ -35,9 +35,9 @@ def run_one(task: Task) -> Record:
     try:
         return _run(problem, operator, settings)
     except NoEmbedding as error:
-        return _failure(problem, operator, settings, "NONE", str(error))
+        return failure(problem, operator, settings, "NONE", str(error))
     except Exception as error:
-        return _failure(problem, operator, settings, FAILED, f"{type(error).__name__}: {error}")
+        return failure(problem, operator, settings, FAILED, f"{type(error).__name__}: {error}")
 
 
 def executed_share(problem: Problem) -> str:
@@ -101,7 +101,8 @@ def _corner(array: Array, shape: tuple[int, ...]) -> Array:
     return array[tuple(map(slice, shape))]
 
 
-def _failure(problem: Problem, operator: Operator, settings: Settings, status: str, message: str) -> Record:
+def failure(problem: Problem, operator: Operator, settings: Settings, status: str, message: str) -> Record:
+    """The record of a problem that came to nothing."""
     return Record(
         problem=problem.name,
         suite=problem.suite,

@@ -6,7 +6,7 @@ loop nest and some in between. It uses only the operator's and the pattern's acc
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, product
+from itertools import product
 from math import prod
 
 import numpy as np
@@ -17,6 +17,8 @@ from embed.binding import bindings
 from embed.embedding import Array, Digit, Embedding
 
 _INVOCATIONS = 24
+_FEWEST, _LANES = 4, 1 << 22
+"""Of instructions with very many lanes fewer invocations are looked at: so many lanes in all, but not fewer."""
 
 
 class CheckError(Exception):
@@ -38,13 +40,16 @@ def sample_origins(embedding: Embedding) -> Iterator[dict[str, int]]:
     """Tile origins to look at: all of a few, else the corners and evenly spaced ones."""
     loops = embedding.loops
     total = prod(loop.extent for loop in loops)
-    if total <= _INVOCATIONS:
+    most = max(_FEWEST, min(_INVOCATIONS, _LANES // embedding.pattern.points))
+    if total <= most:
         places = list(product(*(range(loop.extent) for loop in loops)))
     else:
         shape = [loop.extent for loop in loops]
-        flat = [place * (total - 1) // (_INVOCATIONS - 1) for place in range(_INVOCATIONS)]
-        ends = product(*(sorted({0, loop.extent - 1}) for loop in loops))
-        places = list(dict.fromkeys([*islice(ends, _INVOCATIONS), *(_unravelled(number, shape) for number in flat)]))
+        flat = [place * (total - 1) // (most - 1) for place in range(most)]
+        corners = list(product(*(sorted({0, loop.extent - 1}) for loop in loops)))
+        ends = [corners[place * (len(corners) - 1) // (most - 1)] for place in range(most)]
+        between = (_unravelled(number, shape) for number in flat) if most == _INVOCATIONS else ()
+        places = list(dict.fromkeys([*ends, *between]))
     for place in places:
         yield {loop.name: value for loop, value in zip(loops, place, strict=True)}
 

@@ -123,8 +123,8 @@ class _Ledger:
     def _units(self, entries: list[str]) -> set[str]:
         """Units of moves that do nothing else."""
         own = self.costs.get(self.embedding.name)
-        kept = set() if own is None else set(_shares(own))
-        found = {unit for name in entries if name in self.costs for unit in _shares(self.costs[name])} - kept
+        kept = set() if own is None else set(unit_cycles(own))
+        found = {unit for name in entries if name in self.costs for unit in unit_cycles(self.costs[name])} - kept
         return found or ({"bus"} if self.bus and entries else set())
 
     def _tiles(self) -> int:
@@ -173,14 +173,14 @@ class _Ledger:
 def _add(total: Busy, cost: Cost | None, starts: int, trips: int) -> None:
     if cost is None:
         return
-    for unit, share in _shares(cost).items():
+    for unit, share in unit_cycles(cost).items():
         total[unit] = total.get(unit, Fraction(0)) + share * trips
     if not cost.uops:
         total[cost.unit] = total.get(cost.unit, Fraction(0)) + cost.start * starts
 
 
-def _shares(cost: Cost) -> dict[str, Fraction]:
-    """Cycles of each trip by unit; a micro-operation is spread evenly over those it can go to."""
+def unit_cycles(cost: Cost) -> dict[str, Fraction]:
+    """Cycles of each trip of an instruction by unit; a micro-operation is spread evenly over those it can go to."""
     if not cost.uops:
         return {cost.unit: Fraction(cost.trip)}
     found: dict[str, Fraction] = {}

@@ -70,7 +70,7 @@ def _splits(capacity: int, inputs: list[str], rest: list[str], homes: Mapping[st
         yield {tensor: capacity // homes[tensor].words for tensor in (*inputs, *rest)}
         return
     equal = capacity // users
-    counts = list(product(_FEW, repeat=len(inputs))) if rest else []
+    counts = [(count,) * len(inputs) for count in _FEW] if rest else []
     parts = [tuple(equal // homes[tensor].words for tensor in inputs), *counts]
     for operands in dict.fromkeys(parts):
         used = sum(count * homes[tensor].words for tensor, count in zip(inputs, operands, strict=True))

@@ -37,7 +37,8 @@ class JsonRecord:
 class Record(JsonRecord):
     """`cycles` and `bytes` are simulated, None where nothing ran; the modelled ones are what the solver minimised.
 
-    `executed` is "full", "slice" or "no"; `checked` says that what ran equals the reference bit for bit.
+    `executed` is "full", "slice", "reduced" or "no"; `checked` says that what ran equals the reference bit for bit (or
+    is within the error bound of floats). `traffic` is `bytes` by the memory on the other side, where they are modelled.
     `predicted_cycles` are the schedule's, `lost` the compute unit's cycles by cause that its bound does not count.
     `utilisation_best` is what the objective `invocations` reaches and `modelled_cycles_at_best` its price.
     """
@@ -58,6 +59,7 @@ class Record(JsonRecord):
     bus_bound: int | None = None
     predicted_cycles: int | None = None
     lost: dict[str, int] = field(default_factory=dict)
+    traffic: dict[str, int] = field(default_factory=dict)
     checked: bool | None = None
     executed: str = "no"
     error: str = ""

@@ -1,0 +1,70 @@
+"""A small problem that exercises the same embedding: fewer runs of each digit, the last as full as it was."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+
+from deepbench.problems import Problem
+from embed.embedding import Digit, Embedding
+
+_LOOP = 2
+_CHOICES = {1: 300, 2: 64, 3: 24}
+_FEW_CHOICES = 10
+_SPATIAL = (("y", "h", "r", 0), ("x", "w", "s", 1))
+
+
+def reduced(problem: Problem, embedding: Embedding) -> Problem:
+    """The problem with two iterations of each loop and about two runs of each digit.
+
+    Where small extents allow it, a digit's last run has as many points as in the whole problem.
+    """
+    sizes = dict(problem.sizes)
+    if problem.op == "gemm":
+        smaller = _smaller(embedding, {})
+        return replace(problem, sizes=tuple({**sizes, **{dim: smaller[dim] for dim in "mnk"}}.items()))
+    taps = _smaller(embedding, {})
+    steps = {out: (_along(sizes["stride"], axis), _along(sizes["pad"], axis)) for out, _, _, axis in _SPATIAL}
+    least = {out: _places(taps[tap], *steps[out]) for out, _, tap, _ in _SPATIAL}
+    smaller = _smaller(embedding, least)
+    sizes |= {dim: smaller[dim] for dim in ("n", "k", "c", "r", "s")}
+    for out, size, tap, _ in _SPATIAL:
+        stride, pad = steps[out]
+        sizes[size] = (smaller[out] - 1) * stride + smaller[tap] - 2 * pad
+    return replace(problem, sizes=tuple(sizes.items()))
+
+
+def _places(taps: int, stride: int, pad: int) -> int:
+    """Outputs along an axis, at least, whose input has an element."""
+    return max(1, 1 - (taps - 2 * pad - 1) // stride)
+
+
+def _smaller(embedding: Embedding, least: Mapping[str, int]) -> dict[str, int]:
+    """Extents of all dims; some have a least one."""
+    extents = embedding.extents
+    found = {dim: max(min(extent, _LOOP), least.get(dim, 1)) for dim, extent in extents.items()}
+    for digit in embedding.digits:
+        found |= _digit(digit, [extents[dim] for dim in digit.dims], [least.get(dim, 1) for dim in digit.dims])
+    return found
+
+
+def _digit(digit: Digit, extents: Sequence[int], least: Sequence[int]) -> dict[str, int]:
+    """The extents of a digit's dims with the smallest product that is a run or more and the same modulo the radix."""
+    most = _CHOICES.get(len(extents), _FEW_CHOICES)
+    choices = [
+        np.array(sorted({*range(low, min(extent, low + most) + 1), extent}), np.int64)
+        for extent, low in zip(extents, least, strict=True)
+    ]
+    sizes = np.ones((), np.int64)
+    for values in choices:
+        sizes = np.multiply.outer(sizes, values)
+    size = prod(extents)
+    enough = min(size, 2 * digit.radix if size % digit.radix == 0 else digit.radix + 1)
+    same = (sizes >= enough) & (sizes % digit.radix == size % digit.radix)
+    place = np.unravel_index(int(np.where(same, sizes, np.iinfo(np.int64).max).argmin()), sizes.shape)
+    return {dim: int(values[i]) for dim, values, i in zip(digit.dims, choices, place, strict=True)}
+
+
+def _along(value: object, axis: int) -> int:
+    return int(value[axis]) if isinstance(value, tuple) else int(str(value))
