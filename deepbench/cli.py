@@ -15,11 +15,14 @@ from deepbench import emulated_html
 from deepbench.compile_time import CompileRecord, measure, print_compile_times
 from deepbench.emulated import run_emulated
 from deepbench.emulated_table import print_emulated
+from deepbench.every_isa import asked_isas, print_every, run_every
 from deepbench.executor import Executor, LocalProcesses
+from deepbench.heatmap import write_heatmap
 from deepbench.journal import open_journal
 from deepbench.native_run import Files, read_threads, report, run_on_cpu, write_records
 from deepbench.problems import OPS, SUITES, Problem, select
 from deepbench.record import EmulatedRecord, NativeRecord
+from deepbench.run_abstract import run_abstract
 from deepbench.run_one import run_one
 from deepbench.suite import FAILED, Kind, NativeSettings, Settings, Task, run_suite
 from deepbench.table import print_report
@@ -64,6 +67,10 @@ CompileTime = Annotated[
         "--compile-time", help="on a CPU: how long kernels take to make, beside LLVM -O3 (isa-embed[llvm]); runs none"
     ),
 ]
+EveryIsa = Annotated[
+    bool,
+    typer.Option("--table", help="one row for each ISA of --isa (all, or names with commas), from its file alone"),
+]
 Out = Annotated[
     Path, typer.Option("--out", metavar="DIR", help="where results go, and where an interrupted run goes on")
 ]
@@ -89,8 +96,14 @@ def deepbench(
     seconds: Seconds = 0.3,
     html: HtmlFile = None,
     compile_time: CompileTime = False,
+    table: EveryIsa = False,
 ) -> int:
     """Run DeepBench's problems on an instruction set: embed, compile, execute, check, and show what it costs."""
+    if table:
+        _refuse_with_table(peers or compile_time or threads != "1")
+        settled = tuple(read_settings(settings or ()).items())
+        each = [Settings(name, settled, objective, time_limit, seed) for name in asked_isas(isa)]
+        return _table(select(suite or SUITES[:2], op or OPS, only or (), quick), each, jobs, Files(out, json, csv, html))
     asked = Settings(isa, tuple(read_settings(settings or ()).items()), objective, time_limit, seed)
     target = load(isa, dict(asked.parameters))
     cpu = Machine.of(target) is Machine.CPU
@@ -110,7 +123,8 @@ def deepbench(
     executor = LocalProcesses(min(jobs, len(problems)))
     if emulated:
         return _emulated(problems, asked, executor, files, target)
-    records, wall = _run(problems, asked, executor, out, run_one, Record)
+    runner = run_abstract if Machine.of(target) is Machine.ABSTRACT else run_one
+    records, wall = _run(problems, asked, executor, out, runner, Record)
     write_records(records, files)
     print_report(wide_console(least=160), problems, records, wall)
     return exit_code(records)
@@ -126,6 +140,28 @@ def exit_code(records: Sequence[Record | NativeRecord | EmulatedRecord | Compile
 def main() -> None:
     """The program `isa-embed`."""
     sys.exit(run(app))
+
+
+def _refuse_with_table(given: bool) -> None:
+    if given:
+        raise UserError("--table runs ISA files, not CPUs: it takes no --peers, --threads or --compile-time")
+
+
+def _table(problems: list[Problem], settings: list[Settings], jobs: int, files: Files) -> int:
+    """The suite on several instruction sets."""
+    check_writable(files.json, files.csv, files.html)
+    make_directory(files.out)
+    executor = LocalProcesses(min(jobs, len(problems)))
+    with _progress() as progress:
+        bar = progress.add_task("DeepBench x ISA", total=len(problems) * len(settings), problem="")
+        found, wall = run_every(
+            problems, settings, executor, files.out, lambda r: progress.update(bar, advance=1, problem=r.problem)
+        )
+    write_records([record for row in found.values() for record in row], files)
+    if files.html:
+        write_heatmap(files.html, problems, found)
+    print_every(wide_console(least=160), found, wall)
+    return exit_code([record for row in found.values() for record in row])
 
 
 def _refuse(target: Isa, options: Mapping[str, object]) -> None:

@@ -64,7 +64,8 @@ def _run(problem: Problem, settings: Settings) -> Record:
         cycles=said.cycles if said.timed else None,
         bytes=said.total_bytes,
         traffic=dict(said.bytes),
-        predicted_cycles=said.cycles if said.timed else None,
+        compute_bound=None,
+        bus_bound=None,
         checked=checked,
         executed="full" if whole else "reduced",
     )

@@ -76,7 +76,7 @@ def run_suite(
                     journal.add(keys[record.problem], record)
                 observe(record)
     except KeyboardInterrupt:
-        raise Interrupted(_resume_hint(len(known), len(problems), journal.path)) from None
+        raise Interrupted(resume_hint(len(known), len(problems), journal.path)) from None
     return [known[problem.name] for problem in problems]
 
 
@@ -96,5 +96,6 @@ def fingerprints(problems: Sequence[Problem], settings: Settings) -> dict[str, s
     }
 
 
-def _resume_hint(done: int, total: int, path: Path) -> str:
+def resume_hint(done: int, total: int, path: Path) -> str:
+    """What an interrupted run says."""
     return f"interrupted; {done} of {total} problems are done and kept in {path}: run the same command again to go on"

@@ -73,6 +73,8 @@ def summary(records: Sequence[Record], wall: float) -> Iterator[str]:
     if times:
         yield f"solve time: median {median(times) * 1000:.1f} ms, max {times[-1] * 1000:.0f} ms"
     yield f"{len(records)} problems in {wall:.0f} s; {sum(r.executed == 'full' for r in records)} executed in full"
+    if any(record.executed == "reduced" for record in records):
+        yield "the others were executed on a reduced problem under the same embedding; cycles and bytes are modelled"
     slices = [record.problem.rpartition("/") for record in records if record.executed == "slice"]
     for group in dict.fromkeys(group for group, _, _ in slices):
         numbers = [number for other, _, number in slices if other == group]
