@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -103,7 +104,9 @@ def deepbench(
         _refuse_with_table(peers or compile_time or threads != "1")
         settled = tuple(read_settings(settings or ()).items())
         each = [Settings(name, settled, objective, time_limit, seed) for name in asked_isas(isa)]
-        return _table(select(suite or SUITES[:2], op or OPS, only or (), quick), each, jobs, Files(out, json, csv, html))
+        return _table(
+            select(suite or SUITES[:2], op or OPS, only or (), quick), each, jobs, Files(out, json, csv, html)
+        )
     asked = Settings(isa, tuple(read_settings(settings or ()).items()), objective, time_limit, seed)
     target = load(isa, dict(asked.parameters))
     cpu = Machine.of(target) is Machine.CPU
@@ -147,8 +150,9 @@ def _refuse_with_table(given: bool) -> None:
         raise UserError("--table runs ISA files, not CPUs: it takes no --peers, --threads or --compile-time")
 
 
-def _table(problems: list[Problem], settings: list[Settings], jobs: int, files: Files) -> int:
+def _table(problems: list[Problem], asked: Settings, jobs: int, files: Files) -> int:
     """The suite on several instruction sets."""
+    settings = [replace(asked, isa=name) for name in asked_isas(asked.isa)]
     check_writable(files.json, files.csv, files.html)
     make_directory(files.out)
     executor = LocalProcesses(min(jobs, len(problems)))
