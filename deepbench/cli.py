@@ -100,14 +100,12 @@ def deepbench(
     table: EveryIsa = False,
 ) -> int:
     """Run DeepBench's problems on an instruction set: embed, compile, execute, check, and show what it costs."""
+    asked = Settings(isa, tuple(read_settings(settings or ()).items()), objective, time_limit, seed)
     if table:
         _refuse_with_table(peers or compile_time or threads != "1")
-        settled = tuple(read_settings(settings or ()).items())
-        each = [Settings(name, settled, objective, time_limit, seed) for name in asked_isas(isa)]
         return _table(
-            select(suite or SUITES[:2], op or OPS, only or (), quick), each, jobs, Files(out, json, csv, html)
+            select(suite or SUITES[:2], op or OPS, only or (), quick), asked, jobs, Files(out, json, csv, html)
         )
-    asked = Settings(isa, tuple(read_settings(settings or ()).items()), objective, time_limit, seed)
     target = load(isa, dict(asked.parameters))
     cpu = Machine.of(target) is Machine.CPU
     emulated = cpu and not target.is_x86
