@@ -102,10 +102,8 @@ def deepbench(
     """Run DeepBench's problems on an instruction set: embed, compile, execute, check, and show what it costs."""
     asked = Settings(isa, tuple(read_settings(settings or ()).items()), objective, time_limit, seed)
     if table:
-        _refuse_with_table(peers or compile_time or threads != "1")
-        return _table(
-            select(suite or SUITES[:2], op or OPS, only or (), quick), asked, jobs, Files(out, json, csv, html)
-        )
+        given = peers or compile_time or threads != "1"
+        return _table(_usual(suite, op, only, quick), asked, jobs, Files(out, json, csv, html), given)
     target = load(isa, dict(asked.parameters))
     cpu = Machine.of(target) is Machine.CPU
     emulated = cpu and not target.is_x86
@@ -143,13 +141,14 @@ def main() -> None:
     sys.exit(run(app))
 
 
-def _refuse_with_table(given: bool) -> None:
-    if given:
+def _usual(suite: list[str] | None, op: list[str] | None, only: list[str] | None, quick: bool) -> list[Problem]:
+    return select(suite or SUITES[:2], op or OPS, only or (), quick)
+
+
+def _table(problems: list[Problem], asked: Settings, jobs: int, files: Files, native: bool) -> int:
+    """The suite on several instruction sets; raises UserError if options for CPUs, `native`, are given."""
+    if native:
         raise UserError("--table runs ISA files, not CPUs: it takes no --peers, --threads or --compile-time")
-
-
-def _table(problems: list[Problem], asked: Settings, jobs: int, files: Files) -> int:
-    """The suite on several instruction sets."""
     settings = [replace(asked, isa=name) for name in asked_isas(asked.isa)]
     check_writable(files.json, files.csv, files.html)
     make_directory(files.out)
