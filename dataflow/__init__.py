@@ -1,10 +1,10 @@
 """What is computed: computations, operators, their scalar dataflow and their reference meaning. Knows no hardware."""
 
 from dataflow.computation import Computation, Dim, Tensor
-from dataflow.epilogue import requantise
+from dataflow.epilogue import bias_relu, requantise
 from dataflow.errors import UserError
 from dataflow.library import LIBRARY, batched_gemm, conv1d, conv2d, conv3d, depthwise_conv2d, gemm, gemv
-from dataflow.notation import NotationError, infer, parse
+from dataflow.notation import NotationError, infer, infer_next, parse
 from dataflow.operator import Operator
 from dataflow.reference import evaluate
 
@@ -17,6 +17,7 @@ __all__ = [
     "Tensor",
     "UserError",
     "batched_gemm",
+    "bias_relu",
     "conv1d",
     "conv2d",
     "conv3d",
@@ -25,6 +26,7 @@ __all__ = [
     "gemm",
     "gemv",
     "infer",
+    "infer_next",
     "parse",
     "requantise",
 ]

@@ -1,8 +1,10 @@
-"""The int8 epilogue of a quantised operator: bias, arithmetic shift, clip and narrowing, as statements of their own."""
+"""What follows the sums of an operator, as a statement of its own: bias, residual, ReLU, narrowing."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from dataflow.computation import Computation, Tensor
+from dataflow.dtypes import is_dtype, is_integer, limits
 from dataflow.errors import UserError
 from dataflow.expression import Read
 from dataflow.notation import parse
@@ -13,59 +15,143 @@ def requantise(
     operator: Operator,
     *,
     shift: int = 8,
+    scale: bool = False,
+    zero: int = 0,
     bias: bool = False,
-    relu: bool = False,
-    low: int = -128,
-    high: int = 127,
     bias_last: bool = False,
+    relu: bool = False,
+    low: int | None = None,
+    high: int | None = None,
+    dtype: str = "i8",
+    channel: int | None = None,
 ) -> Operator:
     """Follow an operator with i32 output by `out = i8(clip((acc + bias[k]) >> shift, low, high))`.
 
     With `bias_last` the bias is added to what was shifted, `clip((acc >> shift) + bias[k], low, high)`, as in TVM's
-    quantised convolutions. The sums are renamed `acc`; `bias` is i32, one for each output channel (the output's second
-    dimension of a convolution, the first of a matrix product). `relu` raises `low` to 0. Raises UserError for a range
-    or shift outside i8 and 0..31, or an operator that does not sum in i32.
+    quantised convolutions. With `scale` it is `i8(clip(rint(f32(acc + bias[k]) * scale[k]) + zero, low, high))`, for a
+    quantised network whose channels have scales of their own (ONNX QLinearConv). `dtype` is i8 or u8, `low` and `high`
+    are its limits by default, and `relu` raises `low` to `zero`. `bias` is i32 and `scale` f32, one for each output
+    channel: dimension `channel` of the output, by default the second of a convolution and the last but one of a
+    product. The sums are renamed `acc`. Raises UserError for a range, shift or zero that does not fit, or an operator
+    that does not sum in i32.
     """
-    main = operator.main
-    sums = main.tensors[0]
-    if operator.epilogue or sums.dtype != "i32":
+    if operator.epilogue or operator.main.tensors[0].dtype != "i32":
         raise UserError(f"requantise follows sums in i32; {operator.name} ends in {operator.output.dtype}")
-    if (bias or bias_last) and not sums.shape:
-        raise UserError(f"a bias needs output channels; the output of {operator.name} is one number")
     if not 0 <= shift <= 31:
         raise UserError(f"shift={shift}: must be 0 to 31")
-    if not -128 <= low <= high <= 127:
-        raise UserError(f"clip {low}..{high}: must be a range within -128..127")
-    first = _renamed(main, "acc")
-    bias_after = bias_last if bias or bias_last else None
-    narrow = _narrowing(operator.name, sums, shift, bias_after, max(low, 0) if relu else low, high)
-    given = {"bias": bias and not bias_last, "bias_last": bias_last, "relu": relu}
-    shown = {"shift": shift, **{name: 1 for name, value in given.items() if value}}
-    return Operator(operator.name, (first, narrow), (*operator.parameters, *shown.items()))
+    low, high = _clip(dtype, low, high)
+    if zero and not (scale and low <= zero <= high):
+        raise UserError(f"zero={zero}: goes with scale, and lies within the clip {low}..{high}")
+    low = max(low, zero) if relu else low
+    if scale and bias_last:
+        raise UserError("bias_last: goes with a shift, not with scale")
+    place, index = _place(operator, channel, bias or bias_last or scale)
+    early, late = bias and not bias_last, bias_last
+    value = f"acc{place} + bias{index}" if early else f"acc{place}"
+    if scale:
+        clipped = f"min(max(f32({value}) * scale{index}, {low - zero}), {high - zero})"
+        text = f"{dtype}(i32(rint({clipped})){f' + {zero}' if zero else ''})"
+    else:
+        shifted = f"(({value}) >> {shift})" if shift else value
+        text = f"{dtype}(min(max({shifted}{f' + bias{index}' if late else ''}, {low}), {high}))"
+    given = {"bias": early, "bias_last": late, "relu": relu}
+    shown = {**({"scale": 1} if scale else {"shift": shift}), **{name: 1 for name, value in given.items() if value}}
+    inputs = {**({"bias": "i32"} if early or late else {}), **({"scale": "f32"} if scale else {})}
+    return _followed(operator, text, dtype, _by_channel(operator, channel, inputs), shown)
+
+
+def _clip(dtype: str, low: int | None, high: int | None) -> tuple[int, int]:
+    """The range of the results: that of the type where nothing narrower is asked for."""
+    if dtype not in ("i8", "u8"):
+        raise UserError(f"dtype={dtype}: requantise makes i8 or u8")
+    least, most = limits(dtype)
+    found = least if low is None else low, most if high is None else high
+    if not least <= found[0] <= found[1] <= most:
+        raise UserError(f"clip {found[0]}..{found[1]}: must be a range within {least}..{most}")
+    return found
+
+
+def bias_relu(
+    operator: Operator,
+    *,
+    bias: bool = True,
+    relu: bool = True,
+    add: bool = False,
+    high: float | None = None,
+    dtype: str | None = None,
+    channel: int | None = None,
+) -> Operator:
+    """Follow an operator by `out = min(max(acc + bias[k] + res, 0), high)`: any of bias, residual, ReLU and ReLU6.
+
+    `bias` has the type of the sums and an element for each output channel, as in `requantise`; `add` adds `res`, a
+    tensor like the output; `high=6` makes a ReLU6. `dtype` is the type of the output and of `res`, by default that of
+    the sums; floats may be stored in fewer bits. Raises UserError for another type, or an operator with an epilogue.
+    """
+    sums = operator.main.tensors[0]
+    target = dtype or sums.dtype
+    if operator.epilogue:
+        raise UserError(f"{operator.name} has an epilogue already")
+    if not is_dtype(target) or (target != sums.dtype and (is_integer(target) or is_integer(sums.dtype))):
+        raise UserError(
+            f"dtype={target}: sums in {sums.dtype} become a float of fewer bits, or i8 and u8 by requantise"
+        )
+    if high is not None and is_integer(sums.dtype) and int(high) != high:
+        raise UserError(f"high={high}: sums in {sums.dtype} have integer limits")
+    place, index = _place(operator, channel, bias)
+    text = f"acc{place}" + (f" + bias{index}" if bias else "")
+    if add:
+        text += f" + res{place}" if target == sums.dtype else f" + {sums.dtype}(res{place})"
+    text = f"max({text}, 0)" if relu else text
+    if high is not None:
+        text = f"min({text}, {int(high) if int(high) == high else high})"
+    inputs = _by_channel(operator, channel, {"bias": sums.dtype} if bias else {})
+    if add:
+        inputs["res"] = replace(sums, name="res", dtype=target)
+    shown = {name: 1 for name, given in (("bias", bias), ("add", add), ("relu", relu)) if given}
+    return _followed(operator, text if target == sums.dtype else f"{target}({text})", target, inputs, shown)
+
+
+def _place(operator: Operator, channel: int | None, wanted: bool) -> tuple[str, str]:
+    """The index of an element of the output, and that of its channel."""
+    rank = len(operator.main.tensors[0].shape)
+    if not rank:
+        if wanted:
+            raise UserError(f"a bias needs output channels; the output of {operator.name} is one number")
+        return "", ""
+    return f"[{','.join(f'd{axis}' for axis in range(rank))}]", f"[d{_channel(operator, channel)}]"
+
+
+def _channel(operator: Operator, channel: int | None) -> int:
+    rank = len(operator.main.tensors[0].shape)
+    if channel is None:
+        return 1 if "conv" in operator.name else max(0, rank - 2)
+    if not 0 <= channel < rank:
+        raise UserError(f"channel={channel}: the output of {operator.name} has dimensions 0 to {rank - 1}")
+    return channel
+
+
+def _by_channel(operator: Operator, channel: int | None, dtypes: Mapping[str, str]) -> dict[str, Tensor]:
+    """Tensors with an element for each output channel."""
+    shape = operator.main.tensors[0].shape
+    return {name: Tensor(name, dtype, (shape[_channel(operator, channel)],)) for name, dtype in dtypes.items()}
+
+
+def _followed(
+    operator: Operator, text: str, dtype: str, inputs: Mapping[str, Tensor], shown: Mapping[str, int]
+) -> Operator:
+    """The operator with its sums renamed, then `out = text` on every element: the same for any operator."""
+    taken = {tensor.name for tensor in operator.inputs} & {"acc", "out", *inputs}
+    if taken:
+        raise UserError(f"{operator.name} has an input called '{min(taken)}', which its epilogue needs a name for")
+    first = _renamed(operator.main, "acc")
+    sums = first.tensors[0]
+    dims = {f"d{axis}": size for axis, size in enumerate(sums.shape)}
+    place = f"[{','.join(dims)}]" if dims else ""
+    tensors = {"out": replace(sums, name="out", dtype=dtype), "acc": sums, **inputs}
+    last = parse(f"out{place} = {text}", dims, tensors)
+    return Operator(operator.name, (first, last), (*operator.parameters, *shown.items()))
 
 
 def _renamed(statement: Computation, name: str) -> Computation:
     tensors = (replace(statement.tensors[0], name=name), *statement.tensors[1:])
     return replace(statement, tensors=tensors, output=Read(name, statement.output.index))
-
-
-def _shifted(sums: str, bias: str, shift: int, bias_last: bool) -> str:
-    """The text of what is clipped; `bias` is empty where there is none."""
-    early, late = ("", bias) if bias_last else (bias, "")
-    value = f"{sums} + {early}" if early else sums
-    value = f"({value}) >> {shift}" if shift else value
-    return f"({value}) + {late}" if late else value
-
-
-def _narrowing(name: str, sums: Tensor, shift: int, bias_after: bool | None, low: int, high: int) -> Computation:
-    """The epilogue indexes the output itself, so that it is the same for every operator; no bias for None."""
-    dims = [f"d{axis}" for axis in range(len(sums.shape))]
-    channel = 1 if "conv" in name else max(0, len(dims) - 2)
-    place = f"[{','.join(dims)}]" if dims else ""
-    bias = "" if bias_after is None else f"bias[{dims[channel]}]"
-    shifted = _shifted(f"acc{place}", bias, shift, bool(bias_after))
-    text = f"out{place} = i8(min(max({shifted}, {low}), {high}))"
-    tensors = {"out": replace(sums, name="out", dtype="i8"), "acc": replace(sums, name="acc")}
-    if bias:
-        tensors["bias"] = Tensor("bias", "i32", (sums.shape[channel],))
-    return parse(text, dict(zip(dims, sums.shape, strict=True)), tensors)

@@ -5,7 +5,7 @@ The text is one Python assignment; it is parsed by `ast.parse` and nothing in it
 
 import ast
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import isfinite
@@ -57,6 +57,28 @@ def infer(text: str, extents: Mapping[str, int], dtype: str) -> Computation:
         tensors[name] = Tensor(name, total if name == output else dtype, shape)
     statement = Computation(draft.dims, tuple(tensors.values()), draft.output, draft.accumulate, body)
     return parse(str(statement), extents, tensors)
+
+
+def infer_next(text: str, extents: Mapping[str, int], before: Sequence[Computation]) -> Computation:
+    """Read one more statement on what the ones `before` wrote, over those of the sizes that it names.
+
+    Its other inputs have the type of the first statement's sums and just the shape the indices reach; its output has
+    the type of the body.
+    """
+    reader = _Reader(text, extents, _Undeclared())
+    draft = reader.statement()
+    written = {statement.output.tensor: statement.tensors[0] for statement in before}
+    used = {dim for read in (draft.output, *draft.reads) for index in read.index for dim in index.dims}
+    sizes = {name: extent for name, extent in extents.items() if name in used}
+    sums = before[0].tensors[0].dtype
+    tensors = {
+        read.tensor: written.get(read.tensor)
+        or Tensor(read.tensor, sums, reader.reached([each for each in draft.reads if each.tensor == read.tensor]))
+        for read in draft.reads
+    }
+    dtype = dtype_of(draft.body, lambda name: tensors[name].dtype) or sums
+    tensors[draft.output.tensor] = Tensor(draft.output.tensor, dtype, reader.reached([draft.output]))
+    return parse(text, sizes, tensors)
 
 
 def _has_cast(body: Expression) -> bool:

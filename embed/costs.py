@@ -15,6 +15,7 @@ from embed import layout
 from embed.binding import bindings
 from embed.embedding import Digit, Embedding, Placeable
 from embed.epilogue import Epilogue, plan
+from embed.errors import NoEmbedding
 from embed.lanes import allowed_dims
 from embed.moves import pieces, resets, stores
 from isa.model import Instruction, Isa, Operand
@@ -65,9 +66,20 @@ class Costs:
         return sum(self.packed_bytes.values())
 
 
+def _epilogue(operator: Operator, instruction: Instruction, target: Isa) -> Epilogue:
+    """The passes over a scratchpad; where accumulators are registers, what has no passes is fused and costs none."""
+    assert instruction.output is not None
+    try:
+        return plan(operator, target)
+    except NoEmbedding:
+        if target.memories[instruction.output.memory].kind != "register":
+            raise
+        return Epilogue((), 1, ())
+
+
 def rates(operator: Operator, instruction: Instruction, target: Isa) -> Rates:
     """Read the ISA file's timing; an instruction without one takes a cycle a trip, memory without one is free."""
-    epilogue = plan(operator, target)
+    epilogue = _epilogue(operator, instruction, target)
     pattern = instruction.pattern
     assert pattern is not None
     words = {tensor.name: prod(tensor.shape) for tensor in pattern.tensors}

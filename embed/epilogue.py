@@ -225,7 +225,7 @@ class _Chooser:
                 inner, other = self._sides(operation, left, right, value)
                 return [*self.passes(inner, value), *self._step(operation, other)]
         raise NoEmbedding(
-            f"{self.target.name} cannot compute the epilogue '{body}': write it as operations on the sums"
+            f"{self.target.name} cannot compute the epilogue '{render(body)}': write it as operations on the sums"
         )
 
     def immediate(self, operation: str, value: int) -> list[Pass]:

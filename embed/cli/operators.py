@@ -1,7 +1,7 @@
 """Operators as words on the command line: `conv2d c=3 h=224 stride=2,1 ...`, or `--expr TEXT` and its sizes."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -11,7 +11,12 @@ from dataflow.library import Sizes
 
 Builder = Callable[..., dataflow.Operator]
 
-_EPILOGUE = {"shift": int, "low": int, "high": int, "bias": bool, "relu": bool}
+_EPILOGUE = {
+    "shift": int, "scale": bool, "zero": int, "bias": bool, "add": bool, "relu": bool, "low": int, "high": int,
+    "dtype": str, "channel": int,
+}  # fmt: skip
+_OF_SUMS = ("bias", "add", "relu", "high", "dtype", "channel")
+"""Those of an epilogue that keeps the type of the sums, or stores fewer bits of floats."""
 
 
 def read_operator(
@@ -48,30 +53,54 @@ def read_library(parts: Sequence[str], dtype: str | None = None) -> dataflow.Ope
 
 
 def read_expression(text: str, parts: Sequence[str], dtype: str) -> dataflow.Operator:
-    """An operator from its index expression, such as `out[i,j] += a[i,k]*b[k,j]`, and `i=64 j=64 k=64`."""
+    """An operator from its index expression, such as `out[i,j] += a[i,k]*b[k,j]`, and `i=64 j=64 k=64`.
+
+    After a `;` come element-wise statements on what the ones before wrote: `out[i,j] = max(acc[i,j] + bias[j], 0)`.
+    """
     if not is_dtype(dtype):
         raise dataflow.UserError(f"unknown dtype '{dtype}'; there are: f16, bf16, f32, f64, i1..i64, u1..u64")
     sizes = {key: _integer("--expr", key, value) for key, value in read_pairs("--expr", parts).items()}
     for key, size in sizes.items():
         if size < 1:
             raise dataflow.UserError(f"{key}={size}: a size is a positive integer")
-    return dataflow.Operator("expr", (dataflow.infer(text, sizes, dtype),), tuple(sizes.items()))
+    first, *rest = text.split(";")
+    statements = [dataflow.infer(first, sizes, dtype)]
+    for part in filter(str.strip, rest):
+        statements.append(dataflow.infer_next(part, sizes, statements))
+    return dataflow.Operator("expr", tuple(statements), tuple(sizes.items()))
 
 
 def add_epilogue(operator: dataflow.Operator, text: str) -> dataflow.Operator:
-    """Follow the operator with the int8 epilogue `shift=8,bias,relu,low=-128,high=127`; `none` leaves its sums."""
+    """Follow the operator with `bias,relu,add,high=6` on sums of floats, or with `shift=8,bias,relu,dtype=u8` on i32.
+
+    `none` leaves its sums. Integer sums keep their type where `add` or no more than `bias` and `relu` with `dtype=i32`
+    are asked for. Raises UserError naming what would be valid.
+    """
     if text == "none":
         return operator
     options: dict[str, Any] = {}
     for part in filter(None, text.split(",")):
         key, _, value = part.partition("=")
         if key not in _EPILOGUE:
-            valid = "shift=N, bias, relu, low=N, high=N, or none"
-            raise dataflow.UserError(f"--epilogue has no '{key}'; it takes {valid}")
-        options[key] = (
-            _integer("--epilogue", key, value) if _EPILOGUE[key] is int else _flag("--epilogue", key, value or "1")
-        )
-    return dataflow.requantise(operator, **options)
+            raise dataflow.UserError(f"--epilogue has no '{key}'; it takes {_described(_EPILOGUE)}, or none")
+        options[key] = _option(key, value)
+    if operator.output.dtype == "i32" and options.get("dtype") != "i32" and "add" not in options:
+        return dataflow.requantise(operator, **options)
+    for key in options:
+        if key not in _OF_SUMS:
+            raise dataflow.UserError(f"--epilogue: {key} narrows sums in i32; others take {_described(_OF_SUMS)}")
+    return dataflow.bias_relu(operator, **{"bias": False, "relu": False, **options})
+
+
+def _option(key: str, value: str) -> object:
+    kind = _EPILOGUE[key]
+    if kind is str:
+        return value
+    return _integer("--epilogue", key, value) if kind is int else _flag("--epilogue", key, value or "1")
+
+
+def _described(keys: Iterable[str]) -> str:
+    return ", ".join(key if _EPILOGUE[key] is bool else f"{key}={'TYPE' if key == 'dtype' else 'N'}" for key in keys)
 
 
 def read_pairs(subject: str, words: Sequence[str]) -> dict[str, str]:

@@ -48,7 +48,12 @@ Dtype = Annotated[
     str | None, typer.Option("--dtype", metavar="NAME", help="type of the inputs (i8 unless given)", show_default=False)
 ]
 EpilogueText = Annotated[
-    str, typer.Option("--epilogue", metavar="LIST", help="int8 epilogue: shift=8,bias,relu,low=-128,high=127, or none")
+    str,
+    typer.Option(
+        "--epilogue",
+        metavar="LIST",
+        help="after the sums: bias,add,relu,high=6 on floats; shift=8,scale,bias,relu,dtype=u8 on i32; or none",
+    ),
 ]
 IsaName = Annotated[
     str, typer.Option("--isa", metavar="NAME|FILE", help="instruction set: a shipped name or a .toml file")

@@ -247,7 +247,8 @@ def _roles(embedding: Embedding, target: Isa, streams: Mapping[str, Stream]) -> 
     """The instructions around the embedded one."""
     output = embedding.pattern.tensors[0]
     memory = target.memories[target.instructions[embedding.name].operands[output.name].memory]
-    spread = next((found.bytes * 8 for found in streams.values() if found.spread), bits(output.dtype))
+    inputs = [found for operand, found in streams.items() if operand != output.name]
+    spread = next((found.bytes * 8 for found in inputs if found.spread), bits(output.dtype))
     return find(target, embedding.name, memory.bits, spread, output.size)
 
 

@@ -331,9 +331,19 @@ class _Selector:
                 low, high = limits(dtype)
                 clipped = Apply("min", (Apply("max", (argument, Const(low))), Const(high)))
                 return found if found is not None else self.chained(dtype, clipped, saturate=True)
+            case Cast("f32", argument) if dtype_of(argument, self.types.get) == "bf16":
+                return self.widened(argument)
             case Cast(dtype, argument):
                 return self.chained(dtype, argument, saturate=False)
         return None
+
+    def widened(self, argument: Expression) -> int:
+        """A bf16 is the upper half of the f32 of the same value."""
+        half, word = (Read(f"{kind} {len(self.steps)}", ()) for kind in ("u16", "i32"))
+        self.types |= {half.tensor: "u16", word.tensor: "i32"}
+        self.known[half] = self.value(argument, "bf16")
+        self.known[word] = self.value(Cast("i32", half), "i32")
+        return self.value(Apply("shl", (word, Const(16))), "i32")
 
     def chained(self, dtype: str, argument: Expression, saturate: bool) -> int | None:
         source = dtype_of(argument, self.types.get)

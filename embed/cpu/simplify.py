@@ -69,6 +69,10 @@ def _result(operation: str, spans: list[Interval], arguments: tuple[Expression, 
             return pick(spans[0][0], spans[1][0]), pick(spans[0][1], spans[1][1])
         case "shr", (_, Const(int() as count)) if count >= 0 and spans[0] != _EVERYTHING:
             return int(spans[0][0]) >> count, int(spans[0][1]) >> count
+        case "add", _:
+            return spans[0][0] + spans[1][0], spans[0][1] + spans[1][1]
+        case "sub", _:
+            return spans[0][0] - spans[1][1], spans[0][1] - spans[1][0]
         case "rint", _:
             return spans[0]
     return _EVERYTHING

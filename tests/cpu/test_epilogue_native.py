@@ -1,15 +1,10 @@
 """Epilogues in registers on this machine's CPU: what follows the sums is what the reference computes."""
 
-import os
-
 import pytest
+from epilogues import agrees, followed, on
 
-import isa
 from dataflow import conv2d, gemm, requantise
-from tests.cpu.epilogues import agrees, followed
 
-ISAS = ("avx512", "avx2", "avx512_bf16", "avx512_vnni")
-MISSING = {name: isa.load(name).missing_features() for name in ISAS} if os.uname().machine == "x86_64" else {}
 NHWC = {"inp": "NHWC", "out": "NHWC", "res": "NHWC"}
 OUT = (1, 17, 7, 6)
 FLOATS = {
@@ -20,15 +15,6 @@ FLOATS = {
     "leaky": "max(acc[@], 0.25 * acc[@])",
     "negated": "-acc[@] - bias[d1]",
 }
-
-
-def on(*names: str) -> list[object]:
-    found: list[object] = []
-    for name in names:
-        reason = f"this CPU lacks {MISSING[name]}" if name in MISSING else "this is not x86-64"
-        skipped = [pytest.mark.skip(reason=reason)] if MISSING.get(name, True) else []
-        found.append(pytest.param(name, marks=skipped, id=name))
-    return found
 
 
 @pytest.mark.parametrize("name", on("avx512", "avx2"))

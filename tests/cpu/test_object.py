@@ -12,7 +12,7 @@ from here import NHWC
 
 import embed
 import isa
-from dataflow import Operator, UserError, conv2d, depthwise_conv2d, gemm
+from dataflow import Operator, UserError, bias_relu, conv2d, depthwise_conv2d, gemm, requantise
 from embed import CpuKernel
 from embed.cpu import emit
 from embed.cpu.c_packing import c_type
@@ -63,6 +63,13 @@ def cases() -> list[Any]:
     blocked = {"inp": "NCHW8c", "wgt": "KCRS4c16k4c", "out": "NCHW16c"}
     for operator, layouts in ((depthwise, NHWC), (grouped, {}), (turned, {}), (depthwise, blocked), (grouped, blocked)):
         found.append(pytest.param("avx2", operator, layouts, (), id=f"avx2-{operator.title} {layouts.get('out')}"))
+    after = conv2d(c=5, h=7, w=9, k=19, r=3, s=3, pad=1, dtype="f32")
+    for name in ("avx512", "avx2", "neon"):
+        added = bias_relu(after, add=True, high=6)
+        found.append(pytest.param(name, added, NHWC | {"res": "NHWC"}, ("wgt", "bias"), id=f"{name}-epilogue"))
+    for name in ("avx512_vnni", "neon_dotprod"):
+        narrow = requantise(gemm(m=9, n=37, k=11, dtype=TYPES[name]), bias=True)
+        found.append(pytest.param(name, narrow, {}, (), id=f"{name}-epilogue"))
     return found
 
 

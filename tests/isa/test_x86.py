@@ -29,7 +29,7 @@ ENTRIES = [
 ]
 UNKNOWN_TO_CAPSTONE_5 = ("vdpbf16ps", "vcvtneps2bf16", "vpdpbusd_ymm", "vpdpwssd_ymm")
 GENERAL = "ax cx dx bx sp bp si di 8 9 10 11 12 13 14 15".split()
-WORDS = {32: "dword", 64: "qword", 128: "xmmword", 256: "ymmword", 512: "zmmword"}
+WORDS = {8: "byte", 16: "word", 32: "dword", 64: "qword", 128: "xmmword", 256: "ymmword", 512: "zmmword"}
 DISPLACEMENTS = st.one_of(
     st.just(0),
     st.integers(-256, 256),
