@@ -24,7 +24,10 @@ class Affine:
         return tuple(dim for dim, _ in self.terms)
 
     def coefficient(self, dim: str) -> int:
-        return dict(self.terms).get(dim, 0)
+        for name, value in self.terms:
+            if name == dim:
+                return value
+        return 0
 
     def evaluate(self, point: Mapping[str, int]) -> int:
         return self.constant + sum(coefficient * point[dim] for dim, coefficient in self.terms)

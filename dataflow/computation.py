@@ -5,6 +5,7 @@ An operator that a user wants and an instruction that hardware offers are both o
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from dataflow.dtypes import bits
 from dataflow.expression import Expression, Read, map_reads, reads, render
@@ -43,11 +44,11 @@ class Tensor:
         return f"{self.name}: {self.dtype}[{', '.join(map(str, self.shape))}]"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Computation:
     """For every point of the box, `output = body`, or `output += body` when it accumulates.
 
-    `tensors` holds the output first, then the inputs in order of first use.
+    `tensors` holds the output first, then the inputs in order of first use. What follows from these is worked out once.
     """
 
     dims: tuple[Dim, ...]
@@ -56,11 +57,11 @@ class Computation:
     accumulate: bool
     body: Expression
 
-    @property
+    @cached_property
     def extents(self) -> dict[str, int]:
         return {dim.name: dim.extent for dim in self.dims}
 
-    @property
+    @cached_property
     def points(self) -> int:
         """Number of iteration points, which is the number of multiply-accumulates of a contraction."""
         total = 1
@@ -71,15 +72,15 @@ class Computation:
     def tensor(self, name: str) -> Tensor:
         return next(tensor for tensor in self.tensors if tensor.name == name)
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[Tensor, ...]:
         return tuple(self.tensor(name) for name in dict.fromkeys(read.tensor for read in self.reads))
 
-    @property
+    @cached_property
     def reads(self) -> tuple[Read, ...]:
         return reads(self.body)
 
-    @property
+    @cached_property
     def accesses(self) -> dict[str, Read]:
         """The access of each tensor; of one read twice, the first."""
         found: dict[str, Read] = {}
@@ -87,13 +88,13 @@ class Computation:
             found.setdefault(read.tensor, read)
         return found
 
-    @property
+    @cached_property
     def output_dims(self) -> tuple[str, ...]:
         """Dims that the output's index uses, in the order of the box."""
         used = {name for index in self.output.index for name in index.dims}
         return tuple(dim.name for dim in self.dims if dim.name in used)
 
-    @property
+    @cached_property
     def reduction_dims(self) -> tuple[str, ...]:
         """Dims that the output's index does not use, in the order of the box."""
         kept = self.output_dims

@@ -88,13 +88,13 @@ def kernel_of(
     banks = _registers(embedding, target, registers.count or 1)
     chosen = plan(embedding, target, constants)
     nest = build(embedding, schedule, Epilogue((), 1, (), fused(embedding.operator, chosen)))
-    streams, extras = _streams(embedding, target, schedule, lies, constants, chosen)
+    streams, extras = candidate.streams or _streams(embedding, target, schedule, lies, constants, chosen)
     roles = _roles(embedding, target, streams)
     chosen = chosen.storing(roles.part_stores.get(next(iter(streams.values())).bytes, ""))
     slots = {name: Slots.of(target.instructions[name], target) for name in (*roles.moves, *chosen.moves)}
     items = lower(nest, roles, slots, streams, banks, Finish(chosen, extras, slots))
     tables = (*_mask_vectors(embedding, banks), *chosen.table)
-    streams |= extras
+    streams = {**streams, **extras}
     return CpuKernel(operator, embedding, target, schedule, nest, physical, streams, items, threads, tables)
 
 
@@ -179,9 +179,11 @@ def _priced(
     core = Core(banks.free, registers.bits // 8)
     leader = next((operand for operand, moves in moving.items() if moves.lanes > 1), embedding.binding.pairs[1][0])
     schedules = choose(embedding, core, moving, _steps(embedding, leader, physical), panel, threads)
-    streams, _ = _streams(embedding, target, schedules[0], physical, constants, chosen)
-    pricing = Pricing(embedding, machine(target, _roles(embedding, target, streams)), moving, streams, constants)
-    return [Candidate(embedding, schedule, pricing.price(schedule, threads)) for schedule in schedules]
+    first = _streams(embedding, target, schedules[0], physical, constants, chosen)
+    core_model = machine(target, _roles(embedding, target, first[0]))
+    pricing = Pricing(embedding, core_model, moving, first[0], constants)
+    found = [Candidate(embedding, schedule, pricing.price(schedule, threads)) for schedule in schedules]
+    return [replace(found[0], streams=first), *found[1:]]
 
 
 def _streams(

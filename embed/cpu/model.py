@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
+from operator import le, mul
 
 from dataflow.dtypes import bits
 from embed.cpu.choose import Moves, loads_per_step
@@ -54,7 +55,7 @@ class Units:
 
     def cycles(self, counts: Sequence[float]) -> float:
         """The busiest set of units."""
-        return max(sum(share * count for share, count in zip(row, counts, strict=True)) for row in self.rows)
+        return float(max([sum(map(mul, row, counts)) for row in self.rows]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,8 @@ def _machine(target: Isa, *names: str) -> Machine:
 def _rows(costs: Sequence[Cost], dispatch: int) -> tuple[tuple[float, ...], ...]:
     """A row for each set of units that can be the busiest, and one for the dispatch."""
     rows = [tuple(held(cost, units) / len(units) for cost in costs) for units in unit_sets(costs)]
-    return (tuple(sum(uop.count for uop in cost.uops) / dispatch for cost in costs), *rows)
+    rows.append(tuple(sum(uop.count for uop in cost.uops) / dispatch for cost in costs))
+    return tuple(row for row in dict.fromkeys(rows) if not any(row != o and all(map(le, row, o)) for o in rows))
 
 
 @remembered

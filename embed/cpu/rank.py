@@ -1,12 +1,13 @@
 """Embeddings and schedules of one operator, ranked together by the model of the core."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from embed.checker import verify
 from embed.cpu.model import Price
 from embed.cpu.place import Option
+from embed.cpu.streams import Stream
 from embed.embedding import Embedding
 from embed.errors import NoEmbedding
 from embed.nest.schedule import Schedule
@@ -21,11 +22,15 @@ _WORTH = 0.85
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A kernel that could be made, and what the model says of it."""
+    """A kernel that could be made, and what the model says of it.
+
+    `streams` are how it reaches its tensors, those of the sums and those of the epilogue, where that is known already.
+    """
 
     embedding: Embedding
     schedule: Schedule
     price: Price
+    streams: tuple[Mapping[str, Stream], Mapping[str, Stream]] | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.embedding} {self.schedule}"

@@ -19,6 +19,7 @@ from embed.cpu.simplify import interval, saturated_type, simplified, within
 from embed.errors import NoEmbedding
 from isa.errors import IsaError
 from isa.machine import MachineInstruction
+from isa.memo import remembered
 from isa.model import FIELD, Instruction, Isa
 
 SUMS = 0
@@ -109,6 +110,22 @@ def select(target: Isa, word: Word, sums: Read, body: Expression, extras: Mappin
     return Plan(tuple(selector.steps), result, store, masked, tuple(selector.literals))
 
 
+@remembered
+def _usable(target: Isa, memory: str, external: str) -> tuple[list[Instruction], list[Instruction]]:
+    """Entries that write a register of a memory and nothing else: from registers, and from external memory."""
+    usable = [entry for entry in target.instructions.values() if _is_plain(entry, memory)]
+    inside = [e for e in usable if all(operand.memory in {memory, FIELD} for operand in e.operands.values())]
+    return inside, [entry for entry in usable if [operand.memory for operand in entry.inputs] == [external]]
+
+
+def _is_plain(entry: Instruction, memory: str) -> bool:
+    pattern = entry.pattern
+    if pattern is None or pattern.accumulate or entry.mask or entry.choice or entry.repeat:
+        return False
+    written = pattern.output.tensor
+    return entry.operands[written].memory == memory and written not in {r.tensor for r in pattern.reads}
+
+
 @dataclass
 class _Selector:
     """Steps chosen so far; `known` are the values of expressions."""
@@ -122,26 +139,13 @@ class _Selector:
     literals: list[Array] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        usable = [entry for entry in self.target.instructions.values() if self.is_plain(entry)]
-        self.registers = [entry for entry in usable if self.reads_only(entry, {self.word.memory, FIELD})]
         self.external = next(name for name, memory in self.target.memories.items() if memory.kind == "external")
-        self.loads = [entry for entry in usable if [operand.memory for operand in entry.inputs] == [self.external]]
+        self.registers, self.loads = _usable(self.target, self.word.memory, self.external)
 
     @cached_property
     def changes(self) -> list[Change]:
         """The conversions and moves among the entries."""
         return changes(self.registers)
-
-    def is_plain(self, entry: Instruction) -> bool:
-        """Whether an entry writes a register from others or from memory, and nothing else."""
-        pattern = entry.pattern
-        if pattern is None or pattern.accumulate or entry.mask or entry.choice or entry.repeat:
-            return False
-        written = pattern.output.tensor
-        return entry.operands[written].memory == self.word.memory and written not in {r.tensor for r in pattern.reads}
-
-    def reads_only(self, entry: Instruction, memories: set[str]) -> bool:
-        return all(operand.memory in memories for operand in entry.operands.values())
 
     def value(self, node: Expression, dtype: str) -> int:
         """The value of an expression, which is of type `dtype` where it is a number."""

@@ -7,6 +7,7 @@ a lane itself. The words of the other pass through the registers that are left.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from typing import NamedTuple
 
 from embed.cpu.bases import holds, nearest, offsets
 from embed.cpu.control import Item
@@ -68,8 +69,7 @@ class Registers:
         return self.count - 1 if self.vector_mask else _MASK
 
 
-@dataclass(frozen=True, slots=True)
-class _Word:
+class _Word(NamedTuple):
     """What one load of an operand fetches: `groups` neighbours from a displacement on."""
 
     disp: int
@@ -79,6 +79,10 @@ class _Word:
     def moved(self, other: "_Word") -> "_Word":
         """The word of a point at a step, from the words of the point and of the step."""
         return _Word(self.disp + other.disp, self.groups * other.groups, self.masked)
+
+
+_Place = tuple[_Word, int]
+"""A word, and which of its groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +152,11 @@ class Sums:
 
     def compute(self, spans: Spans) -> None:
         """One step of the sum after another."""
-        held, passed = self.order(spans)
-        places = {word: place for place, word in enumerate(dict.fromkeys(word for word, _ in self.at(held, spans)))}
+        used = {operand: self.at(operand, spans) for operand in self.streams if operand != self.output}
+        held, passed = self.order(used)
+        places = {word: place for place, word in enumerate(dict.fromkeys(word for word, _ in used[held]))}
         keep, free = self.shares(passed, len(places))
-        uses = self.uses(held, passed, places, spans)
+        uses = self.uses(used[held], used[passed], places)
         sums = [name for name in spans if name not in self.result_names]
         steps = list(product(*(range(spans[name].count) for name in sums)))
         moves = [self.move(passed, sums, step, spans)[0] for step in steps]
@@ -172,11 +177,10 @@ class Sums:
                     made[key] = [self.multiply(held, passed, keep, taker, register, lane) for taker in use.takers]
                 self.items += made[key]
 
-    def order(self, spans: Spans) -> list[str]:
+    def order(self, used: Mapping[str, list[_Place]]) -> list[str]:
         """The input that is held and the one that passes."""
-        inputs = [operand for operand in self.streams if operand != self.output]
-        words = {operand: len({word for word, _ in self.at(operand, spans)}) for operand in inputs}
-        return sorted(inputs, key=lambda operand: (self.streams[operand].lanes == 1, words[operand]))
+        words = {operand: len({word for word, _ in places}) for operand, places in used.items()}
+        return sorted(used, key=lambda operand: (self.streams[operand].lanes == 1, words[operand]))
 
     def shares(self, passed: str, held: int) -> tuple[list[int], list[int]]:
         """Registers for the held words, and those left for the passing ones."""
@@ -185,12 +189,10 @@ class Sums:
             return left[len(left) - held :], left[: len(left) - held][: self.registers.reach[passed]]
         return left[:held], left[held:]
 
-    def uses(self, held: str, passed: str, places: Mapping[_Word, int], spans: Spans) -> list[_Uses]:
+    def uses(self, held: list[_Place], passed: list[_Place], places: Mapping[_Word, int]) -> list[_Uses]:
         """The passing words of one step, each with what it is multiplied with and added to."""
         found: dict[_Word, list[tuple[int, int, int]]] = {}
-        for register, (word, _), (other, lane) in zip(
-            self.accumulators.values(), self.at(passed, spans), self.at(held, spans), strict=True
-        ):
+        for register, (word, _), (other, lane) in zip(self.accumulators.values(), passed, held, strict=True):
             found.setdefault(word, []).append((register, places[other], lane))
         return [_Uses(word, tuple(takers)) for word, takers in found.items()]
 
@@ -225,14 +227,16 @@ class Sums:
             fields[self.roles.indexed.choice] = lane + own
         return MachineInstruction(self.roles.compute, fields)
 
-    def at(self, operand: str, spans: Spans) -> list[tuple[_Word, int]]:
+    def at(self, operand: str, spans: Spans) -> list[_Place]:
         """The word of an operand that each accumulator uses at the first step, and which of its groups."""
         found = self.streams[operand]
+        whole = self.is_indexed(operand) or found.spread or not found.feed.in_place
         used = []
         for point in self.accumulators:
-            masked = not self.is_indexed(operand) and self.is_masked(found, point, spans)
             word, lane = self.gathered(found, self.result_names, point, spans)
-            used.append((_Word(word.disp, word.groups, masked), lane))
+            if not whole and self.is_partial(found, point, spans):
+                word = _Word(word.disp, word.groups, True)
+            used.append((word, lane))
         return used
 
     def move(self, operand: str, sums: Sequence[str], step: Point, spans: Spans) -> tuple[_Word, int]:
@@ -241,6 +245,9 @@ class Sums:
 
     def gathered(self, found: Stream, names: Sequence[str], place: Point, spans: Spans) -> tuple[_Word, int]:
         """The word with what lies at a place along some loops, and where in the word it is."""
+        if not found.along:
+            step = found.point.get
+            return _Word(sum([step(name, 0) * i for name, i in zip(names, place, strict=True) if i])), 0
         disp, groups, lane = 0, 1, 0
         for name, i in zip(names, place, strict=True):
             if name == found.along:
@@ -288,10 +295,6 @@ class Sums:
             name in self.registers.partial and name in found.point and spans[name].last and i == spans[name].count - 1
             for name, i in zip(self.result_names, point, strict=True)
         )
-
-    def is_masked(self, found: Stream, point: Point, spans: Spans) -> bool:
-        """Whether an input's word would be read past its end."""
-        return not found.spread and found.feed.in_place and self.is_partial(found, point, spans)
 
     def vector(self, name: str, register: int, base: int = 0, disp: int = 0, mask: bool = False) -> MachineInstruction:
         """A move between a register and memory (or a register alone), its fields named as its entry names them."""
