@@ -41,9 +41,8 @@ SMALL_BATCH = 4
 """Products of at most so many columns read each weight so few times that reading bounds them."""
 
 _LARGE_BATCH = 700
-_NARROW = ("i8", "bf16", "f16")
-_OWN_SUMS = ("f16",)
-"""Types whose multiply-accumulates sum in the type itself."""
+_NARROW = {"i8": "i8", "bf16": "bf16", "f16": "f16:f16"}
+"""What is multiplied, the best first, and how the operator library writes it: half precision sums in itself."""
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _MIXED = {"conv": "u8*i8", "gemm": "i8*u8"}
@@ -87,11 +86,11 @@ def run_native(task: Task) -> NativeRecord:
 
 
 def dtype_of(target: Isa) -> str:
-    """What the ISA's best multiply-accumulate multiplies: i8 (i8*i8 where both are signed), bf16, f16 or f32."""
+    """What the ISA's best multiply-accumulate multiplies: i8 (i8*i8 where both are signed), bf16, f16:f16 or f32."""
     found = [{tensor.dtype for tensor in _inputs(target, name)} for name in probe.compute_entries(target)]
     if {"i8"} in found:
         return "i8*i8"
-    return next((dtype for dtype in _NARROW if any(dtype in each for each in found)), "f32")
+    return next((written for dtype, written in _NARROW.items() if any(dtype in each for each in found)), "f32")
 
 
 def operator_of(problem: Problem, dtype: str) -> dataflow.Operator:
@@ -277,16 +276,7 @@ def _laid(kernel: CpuKernel, name: str, array: Array) -> Array:
 
 def _builder(problem: Problem, dtype: str) -> Callable[..., dataflow.Operator]:
     build = dataflow.conv2d if problem.op == "conv" else dataflow.gemm
-    if dtype in _OWN_SUMS:
-        return lambda **sizes: in_one_type(build(dtype="f32", **sizes), dtype)
     return partial(build, dtype=_MIXED[problem.op] if dtype == "i8" else dtype)
-
-
-def in_one_type(operator: dataflow.Operator, dtype: str) -> dataflow.Operator:
-    """The operator with inputs, products and sums all in one type."""
-    (main,) = operator.statements
-    tensors = tuple(replace(tensor, dtype=dtype) for tensor in main.tensors)
-    return replace(operator, statements=(replace(main, tensors=tensors),))
 
 
 def _inputs(target: Isa, name: str) -> tuple[dataflow.Tensor, ...]:

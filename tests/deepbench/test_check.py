@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import dataflow
-from deepbench import check, native
+from deepbench import check
 from deepbench.check import reference
 from embed.cli.data import random_arrays
 
@@ -96,7 +96,7 @@ def test_what_was_not_computed_is_not_looked_at() -> None:
 
 
 def half(m: int, n: int, k: int) -> dataflow.Operator:
-    return native.in_one_type(gemm(m=m, n=n, k=k), "f16")
+    return dataflow.gemm(m=m, n=n, k=k, dtype="f16:f16")
 
 
 @pytest.mark.parametrize("terms", [1, 30, 2047, 4608])
