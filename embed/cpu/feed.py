@@ -90,7 +90,7 @@ class Feed:
         around = [*rounding[: len(layout.axes)], *((0, 0) for _ in layout.word_shape)]
         padded = np.pad(packed, around) if around else packed
         out = aligned_zeros(padded.size, packed.dtype)
-        out.reshape(self._moved(layout))[...] = padded.reshape(*split, *layout.word_shape).transpose(axes)
+        out.reshape(self._moved(layout))[...] = padded.reshape((*split, *layout.word_shape)).transpose(axes)
         return out
 
     def _split(self, layout: Layout) -> tuple[tuple[int, ...], tuple[int, ...]]:

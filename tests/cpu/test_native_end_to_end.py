@@ -180,3 +180,14 @@ def test_floats_stay_within_the_error_bound(name: str) -> None:
     gamma = 700 * unit / (1 - 700 * unit)
     exact, size = a.astype(float) @ b.astype(float), np.abs(a).astype(float) @ np.abs(b).astype(float)
     assert (np.abs(kernel(a, b) - exact) <= gamma * size).all()
+
+
+@pytest.mark.parametrize("name", ISAS)
+@pytest.mark.parametrize("fixed", ["a", "b"])
+def test_one_number_given_once(name: str, fixed: str) -> None:
+    operator = gemm(m=1, n=1, k=1, dtype=TYPES[name])
+    kernel = compile_cpu(operator, isa.load(name), constants=(fixed,))
+    given = tensors(operator)
+    kernel.fix(**{fixed: given[fixed]})
+    (other,) = (array for tensor, array in given.items() if tensor != fixed)
+    assert np.array_equal(kernel(other), evaluate(operator, given))
