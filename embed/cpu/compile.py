@@ -1,6 +1,6 @@
 """From an operator and an ISA to a kernel: place, schedule, address, lower."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +21,7 @@ from embed.cpu.model import Pricing, invocation_cycles, machine
 from embed.cpu.physical import Array, Physical
 from embed.cpu.place import options, register_instructions
 from embed.cpu.rank import Candidate, Ranking, rank, search
+from embed.cpu.regions import regions
 from embed.cpu.roles import Roles, Slots, find, indexed_operand, pair_load
 from embed.cpu.select import Plan
 from embed.cpu.streams import Stream, gathered, moving_digits, neighbours, stream
@@ -92,10 +93,21 @@ def kernel_of(
     roles = _roles(embedding, target, streams)
     chosen = chosen.storing(roles.part_stores.get(next(iter(streams.values())).bytes, ""))
     slots = {name: Slots.of(target.instructions[name], target) for name in (*roles.moves, *chosen.moves)}
-    items = lower(nest, roles, slots, streams, banks, Finish(chosen, extras, slots))
+    cut = regions(embedding, schedule, _linear(schedule, [*streams.values(), *extras.values()]))
+    items = lower(nest, roles, slots, streams, banks, Finish(chosen, extras, slots), cut)
     tables = (*_mask_vectors(embedding, banks), *chosen.table)
     streams = {**streams, **extras}
     return CpuKernel(operator, embedding, target, schedule, nest, physical, streams, items, threads, tables)
+
+
+def _linear(schedule: Schedule, streams: Sequence[Stream]) -> set[str]:
+    """Loops inside the outermost along which tensors move from tile to tile as they do from point to point."""
+    _, *inner = schedule.order
+    return {
+        loop
+        for loop in inner
+        if all(found.tile.get(loop, 0) == schedule.tiles[loop] * found.point.get(loop, 0) for found in streams)
+    }
 
 
 def candidates(

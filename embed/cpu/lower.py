@@ -26,6 +26,7 @@ from embed.cpu.control import (
 )
 from embed.cpu.finish import Drain as Draining
 from embed.cpu.finish import Finish, Word
+from embed.cpu.regions import Region
 from embed.cpu.roles import Roles, Slots
 from embed.cpu.streams import Stream
 from embed.cpu.sums import FIRST_POINTER, Point, Registers, Span, Spans, Sums
@@ -43,18 +44,21 @@ def lower(
     streams: Mapping[str, Stream],
     registers: Registers,
     finish: Finish,
+    regions: Mapping[str, tuple[Region, ...]],
 ) -> list[Item]:
     """The program of `void kernel(void **tensors, int64_t begin, int64_t end)` over the outermost tile loop.
 
     `streams` are by operand; tensors come in their order, then those of `finish`, the mask and the literals.
-    `registers.partial` maps the loop whose last word has idle lanes to the lanes that are in use.
+    `registers.partial` maps the loop whose last word has idle lanes to the lanes that are in use. The tiles of a loop
+    in `regions` are those given there.
     """
-    return _Lowering(nest, roles, slots, streams, registers, finish=finish).program()
+    return _Lowering(nest, roles, slots, streams, registers, finish=finish, regions=regions).program()
 
 
 @dataclass
 class _Lowering(Sums):
     finish: Finish = field(kw_only=True)
+    regions: Mapping[str, tuple[Region, ...]] = field(default_factory=dict)
     labels: int = 0
     depth: int = 0
 
@@ -100,23 +104,17 @@ class _Lowering(Sums):
         return f"l{self.labels}"
 
     def outermost(self, node: Tiles, spans: Spans) -> None:
-        """Tiles `begin` to `end` of the outermost loop; the last tile may be shorter than the others."""
-        full, rest = self.split(node, spans)
+        """Tiles `begin` to `end` of the outermost loop, one run of equal tiles after another."""
         self.skip(node)
-        tail, done = self.fresh_label(), self.fresh_label()
-        if full:
-            work, keep, head = self.fresh_label(), self.fresh_label(), self.fresh_label()
-            self.items += [SetImmediate(_LIMIT, full), BranchIfLess(_BEGIN, _LIMIT, work), Branch(tail), Label(work)]
-            self.items += [BranchIfLess(_LIMIT, _END, keep), Move(_LIMIT, _END), Label(keep), Label(head)]
-            self.emit(node.body, {**spans, node.loop: Span(node.tile, False)})
-            self.advance(node, 1)
-            self.items += [AddImmediate(_BEGIN, _BEGIN, 1), BranchIfLess(_BEGIN, _LIMIT, head)]
-        self.items.append(Label(tail))
-        if rest:
-            work = self.fresh_label()
-            self.items += [BranchIfLess(_BEGIN, _END, work), Branch(done), Label(work)]
-            self.emit(node.body, {**spans, node.loop: Span(rest, spans[node.loop].last)})
-        self.items.append(Label(done))
+        until = 0
+        for runs, inner in self.parts(node, spans):
+            until += runs
+            keep, head, done = self.fresh_label(), self.fresh_label(), self.fresh_label()
+            self.items += [SetImmediate(_LIMIT, until), BranchIfLess(_LIMIT, _END, keep), Move(_LIMIT, _END)]
+            self.items += [Label(keep), BranchIfLess(_BEGIN, _LIMIT, head), Branch(done), Label(head)]
+            self.emit(node.body, inner)
+            self.advance(node, node.tile)
+            self.items += [AddImmediate(_BEGIN, _BEGIN, 1), BranchIfLess(_BEGIN, _LIMIT, head), Label(done)]
 
     def skip(self, node: Tiles) -> None:
         """Move every pointer to the tile `begin`."""
@@ -163,35 +161,55 @@ class _Lowering(Sums):
                 case Fill() | Pass():
                     pass  # words are loaded where they are used, and the epilogue is part of the drain
 
-    def tiles(self, node: Tiles, spans: Spans) -> None:
+    def parts(self, node: Tiles, spans: Spans) -> list[tuple[int, Spans]]:
+        """The tiles of a loop: how many equal ones in a row, and what each covers."""
+        if node.loop in self.regions:
+            return [(region.runs, {**spans, **_covered(node.loop, region)}) for region in self.regions[node.loop]]
         full, rest = self.split(node, spans)
-        whole = {**spans, node.loop: Span(node.tile, False)}
-        if full == 1:
-            self.emit(node.body, whole)
-            self.advance(node, 1 if rest else 0)
-        elif full > 1:
-            self.repeat(node, whole, full)
-        if rest:
-            self.emit(node.body, {**spans, node.loop: Span(rest, spans[node.loop].last)})
-        self.advance(node, -(full if full > 1 or rest else 0))
+        found = [(full, Span(node.tile, False)), (int(rest > 0), Span(rest, spans[node.loop].last))]
+        return [(runs, {**spans, node.loop: span}) for runs, span in found if runs]
+
+    def tiles(self, node: Tiles, spans: Spans) -> None:
+        sums = [span for name, span in spans.items() if name not in self.result_names]
+        if node.loop not in self.result_names and not all(span.count for span in sums):
+            return
+        start, moved, parts = spans[node.loop].start, 0, self.parts(node, spans)
+        self.shift(node.loop, start)
+        for number, (runs, inner) in enumerate(parts, 1):
+            if runs > 1:
+                self.repeat(node, inner, runs)
+            else:
+                self.emit(node.body, inner)
+            if runs == 1 and number < len(parts):
+                self.advance(node, inner[node.loop].count)
+            moved += runs * inner[node.loop].count if runs > 1 or number < len(parts) else 0
+        self.advance(node, -moved)
+        self.shift(node.loop, -start)
 
     def repeat(self, node: Tiles, spans: Spans, count: int) -> None:
         counter, head = FIRST_POINTER + len(self.streams) + self.depth, self.fresh_label()
         self.depth += 1
         self.items += [SetImmediate(counter, count), Label(head)]
         self.emit(node.body, spans)
-        self.advance(node, 1)
+        self.advance(node, spans[node.loop].count)
         self.items.append(Loop(counter, head))
         self.depth -= 1
 
-    def advance(self, node: Tiles, runs: int) -> None:
-        """Move every pointer by some runs of a loop."""
+    def shift(self, loop: str, iterations: int) -> None:
+        """Move the pointers to the first iteration of a sum that is not zero."""
         for name, found in self.streams.items():
-            step = found.tile.get(node.loop, 0) * runs
+            step = found.point.get(loop, 0) * iterations
+            if step:
+                self.items += [AddImmediate(register, register, step) for register, _ in self.bases[name]]
+
+    def advance(self, node: Tiles, iterations: int) -> None:
+        """Move every pointer by whole tiles of a loop, or by iterations where these lie as evenly as tiles do."""
+        for name, found in self.streams.items():
+            step = _bytes(found, node, iterations)
             if step:
                 self.items += [AddImmediate(register, register, step) for register, _ in self.bases[name]]
         for slot, found in enumerate(self.finish.extras.values()):
-            step = found.tile.get(node.loop, 0) * runs
+            step = _bytes(found, node, iterations)
             if step:
                 self.items += [
                     LoadPointer(self.spare, STACK, 8 * slot),
@@ -222,3 +240,13 @@ def _tiles(node: Tiles) -> dict[str, int]:
     """The iterations in a tile of each loop of a nest."""
     inner = [found for each in node.body if isinstance(each, Tiles) for found in _tiles(each).items()]
     return {node.loop: node.tile, **dict(inner)}
+
+
+def _covered(loop: str, region: Region) -> Spans:
+    taps = {window: Span(len(inside), True, inside.start) for window, inside in region.taps.items()}
+    return {loop: Span(region.size, False), **taps}
+
+
+def _bytes(found: Stream, node: Tiles, iterations: int) -> int:
+    tiles, rest = divmod(iterations, node.tile)
+    return found.point.get(node.loop, 0) * iterations if rest else found.tile.get(node.loop, 0) * tiles

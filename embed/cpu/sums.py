@@ -28,10 +28,14 @@ Point = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """How many iterations of a loop the code at hand covers, and whether the loop's last one is among them."""
+    """How many iterations of a loop the code at hand covers, whether the loop's last one is among them, and the first.
+
+    Only sums start elsewhere than where pointers stand.
+    """
 
     count: int
     last: bool
+    start: int = 0
 
 
 Spans = Mapping[str, Span]
