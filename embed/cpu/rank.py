@@ -75,7 +75,7 @@ def search(
             break
         tried += 1
         least = option.least * invocation(option.problem.instruction.name)
-        if not option.usual and not thorough and found and least > _WORTH * rank(found)[0].price.total:
+        if fewest and not thorough and _hopeless(option, least, fewest, found):
             continue
         most = [] if thorough or not option.usual else fewest
         placed = option.solve(most, settings, deadline)
@@ -89,6 +89,13 @@ def search(
             fewest = min(fewest, placed.values) if fewest else placed.values
     note = _note(tried, len(options), time_limit, cut, bool(found))
     return Ranking(rank(found), note)
+
+
+def _hopeless(option: Option, least: float, fewest: Sequence[int], found: Sequence[Candidate]) -> bool:
+    """Whether an option of `least` cycles cannot have as few invocations as the usual ones, or cost much less."""
+    if option.usual:
+        return option.least > fewest[0]
+    return least > _WORTH * rank(found)[0].price.total
 
 
 def _note(tried: int, count: int, time_limit: float, cut: bool, found: bool) -> str:
