@@ -28,7 +28,7 @@ _LONG_BODY = 64
 
 _PANEL_BYTES = 1 << 20
 _SPARE_LOAD = 0.05
-"""Where registers hold several steps, many tiles keep the multiply-accumulates busy; of these, few loads are better."""
+"""Where a load brings several words or steps, many tiles keep the core busy; of these, few loads are better."""
 _MOST_TILES = 3
 
 
@@ -173,7 +173,7 @@ def _prices(
     cycles = np.maximum(
         np.maximum(cycles, (computes + loads) / core.width), np.maximum(far / core.far_bytes, _LATENCY_STEPS)
     )
-    spare = _SPARE_LOAD if any(moves.lanes > 1 for moves in moving.values()) else 0.0
+    spare = _SPARE_LOAD if any(moves.lanes > 1 or moves.at_once > 1 for moves in moving.values()) else 0.0
     found = times * (cycles + 0.02 * computes + 0.1 + spare * loads)
     return np.asarray(found.reshape(-1, sizes.shape[1]).sum(axis=0))
 
@@ -184,7 +184,7 @@ def _unrolled(
     """Innermost sums unrolled until a few steps stand in a row, in parts that divide the loop where there are any.
 
     Where a register holds several steps, the parts are whole registers. Steps of many multiply-accumulates hide the
-    loop around them sooner.
+    loop around them sooner, unless pairs of words leave few other instructions.
     """
     tiles = dict.fromkeys(sums, 1)
     steps = 1
@@ -197,7 +197,8 @@ def _unrolled(
             tiles[name] = _registers_full(extents[name], lanes, outermost)
         else:
             room = max(1, 2 * _NARROWEST_UNROLL // steps)
-            enough = min(room, _NARROWEST_UNROLL) if computes * _NARROWEST_UNROLL >= _LONG_BODY else room
+            long = computes * _NARROWEST_UNROLL >= _LONG_BODY and all(moves.at_once == 1 for moves in moving.values())
+            enough = min(room, _NARROWEST_UNROLL) if long else room
             tiles[name] = _part(extents[name], room, enough, _NARROWEST_UNROLL)
         steps *= tiles[name]
         if tiles[name] < extents[name]:

@@ -8,6 +8,7 @@ from dataflow.dtypes import bits
 from dataflow.operator import Operator
 from embed.binding import bindings
 from embed.costs import Rates
+from embed.cpu.indexed import indexed
 from embed.cpu.physical import Physical
 from embed.embedding import Placeable
 from embed.errors import NoEmbedding
@@ -35,17 +36,22 @@ class Option:
 
 
 def options(operator: Operator, target: Isa, physical: Mapping[str, Physical]) -> list[Option]:
-    """The placement problems of an operator, the usual ones first; raises NoEmbedding where no instruction fits."""
+    """The placement problems of an operator; raises NoEmbedding where no instruction fits.
+
+    The usual ones come first, and of these the instructions that pick a lane themselves, which load less.
+    """
     found = []
+    picking = [name for name, entry in target.instructions.items() if indexed(entry) is not None]
     for instruction in register_instructions(target):
         for binding in bindings(operator.main, instruction.pattern):
             usual = _neighbours(operator, instruction, physical)
-            for only in (usual, *_others(operator, instruction, usual)):
+            vector = len(instruction.pattern.tensors[0].shape) == 1
+            for only in (usual, *(_others(operator, instruction, usual) if vector else ())):
                 problem = Problem(operator, instruction, binding, _rates(instruction), only)
-                found.append(Option(problem, _least(problem), only is usual))
+                found.append(Option(problem, _least(problem), vector and only is usual))
     if not found:
         raise NoEmbedding(f"no instruction of {target.name} on registers computes `{operator.main}`")
-    return sorted(found, key=lambda option: not option.usual)
+    return sorted(found, key=lambda option: (not option.usual, option.problem.instruction.name not in picking))
 
 
 def _others(
@@ -71,14 +77,14 @@ def _least(problem: Problem) -> int:
 
 @remembered
 def register_instructions(target: Isa) -> tuple[Placeable, ...]:
-    """Contractions of registers without a mask, whose result is a vector: a matrix would need shuffles to store."""
+    """Contractions of registers without a mask."""
     found = []
     for entry in target.instructions.values():
         kinds = {target.memories[o.memory].kind for o in entry.operands.values() if o.memory in target.memories}
         if entry.pattern is None or kinds != {"register"} or entry.mask:
             continue
         placeable = Placeable.of(target, entry.name)
-        if placeable.pattern.accumulate and len(placeable.pattern.tensors[0].shape) == 1:
+        if placeable.pattern.accumulate and placeable.pattern.output_dims:
             found.append(placeable)
     return tuple(found)
 
@@ -86,7 +92,10 @@ def register_instructions(target: Isa) -> tuple[Placeable, ...]:
 def _neighbours(
     operator: Operator, instruction: Placeable, physical: Mapping[str, Physical]
 ) -> dict[str, tuple[str, ...]]:
-    """For each lane dimension of the result, the dims along which the output's elements are neighbours in memory."""
+    """For the innermost lanes of the result, the dims along which the output's elements are neighbours in memory.
+
+    The other lanes of a matrix take the other dims of the output: such words are packed.
+    """
     read = operator.main.output
     strides = physical[operator.output.name].plain.strides()
     near = tuple(
@@ -94,9 +103,11 @@ def _neighbours(
         for dim in operator.main.extents
         if sum(index.coefficient(dim) * stride for index, stride in zip(read.index, strides, strict=True)) == 1
     )
-    lanes = {lane for index in instruction.pattern.output.index for lane in index.dims}
+    *outer, inner = [lane for index in instruction.pattern.output.index for lane in index.dims]
+    far = tuple(dim for dim in operator.main.output_dims if dim not in near)
+    results = {inner: near, **dict.fromkeys(outer, far)}
     groups = _summed_neighbours(operator, physical)
-    return {**dict.fromkeys(lanes, near), **{lane: groups for lane in instruction.pattern.extents if lane not in lanes}}
+    return {**results, **{lane: groups for lane in instruction.pattern.extents if lane not in results}}
 
 
 def _summed_neighbours(operator: Operator, physical: Mapping[str, Physical]) -> tuple[str, ...]:

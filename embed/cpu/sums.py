@@ -165,14 +165,11 @@ class Sums:
         steps = list(product(*(range(spans[name].count) for name in sums)))
         moves = [self.move(passed, sums, step, spans)[0] for step in steps]
         arrivals = iter(self.passing(passed, [use.word.moved(move) for move in moves for use in uses], len(uses), free))
-        loaded: dict[_Word, _Word] = {}
+        loaded: list[_Word | None] = [None] * len(places)
         made: dict[tuple[int, int, int], list[MachineInstruction]] = {}
         for step in steps:
             move, lane = self.move(held, sums, step, spans)
-            for word, place in places.items():
-                if loaded.get(word) != (wanted := word.moved(move)):
-                    loaded[word] = wanted
-                    self.items.append(self.load(held, keep[place], wanted))
+            self.items += self.arriving(held, keep, [word.moved(move) for word in places], loaded)
             for number, use in enumerate(uses):
                 load, register = next(arrivals)
                 self.items += load
@@ -180,6 +177,30 @@ class Sums:
                 if key not in made:
                     made[key] = [self.multiply(held, passed, keep, taker, register, lane) for taker in use.takers]
                 self.items += made[key]
+
+    def arriving(
+        self, operand: str, keep: Sequence[int], words: Sequence[_Word], loaded: list[_Word | None]
+    ) -> Iterator[MachineInstruction]:
+        """The loads of held words that are not in their registers yet, neighbours two at a time."""
+        place = 0
+        while place < len(words):
+            word = words[place]
+            pair = loaded[place] != word and self.is_pair(operand, word, words[place + 1 : place + 2])
+            if pair and keep[place + 1] == keep[place] + 1:
+                yield self.vector(self.roles.pair, keep[place], *self.place(operand, self.roles.pair, word))
+                loaded[place : place + 2] = words[place : place + 2]
+                place += 2
+                continue
+            if loaded[place] != word:
+                yield self.load(operand, keep[place], word)
+                loaded[place] = word
+            place += 1
+
+    def is_pair(self, operand: str, word: _Word, following: Sequence[_Word]) -> bool:
+        """Whether one load brings a word and the one that follows."""
+        size = self.paired_bytes(operand) if self.roles.pair and not word.masked else 0
+        near = size and list(following) == [_Word(word.disp + size, word.groups)]
+        return bool(near) and self.reaches(operand, self.roles.pair, word.disp)
 
     def order(self, used: Mapping[str, list[_Place]]) -> list[str]:
         """The input that is held and the one that passes."""
@@ -205,7 +226,6 @@ class Sums:
     ) -> Iterator[tuple[list[MachineInstruction], int]]:
         """For each word in turn its register, and the load that brings it unless the one before has."""
         slots = free[:-1:2] if self.roles.pair else []
-        size = self.paired_bytes(operand)
         turn, ahead = 0, -1
         for number, word in enumerate(words):
             if ahead >= 0:
@@ -214,9 +234,7 @@ class Sums:
                 continue
             register = slots[turn % len(slots)] if slots else free[number % per_step % len(free)]
             turn += 1
-            following = words[number + 1 : number + 2] if slots and size and not word.masked else []
-            follows = following == [_Word(word.disp + size, word.groups)]
-            if follows and self.reaches(operand, self.roles.pair, word.disp):
+            if slots and self.is_pair(operand, word, words[number + 1 : number + 2]):
                 ahead = register + 1
                 yield [self.vector(self.roles.pair, register, *self.place(operand, self.roles.pair, word))], register
             else:

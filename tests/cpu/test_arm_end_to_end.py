@@ -11,7 +11,7 @@ import isa
 from dataflow import Operator, batched_gemm, conv2d, depthwise_conv2d, evaluate, gemm, gemv
 from dataflow.dtypes import numpy_dtype
 from embed.cpu import emulator, qemu
-from embed.cpu.compile import compile_cpu
+from embed.cpu.compile import candidates, compile_cpu, kernel_of
 from embed.cpu.kernel import CpuKernel
 
 NHWC = {"inp": "NHWC", "out": "NHWC"}
@@ -105,6 +105,23 @@ def test_odd_products(
 ) -> None:
     operator = gemm(m=m, n=n, k=k, transpose_a=transposed[0], transpose_b=transposed[1], dtype=TYPES[name])
     agrees(operator, name, layouts, fixed)
+
+
+@pytest.mark.parametrize("case", range(len(operators("i8"))))
+@pytest.mark.parametrize(("name", "entry"), [("neon_i8mm", "smmla"), ("neon_bf16", "bfmmla")])
+def test_matrix_results(name: str, entry: str, case: int) -> None:
+    """Words of 2 x 2 results are packed, and unpacked behind the kernel."""
+    if not qemu.available():
+        pytest.skip("qemu-aarch64 is not installed, and unicorn lacks matrix products")
+    operator, layouts = operators(TYPES[name])[case]
+    target = isa.load(name)
+    found = candidates(operator, target, layouts=layouts, thorough=True).candidates
+    chosen = next((candidate for candidate in found if candidate.embedding.name == entry), None)
+    if chosen is None:
+        pytest.skip(f"{entry} does not fit {operator.title}")
+    kernel = kernel_of(chosen, target, layouts=layouts)
+    inputs = arrays(kernel)
+    assert np.array_equal(kernel(**inputs), evaluate(operator, inputs))
 
 
 def agrees(operator: Operator, name: str, layouts: dict[str, str], fixed: str = "", threads: int = 1) -> None:
