@@ -7,6 +7,7 @@ register.
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 
 from dataflow.computation import Computation
@@ -33,7 +34,7 @@ class Goal:
     saturate: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Change:
     """An instruction whose result's elements are the source's, in their order or another, converted or not."""
 
@@ -42,7 +43,12 @@ class Change:
     source: str
     target: str
     saturate: bool
-    moves: tuple[tuple[int, int], ...]
+
+    @cached_property
+    def moves(self) -> dict[int, int]:
+        """For every element of the source the first one of the result that it becomes."""
+        assert self.entry.pattern is not None
+        return dict(reversed(list(_moves(self.entry.pattern, self.operand))))
 
     @property
     def converts(self) -> bool:
@@ -51,13 +57,12 @@ class Change:
     def places(self, places: Places) -> Places | None:
         """Where the lanes lie afterwards; None where an element would be cut or is lost."""
         before, after = bits(self.source) // 8, bits(self.target) // 8
-        moved = dict(reversed(self.moves))
         found = []
         for place in places:
             element, inside = divmod(place, before)
-            if element not in moved or (self.converts and inside):
+            if element not in self.moves or (self.converts and inside):
                 return None
-            found.append(moved[element] * after + inside)
+            found.append(self.moves[element] * after + inside)
         return tuple(found)
 
 
@@ -76,9 +81,8 @@ def changes(entries: Sequence[Instruction]) -> list[Change]:
         assert entry.pattern is not None
         match _unary(entry.pattern.body):
             case (Read(operand), saturate):
-                moves = tuple(_moves(entry.pattern, operand))
                 types = entry.pattern.tensor(operand).dtype, entry.pattern.tensors[0].dtype
-                found.append(Change(entry, operand, *types, saturate, moves))
+                found.append(Change(entry, operand, *types, saturate))
     return found
 
 

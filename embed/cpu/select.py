@@ -143,6 +143,12 @@ class _Selector:
         self.registers, self.loads = _usable(self.target, self.word.memory, self.external)
 
     @cached_property
+    def elementwise(self) -> list[tuple[Instruction, Expression]]:
+        """Those that compute something, the same for each lane; with what they compute."""
+        bodies = [(entry, entry.pattern.body) for entry in self.registers if entry.pattern and self.is_lanes(entry)]
+        return [(entry, _plain(body)) for entry, body in bodies if not isinstance(body, Read)]
+
+    @cached_property
     def changes(self) -> list[Change]:
         """The conversions and moves among the entries."""
         return changes(self.registers)
@@ -228,9 +234,9 @@ class _Selector:
     def twin(self, entry: Instruction) -> str:
         """The entry that does the same under a mask of the lanes."""
         for other in self.target.instructions.values():
-            if not other.mask or other.mask.operand.tensor.size != self.word.lanes or other.pattern != entry.pattern:
+            if not other.mask or other.mask.operand.tensor.size != self.word.lanes:
                 continue
-            if _memories(other) == _memories(entry):
+            if _memories(other) == _memories(entry) and other.pattern == entry.pattern:
                 return other.name
         return ""
 
@@ -255,10 +261,8 @@ class _Selector:
     def covered(self, node: Expression) -> int | None:
         """The value by one instruction on simpler ones; those that cover most are tried first."""
         found = []
-        for entry in self.registers:
-            assert entry.pattern is not None
-            if self.is_lanes(entry) and not isinstance(entry.pattern.body, Read):
-                found += [(entry, bound) for bound in self.match(entry, _plain(entry.pattern.body), node, {})]
+        for entry, body in self.elementwise:
+            found += [(entry, bound) for bound in self.match(entry, body, node, {})]
         found.sort(key=lambda pair: sum(map(_size, pair[1].values())))
         for entry, bound in found:
             made = self.attempt(entry, bound)
@@ -370,8 +374,10 @@ class _Selector:
             pattern = entry.pattern
             if pattern is None or pattern.accumulate or entry.mask or entry.choice or len(entry.operands) != 2:
                 continue
-            memories = [entry.operands[read.tensor].memory for read in (pattern.output, *pattern.reads)]
-            if memories != [self.external, self.word.memory] or not isinstance(pattern.body, Read):
+            memories = [operand.memory for operand in entry.operands.values()]
+            if sorted(memories) != sorted((self.external, self.word.memory)) or not isinstance(pattern.body, Read):
+                continue
+            if entry.operands[pattern.output.tensor].memory != self.external:
                 continue
             if self.is_whole(entry, bits(dtype)):
                 return entry.name, self.twin(entry)
