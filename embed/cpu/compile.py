@@ -12,7 +12,7 @@ from embed.cpu import tune as timing
 from embed.cpu.blocks import in_blocks
 from embed.cpu.choose import Core, Moves, choose
 from embed.cpu.epilogue import Plans, extra_accesses, fused, is_packed, plan
-from embed.cpu.finish import Finish
+from embed.cpu.finish import Finish, spare_registers
 from embed.cpu.indexed import Indexed
 from embed.cpu.kernel import CpuKernel
 from embed.cpu.lower import lower
@@ -32,6 +32,9 @@ from embed.errors import NoEmbedding
 from embed.nest.build import build
 from embed.nest.schedule import Schedule
 from isa.model import Instruction, Isa
+
+_SPARE = 2
+"""Registers that every tile leaves beside its accumulators."""
 
 
 def compile_cpu(
@@ -188,7 +191,7 @@ def _priced(
     main = embedding.operator.main
     sizes = {operand: main.tensor(main.accesses[t].tensor).bytes for operand, t in embedding.binding.pairs}
     panel = max((sizes[operand] for operand, moves in moving.items() if moves.whole), default=0)
-    core = Core(banks.free, registers.bits // 8)
+    core = Core(banks.free - max(0, spare_registers(chosen) - _SPARE), registers.bits // 8)
     leader = next((operand for operand, moves in moving.items() if moves.lanes > 1), embedding.binding.pairs[1][0])
     schedules = choose(embedding, core, moving, _steps(embedding, leader, physical), panel, threads)
     first = _streams(embedding, target, schedules[0], physical, constants, chosen)

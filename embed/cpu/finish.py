@@ -13,6 +13,8 @@ from embed.cpu.streams import Stream
 from embed.errors import NoEmbedding
 from isa.machine import MachineInstruction
 
+_MOST_SPARE = 16
+
 Point = tuple[int, ...]
 Key = tuple[object, ...]
 
@@ -33,6 +35,23 @@ class Finish:
     plan: Plan
     extras: Mapping[str, Stream]
     slots: Mapping[str, Slots]
+
+
+def spare_registers(plan: Plan) -> int:
+    """The fewest registers besides the accumulators with which a plan can be carried out."""
+    slots = dict.fromkeys((*plan.moves, ""), Slots("register", "memory", "mask"))
+    for spare in range(_MOST_SPARE):
+        drain = Drain(Finish(plan, {}, slots), {(0,): 0, (1,): 1}, 2 + spare, 0, _anywhere, Word(1, 0, False))
+        try:
+            drain.run()
+        except NoEmbedding:
+            continue
+        return spare
+    raise NoEmbedding(f"the epilogue needs more than {_MOST_SPARE} registers at once")
+
+
+def _anywhere(_: str, point: Point) -> Word:
+    return Word(2, point[0], False)
 
 
 @dataclass

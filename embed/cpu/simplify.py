@@ -1,4 +1,5 @@
-"""Epilogue expressions in the form in which instructions are looked for: no needless casts, clips as saturation.
+"""Epilogue expressions in the form in which instructions are looked for: no needless casts, numbers computed, clips as
+saturation.
 
 Every rewrite keeps the value, but for floats that have no place in an integer type, which become some integer.
 """
@@ -6,8 +7,11 @@ Every rewrite keeps the value, but for floats that have no place in an integer t
 from collections.abc import Mapping
 from math import inf
 
+import numpy as np
+
 from dataflow.dtypes import bits, is_dtype, is_integer, limits
 from dataflow.expression import Apply, Cast, Const, Expression, Read, dtype_of
+from dataflow.reference import apply
 
 Types = Mapping[str, str]
 Interval = tuple[float, float]
@@ -79,6 +83,9 @@ def _result(operation: str, spans: list[Interval], arguments: tuple[Expression, 
 
 
 def _apply(operation: str, arguments: tuple[Expression, ...], types: Types) -> Expression:
+    numbers = [np.asarray(each.value) for each in arguments if isinstance(each, Const)]
+    if len(numbers) == len(arguments):
+        return Const(apply(operation, numbers).item())
     match operation, arguments:
         case "neg", (argument,):
             return Apply("sub", (Const(0), argument))

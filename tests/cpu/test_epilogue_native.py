@@ -39,3 +39,20 @@ def test_bias_along_each_dimension(name: str, along: str) -> None:
 def test_requantised(name: str, options: dict[str, int]) -> None:
     operator = conv2d(c=5, h=7, w=6, k=17, r=3, s=3, pad=1, dtype="u8*i8")
     agrees(requantise(operator, **options), name, NHWC)
+
+
+@pytest.mark.parametrize("name", on("avx512", "avx2"))
+@pytest.mark.parametrize(
+    "text",
+    [
+        "max(acc[@], -8 * -9)",
+        "acc[@] * bias[d1] + (res[@] - acc[@]) * (bias[d1] - min(res[@], acc[@] + 3))",
+        "(acc[@] + 1) * (acc[@] + 2) - (acc[@] + 3) * ((acc[@] + 4) - (acc[@] + 5) * (acc[@] + 6))",
+        "bias[d1] - max(res[@] * bias[d1], 2)",
+    ],
+    ids=["numbers", "tensors", "many values at once", "no sums"],
+)
+def test_any_expression(name: str, text: str) -> None:
+    extras = {"bias": ("f32", (40,)), "res": ("f32", (9, 40))}
+    used = {tensor: extra for tensor, extra in extras.items() if tensor in text}
+    agrees(followed(gemm(m=9, n=40, k=3, dtype="f32"), text, "f32", **used), name, {})
