@@ -72,6 +72,12 @@ EveryIsa = Annotated[
     bool,
     typer.Option("--table", help="one row for each ISA of --isa (all, or names with commas), from its file alone"),
 ]
+Reference = Annotated[
+    bool, typer.Option("--reference", help="on VTA: time TVM's fixed strategy on the same simulator beside it")
+]
+Export = Annotated[
+    Path | None, typer.Option("--export", metavar="DIR", help="on VTA: write every problem as a bundle into DIR")
+]
 Out = Annotated[
     Path, typer.Option("--out", metavar="DIR", help="where results go, and where an interrupted run goes on")
 ]
@@ -98,9 +104,12 @@ def deepbench(
     html: HtmlFile = None,
     compile_time: CompileTime = False,
     table: EveryIsa = False,
+    reference: Reference = False,
+    export: Export = None,
 ) -> int:
     """Run DeepBench's problems on an instruction set: embed, compile, execute, check, and show what it costs."""
-    asked = Settings(isa, tuple(read_settings(settings or ()).items()), objective, time_limit, seed)
+    parameters = tuple(read_settings(settings or ()).items())
+    asked = Settings(isa, parameters, objective, time_limit, seed, reference, str(export.resolve()) if export else "")
     if table:
         given = peers or compile_time or threads != "1"
         return _table(_usual(suite, op, only, quick), asked, jobs, Files(out, json, csv, html), given)
@@ -112,10 +121,12 @@ def deepbench(
     files = Files(out, json, csv, html)
     check_writable(json, csv, html)
     make_directory(out)
+    if cpu and (reference or export):
+        raise UserError(f"--reference and --export are for VTA, not for {target.name}")
     if compile_time and cpu:
         return _compile_times(problems, target, files)
     if cpu and not emulated:
-        native = NativeSettings(isa, asked.parameters, objective, time_limit, seed, peers=peers, seconds=seconds)
+        native = NativeSettings(isa, parameters, objective, time_limit, seed, peers=peers, seconds=seconds)
         return _on_cpu(problems, native, read_threads(threads), files, target)
     native_only = {"--peers": peers, "--threads": threads != "1", "--compile-time": compile_time}
     _refuse(target, native_only if emulated else {**native_only, "--html": html})

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -10,6 +11,7 @@ import embed
 import isa
 from dataflow import Operator, evaluate
 from deepbench.problems import Problem
+from deepbench.reference import reference_kernel
 from deepbench.suite import FAILED, Settings, Task
 from embed.cli.data import random_arrays
 from embed.cli.explain import solved
@@ -56,6 +58,9 @@ def _run(problem: Problem, operator: Operator, settings: Settings) -> Record:
     arrays = random_arrays(operator, zlib.crc32(problem.name.encode()) + settings.seed)
     checked = check_slice(problem, kernel, arrays) if share == "slice" else check_full(operator, kernel, arrays)
     timing = kernel.timing()
+    if settings.export:
+        kernel.save(Path(settings.export) / problem.name, arrays)
+    reference = reference_kernel(problem, solution.embedding.name, target) if settings.reference else None
     return replace(
         solved(problem.name, problem.suite, target, settings.objective, solution),
         utilisation_best=fullest.costs.utilisation,
@@ -64,6 +69,8 @@ def _run(problem: Problem, operator: Operator, settings: Settings) -> Record:
         predicted_cycles=kernel.schedule.cycles or None,
         bytes=sum(timing.bytes.values()),
         lost=lost_cycles(timing, solution.costs.compute),
+        reference_cycles=reference.timing().cycles if reference else None,
+        reference_utilisation=reference.embedding.utilisation if reference else None,
         checked=checked,
         executed=share,
     )

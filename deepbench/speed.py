@@ -1,12 +1,11 @@
 """Simulated cycles beside what no program can beat, the worst with their causes, and TVM's published times."""
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.resources import files
 
 from rich.table import Table
 
 from deepbench.means import geomean
+from deepbench.reference import tuned
 from embed.cli.console import new_table
 from embed.cli.record import Record
 
@@ -23,6 +22,9 @@ def speed_tables(groups: Mapping[tuple[str, str], Sequence[Record]]) -> Iterable
     if any(timed.values()):
         yield bounds_table({group: records for group, records in timed.items() if records})
         yield worst_table([record for records in timed.values() for record in records])
+    compared = {group: some for group, records in timed.items() if (some := [r for r in records if r.reference_cycles])}
+    if compared:
+        yield reference_table(compared)
     layers = timed.get(("resnet18", "conv"), [])
     if layers:
         yield published_table(layers)
@@ -72,21 +74,29 @@ def causes(record: Record) -> str:
 def published_table(records: Sequence[Record]) -> Table:
     """ResNet-18's layers beside the times of TVM's tuned schedules."""
     numbers = ("cycles", "bound", "ratio", "ms at 100 MHz", "TVM ms", "times faster")
-    rows = {row["idx"]: row for row in _layers()}
-    source = next(iter(rows.values()))["source"]
-    table = new_table(f"beside TVM's tuned times on a Pynq board ({source})", "layer", *numbers, right=numbers)
-    for record in records:
-        row = rows[str(int(record.problem.rpartition("/")[2]))]
-        ours, theirs = (record.cycles or 0) / CLOCK_HZ * 1000, float(row["tvm_ms"])
+    rows = [(record, known) for record in records if (known := tuned(record.problem)) is not None]
+    title = f"beside TVM's tuned times on a Pynq board ({rows[0][1].source})"
+    table = new_table(title, "layer", *numbers, right=numbers)
+    for record, known in rows:
+        ours = (record.cycles or 0) / CLOCK_HZ * 1000
         bound = max(record.compute_bound or 0, record.bus_bound or 0)
-        cells = (f"{record.cycles:,}", f"{bound:,}", _shown(bound_ratio(record)), _shown(ours), f"{theirs:.2f}")
-        table.add_row(row["layer"], *cells, f"{theirs / ours:.2f}")
+        cells = (f"{record.cycles:,}", f"{bound:,}", _shown(bound_ratio(record)), _shown(ours))
+        table.add_row(known.layer, *cells, f"{known.milliseconds:.2f}", f"{known.milliseconds / ours:.2f}")
     return table
 
 
-def _layers() -> Iterable[dict[str, str]]:
-    text = files("deepbench").joinpath("problems", "resnet18.csv").read_text(encoding="utf-8")
-    return csv.DictReader(text.splitlines())
+def reference_table(groups: Mapping[tuple[str, str], Sequence[Record]]) -> Table:
+    """How many times fewer cycles than TVM's fixed strategy takes on the same simulator."""
+    numbers = ("problems", "faster, geomean", "where it uses under 50 %", "such problems", "most", "least")
+    title = "beside TVM's fixed strategy (n, c, k packing, its tiles, two threads), on the same simulator"
+    table = new_table(title, "suite", "op", *numbers, right=numbers)
+    for group, records in groups.items():
+        ratios = {r.problem: r.reference_cycles / r.cycles for r in records if r.reference_cycles and r.cycles}
+        low = [ratios[r.problem] for r in records if r.problem in ratios and (r.reference_utilisation or 1) < 0.5]
+        means = (geomean(ratios.values()), geomean(low))
+        most, least = max(ratios.values()), min(ratios.values())
+        table.add_row(*group, str(len(ratios)), *map(_shown, means), str(len(low)), _shown(most), _shown(least))
+    return table
 
 
 def _shown(value: float | str | None) -> str:

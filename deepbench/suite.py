@@ -17,13 +17,15 @@ from embed.cli.record import JsonRecord
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is asked about every problem."""
+    """What is asked about every problem; on VTA also whether TVM's strategy is timed too, and where bundles go."""
 
     isa: str
     parameters: tuple[tuple[str, int], ...] = ()
     objective: str = "cycles"
     time_limit: float = 10.0
     seed: int = 0
+    reference: bool = False
+    export: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ Cycles are the roofline of the packed program: the compute unit's instructions, 
 once, and the store unit, whichever takes longest.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -121,15 +121,21 @@ def fixed_utilisation(operator: Operator, instruction: Instruction) -> float | N
     pattern = instruction.pattern
     if pattern is None:
         return None
-    found = []
+    placeable = Placeable(instruction.name, pattern)
+    return max((found.utilisation for found in fixed_embeddings(operator, placeable)), default=None)
+
+
+def fixed_embeddings(operator: Operator, instruction: Placeable) -> Iterator[Embedding]:
+    """The fixed recipe of `fixed_utilisation` for each binding."""
+    pattern = instruction.pattern
     for binding in bindings(operator.main, pattern):
         digits = []
         for lane, lanes in pattern.extents.items():
             allowed = allowed_dims(operator.main, pattern, binding, lane)
-            if lanes > 1 and allowed:
-                digits.append(Digit(lane, allowed[:1], lanes))
-        found.append(Embedding(operator, Placeable(instruction.name, pattern), binding, tuple(digits)).utilisation)
-    return max(found, default=None)
+            points = operator.main.extents[allowed[0]] if allowed else 1
+            if lanes > 1 and points > 1:
+                digits.append(Digit(lane, allowed[:1], min(lanes, points)))
+        yield Embedding(operator, instruction, binding, tuple(digits))
 
 
 def _result_cycles(instruction: Instruction, epilogue: Epilogue, target: Isa) -> int:

@@ -49,6 +49,7 @@ def schedule_to_json(schedule: Schedule) -> dict[str, Any]:
         "slots": dict(schedule.slots),
         "whole": list(schedule.whole),
         "tail": schedule.tail,
+        "reload": schedule.reload,
         "cycles": [schedule.cycles, schedule.bound],
     }
 
@@ -67,4 +68,4 @@ def schedule_from_json(value: Mapping[str, Any]) -> Schedule:
     sizes = [*tiles.values(), *buffers, *slots.values(), *([tail[1]] if tail else [])]
     if sorted(order) != sorted(tiles) or min(sizes) < 1 or (tail and tail[0] not in tiles):
         raise UserError("not a saved schedule: it has one tile of at least 1 for each loop of its order, and buffers")
-    return Schedule(tiles, order, *buffers, slots, whole, tail, *cycles)
+    return Schedule(tiles, order, *buffers, slots, whole, tail, bool(value["reload"]), *cycles)

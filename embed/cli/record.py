@@ -40,7 +40,8 @@ class Record(JsonRecord):
     `executed` is "full", "slice", "reduced" or "no"; `checked` says that what ran equals the reference bit for bit (or
     is within the error bound of floats). `traffic` is `bytes` by the memory on the other side, where they are modelled.
     `predicted_cycles` are the schedule's, `lost` the compute unit's cycles by cause that its bound does not count.
-    `utilisation_best` is what the objective `invocations` reaches and `modelled_cycles_at_best` its price.
+    The reference is TVM's strategy on the same simulator, where asked for. `utilisation_best` is what the objective
+    `invocations` reaches and `modelled_cycles_at_best` its price.
     """
 
     objective: str
@@ -60,6 +61,8 @@ class Record(JsonRecord):
     predicted_cycles: int | None = None
     lost: dict[str, int] = field(default_factory=dict)
     traffic: dict[str, int] = field(default_factory=dict)
+    reference_cycles: int | None = None
+    reference_utilisation: float | None = None
     checked: bool | None = None
     executed: str = "no"
     error: str = ""

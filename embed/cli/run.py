@@ -1,6 +1,7 @@
 """`isa-embed run`: execute an operator, or what `compile` wrote, and compare with the reference."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,7 @@ from embed.cli.options import (
     Settings,
     TimeLimit,
 )
+from embed.cli.trace import check_ending, write_trace
 from embed.cpu import archive
 from embed.cpu.kernel import CpuKernel
 from embed.kernel import Machine
@@ -40,6 +42,10 @@ from isa.model import Isa
 Words = Annotated[
     list[str] | None,
     typer.Argument(metavar="PATH | OPERATOR SIZES...", help="a bundle or kernel, or an operator", show_default=False),
+]
+Trace = Annotated[
+    Path | None,
+    typer.Option("--trace", metavar="FILE", help="on VTA: draw the engines over time, .html; or .json for Perfetto"),
 ]
 Output = Annotated[Path | None, typer.Option("--output", metavar="FILE.npy", help="write the result")]
 
@@ -59,30 +65,38 @@ def run_command(
     layout: Layouts = None,
     threads: Threads = 1,
     tune: Tune = 0,
+    trace: Trace = None,
 ) -> None:
     """Execute an operator, a bundle or a kernel on given or random data, check the result, and show what it took."""
-    check_writable(output)
+    check_writable(output, trace)
+    check_ending(trace)
     if expr is None and words and is_saved(words):
-        result, table = _run_saved(Path(words[0]), inputs or (), seed)
+        result, table = _run_saved(Path(words[0]), inputs or (), seed, trace)
     else:
         operator = read_operator(words or (), expr=expr, dtype=dtype, epilogue=epilogue)
         target = isa_files.load(isa, read_settings(settings or ()))
         arrays = read_inputs(operator, inputs or (), seed)
         if Machine.of(target) is Machine.CPU:
+            _refuse(target, {"--trace": trace})
             kernel = compile_for_cpu(operator, target, layout or (), threads, objective, (), tune, time_limit)
             result, table = _run_cpu(kernel, arrays)
         else:
             _refuse(target, {"--layout": layout, "--threads": threads - 1, "--tune": tune})
             solution = embed.best(operator, target, objective=objective, time_limit=time_limit, seed=seed)
             typer.echo(f"{operator.title}\n{solution.embedding}")
-            result, table = _run_compiled(embed.compile(operator, target, solution), arrays)
+            result, table = _run_compiled(embed.compile(operator, target, solution), arrays, trace)
     if output:
         write_array(output, result)
     wide_console().print(table)
 
 
-def _run_compiled(kernel: VtaKernel | CpuKernel | AbstractKernel, arrays: dict[str, Array]) -> tuple[Array, Table]:
-    return run_abstract(kernel, arrays) if isinstance(kernel, AbstractKernel) else _run_kernel(kernel, arrays)
+def _run_compiled(
+    kernel: VtaKernel | CpuKernel | AbstractKernel, arrays: dict[str, Array], trace: Path | None
+) -> tuple[Array, Table]:
+    if isinstance(kernel, AbstractKernel):
+        _refuse(kernel.target, {"--trace": trace})
+        return run_abstract(kernel, arrays)
+    return _run_kernel(kernel, arrays, trace)
 
 
 def _refuse(target: Isa, options: Mapping[str, object]) -> None:
@@ -91,10 +105,11 @@ def _refuse(target: Isa, options: Mapping[str, object]) -> None:
             raise UserError(f"{option} has no meaning for {target.name}; see isa-embed run --help")
 
 
-def _run_saved(path: Path, words: Sequence[str], seed: int) -> tuple[Array, Table]:
+def _run_saved(path: Path, words: Sequence[str], seed: int, trace: Path | None) -> tuple[Array, Table]:
     if not path.is_file():
-        return _run_bundle(path, words, seed)
+        return _run_bundle(path, words, seed, trace)
     kernel = archive.load(path)
+    _refuse(kernel.target, {"--trace": trace})
     return _run_cpu(kernel, read_inputs(kernel.operator, words, seed))
 
 
@@ -108,27 +123,36 @@ def is_saved(words: list[str]) -> bool:
     return len(words) == 1 and ("/" in words[0] or Path(words[0]).exists())
 
 
-def _run_bundle(directory: Path, words: Sequence[str], seed: int) -> tuple[Array, Table]:
+def _run_bundle(directory: Path, words: Sequence[str], seed: int, trace: Path | None) -> tuple[Array, Table]:
     """Run the bundle's own bytes on its own data; or, with data given, on that."""
     kernel, program = bundle.load(directory)
     operator = kernel.embedding.operator
     typer.echo(f"{operator.title}\n{kernel.embedding}")
     if words:
-        return _run_kernel(kernel, read_inputs(operator, words, seed))
+        return _run_kernel(kernel, read_inputs(operator, words, seed), trace)
     [(name, data)] = simulate(program, kernel.machine).outputs.items()
     expected = read_bytes(directory / "expected" / f"{name}.bin")
     if not np.array_equal(data, expected):
         raise Defect(f"{directory}: the result differs from expected/{name}.bin")
-    return kernel.unpack(data), run_table(kernel.timing(), f"equals expected/{name}.bin")
+    timing = _timed(replace(kernel, code=program), trace)
+    return kernel.unpack(data), run_table(timing, f"equals expected/{name}.bin")
 
 
-def _run_kernel(kernel: VtaKernel | CpuKernel, arrays: dict[str, Array]) -> tuple[Array, Table]:
+def _timed(kernel: VtaKernel, trace: Path | None) -> TimingReport:
+    """A timed run, drawn where asked for."""
+    timing = kernel.timing()
+    if trace:
+        write_trace(trace, f"{kernel.embedding.operator.title} on {kernel.target.name}", kernel.code, timing)
+    return timing
+
+
+def _run_kernel(kernel: VtaKernel | CpuKernel, arrays: dict[str, Array], trace: Path | None) -> tuple[Array, Table]:
     assert not isinstance(kernel, CpuKernel)
     operator = kernel.embedding.operator
     result = kernel(**arrays)
     if not np.array_equal(result, evaluate(operator, arrays)):
         raise Defect(f"the result of {operator.title} differs from the reference; please report it")
-    return result, run_table(kernel.timing(), "equals the reference bit for bit")
+    return result, run_table(_timed(kernel, trace), "equals the reference bit for bit")
 
 
 def run_table(timing: TimingReport, checked: str) -> Table:

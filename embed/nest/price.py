@@ -182,10 +182,12 @@ def fits(task: Task, choice: Choice) -> bool:
     room, tiles = task.room, choice.tiles
     for tensor in task.inputs:
         count = slots(task, choice, tensor)
-        if count > room.most_slots or count * _words(task, tensor, tiles) > room.words[tensor]:
+        if count > room.most_slots or count * tile_words(task, tensor, tiles) > room.words[tensor]:
             return False
-    extra = sum(task.layouts[name].words if name in choice.whole else _words(task, name, tiles) for name in room.shared)
-    return choice.result_buffers * _words(task, task.output, tiles) + extra <= room.words[task.output]
+    extra = sum(
+        task.layouts[name].words if name in choice.whole else tile_words(task, name, tiles) for name in room.shared
+    )
+    return choice.result_buffers * tile_words(task, task.output, tiles) + extra <= room.words[task.output]
 
 
 def slots(task: Task, choice: Choice, tensor: str) -> int:
@@ -213,7 +215,7 @@ def price(task: Task, choice: Choice) -> int:
     times = {tensor: loads(task, choice, tensor) for tensor in task.inputs}
     each = {t: _one(task, t, tiles) for t in task.inputs}
     begun = sum(each.values())
-    words = _words(task, task.output, tiles)
+    words = tile_words(task, task.output, tiles)
     extra = sum(_one(task, t, tiles) + begun for t in room.shared if t not in choice.whole)
     finish = rates.result * words + room.passes * room.pass_start
     compute = rates.invocation * task.embedding.invocations + rates.result * task.stored
@@ -240,13 +242,14 @@ def _counts(task: Task, tiles: Mapping[str, int]) -> dict[str, int]:
     return {name: -(-extent // tiles[name]) for name, extent in task.extents.items()}
 
 
-def _words(task: Task, tensor: str, tiles: Mapping[str, int]) -> int:
+def tile_words(task: Task, tensor: str, tiles: Mapping[str, int]) -> int:
+    """Words of one whole tile, padding included."""
     return prod(task.span(axis, tiles) for axis in task.layouts[tensor].axes)
 
 
 def _one(task: Task, tensor: str, tiles: Mapping[str, int]) -> int:
     """Cycles of loading one whole tile."""
-    return task.room.load_start * task.parts(tensor, tiles) + task.beats(tensor, _words(task, tensor, tiles))
+    return task.room.load_start * task.parts(tensor, tiles) + task.beats(tensor, tile_words(task, tensor, tiles))
 
 
 def _all(task: Task, choice: Choice, tensor: str) -> int:
@@ -265,7 +268,7 @@ def schedule(task: Task, choice: Choice, bound: int) -> Schedule:
     kept = {t: count for t, count in inner.items() if count > usual}
     tail = last_pieces(task, choice)
     buffers, cycles = choice.result_buffers, price(task, choice)
-    return Schedule(dict(choice.tiles), choice.order, usual, buffers, kept, choice.whole, tail, cycles, bound)
+    return Schedule(dict(choice.tiles), choice.order, usual, buffers, kept, choice.whole, tail, False, cycles, bound)
 
 
 def last_pieces(task: Task, choice: Choice) -> tuple[str, int] | None:
@@ -279,7 +282,7 @@ def last_pieces(task: Task, choice: Choice) -> tuple[str, int] | None:
     if not loops or not passes or room.result_buffers == 1:
         return None
     last = {name: (extent - 1) % tiles[name] + 1 for name, extent in task.extents.items()}
-    words, extent = _words(task, task.output, last), last[loops[0]]
+    words, extent = tile_words(task, task.output, last), last[loops[0]]
     cost = {
         size: -(-extent // size) * passes * room.pass_start + rates.store * -(-words * size // extent)
         for size in even_tiles(extent)

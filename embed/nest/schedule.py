@@ -11,7 +11,8 @@ class Schedule:
     `buffers` tiles of each input and `result_buffers` tiles of the output are in flight at once; `slots` says where an
     input has another number: as many as its tiles, and each is loaded once. Tensors in `whole` are loaded in one piece
     before everything else. The epilogue of the last output tile is cut along one loop, `tail`, into pieces of so many
-    iterations: the first results are stored while the others are still computed. `cycles` is the modelled price, and
+    iterations: the first results are stored while the others are still computed. With `reload` every step
+    loads its tiles even where they are already. `cycles` is the modelled price, and
     `bound` what no schedule in the model goes below; 0 where nobody asked.
     """
 
@@ -22,6 +23,7 @@ class Schedule:
     slots: Mapping[str, int] = field(default_factory=dict)
     whole: tuple[str, ...] = ()
     tail: tuple[str, int] | None = None
+    reload: bool = False
     cycles: int = 0
     bound: int = 0
 

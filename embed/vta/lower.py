@@ -136,7 +136,7 @@ class _Lowering:
         layout, place = self.nest.layouts[tensor], self.plan.places[tensor]
         wanted = box(layout, ranges)
         held = self.resident[tensor]
-        if held.find(wanted):
+        if held.find(wanted) and not self.schedule.reload:
             return
         base = place.buffer(held.loads)
         overwritten = held.evict()

@@ -79,7 +79,9 @@ def _first_tile(nest: Nest, schedule: Schedule, layout: Layout) -> tuple[range, 
 def _buffers(nest: Nest, schedule: Schedule, tensor: str, whole: bool) -> int:
     if tensor == nest.output:
         return schedule.result_buffers
-    return 1 if whole or tensor not in nest.embedding.inputs else schedule.slots_of(tensor)
+    if tensor not in nest.embedding.inputs:
+        return 1
+    return 1 if whole and not schedule.reload else schedule.slots_of(tensor)
 
 
 def _aligned(address: int) -> int:
