@@ -26,7 +26,7 @@ def conv(**sizes: int) -> Problem:
 
 
 def test_the_tuned_tiles_of_c2() -> None:
-    """Rows 8, columns 56, 2 output blocks, one block of input channels; both inputs loaded anew for each of 56 steps."""
+    """Rows 8, columns 56, 2 output blocks, one block of input channels; both inputs loaded anew for each step."""
     kernel = reference_kernel(C2, "gemm", VTA)
     assert {name: kernel.schedule.tiles[name] for name in ("y", "x", "k_o", "c_o")} == {
         "y": 8,
