@@ -61,11 +61,11 @@ def schedule_from_json(value: Mapping[str, Any]) -> Schedule:
         order, buffers = tuple(map(str, value["order"])), (int(value["buffers"]), int(value["result_buffers"]))
         slots = {str(name): int(count) for name, count in value["slots"].items()}
         whole = tuple(map(str, value["whole"]))
-        cycles = (int(value["cycles"][0]), int(value["cycles"][1]))
+        reload, cycles = bool(value["reload"]), (int(value["cycles"][0]), int(value["cycles"][1]))
         tail = (str(value["tail"][0]), int(value["tail"][1])) if value["tail"] else None
     except _WRONG as error:
         raise UserError(f"not a saved schedule: {type(error).__name__} {error}") from None
     sizes = [*tiles.values(), *buffers, *slots.values(), *([tail[1]] if tail else [])]
-    if sorted(order) != sorted(tiles) or min(sizes) < 1 or (tail and tail[0] not in tiles):
+    if sorted(order) != sorted(tiles) or min(sizes) < 1:
         raise UserError("not a saved schedule: it has one tile of at least 1 for each loop of its order, and buffers")
-    return Schedule(tiles, order, *buffers, slots, whole, tail, bool(value["reload"]), *cycles)
+    return Schedule(tiles, order, *buffers, slots, whole, tail, reload, *cycles)
