@@ -121,7 +121,7 @@ def deepbench(
     files = Files(out, json, csv, html)
     check_writable(json, csv, html)
     make_directory(out)
-    if cpu and (reference or export):
+    if Machine.of(target) is not Machine.MICRO_OPERATIONS and (reference or export):
         raise UserError(f"--reference and --export are for VTA, not for {target.name}")
     if compile_time and cpu:
         return _compile_times(problems, target, files)
