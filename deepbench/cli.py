@@ -12,7 +12,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dataflow import UserError
-from deepbench import emulated_html
+from deepbench import emulated_html, vta_html
 from deepbench.compile_time import CompileRecord, measure, print_compile_times
 from deepbench.emulated import run_emulated
 from deepbench.emulated_table import print_emulated
@@ -61,7 +61,7 @@ Peers = Annotated[
 Seconds = Annotated[
     float, typer.Option("--seconds", callback=positive, help="on a CPU: how long each problem is timed, and each peer")
 ]
-HtmlFile = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="on a CPU: write a page with pictures")]
+HtmlFile = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="write a page with pictures")]
 CompileTime = Annotated[
     bool,
     typer.Option(
@@ -129,13 +129,15 @@ def deepbench(
         native = NativeSettings(isa, parameters, objective, time_limit, seed, peers=peers, seconds=seconds)
         return _on_cpu(problems, native, read_threads(threads), files, target)
     native_only = {"--peers": peers, "--threads": threads != "1", "--compile-time": compile_time}
-    _refuse(target, native_only if emulated else {**native_only, "--html": html})
+    _refuse(target, native_only)
     executor = LocalProcesses(min(jobs, len(problems)))
     if emulated:
         return _emulated(problems, asked, executor, files, target)
     runner = run_abstract if Machine.of(target) is Machine.ABSTRACT else run_one
     records, wall = _run(problems, asked, executor, out, runner, Record)
     write_records(records, files)
+    if html:
+        vta_html.write_html(html, records)
     print_report(wide_console(least=160), problems, records, wall)
     return exit_code(records)
 

@@ -12,7 +12,7 @@ from deepbench.native_table import worst
 from deepbench.record import NativeRecord
 from embed.cli.files import write_whole
 
-_WIDTH, _HEIGHT, _MARGIN = 720, 400, 56
+WIDTH, HEIGHT, MARGIN = 720, 400, 56
 _COLOURS = {"conv": "#2563eb", "gemm n>=700": "#059669", "gemm n<=4": "#d97706", "gemm other": "#7c3aed"}
 _PEER_COLOUR = "#9ca3af"
 _LOSS = "#dc2626"
@@ -74,20 +74,20 @@ def roofline(records: Sequence[NativeRecord]) -> str:
     peak = median([record.peak_gflops or 0.0 for record in records])
     far = median([record.bandwidth or 0.0 for record in sorted(records, key=lambda r: -r.bytes)[:5]]) / 1e9
     rates = [record.gflops or 1e-3 for record in records]
-    x = _Axis.over([record.intensity for record in records], _MARGIN, _WIDTH - 10)
-    y = _Axis.over([*rates, peak * 1.5], _HEIGHT - _MARGIN, 10)
+    x = Axis.over([record.intensity for record in records], MARGIN, WIDTH - 10)
+    y = Axis.over([*rates, peak * 1.5], HEIGHT - MARGIN, 10)
     knee = peak / far if far else x.high
     top = min(peak, x.high * far)
     roof = [(x.low, min(top, x.low * far)), (min(max(knee, x.low), x.high), top), (x.high, top)]
     line = " ".join(f"{x(a):.1f},{y(max(b, y.low)):.1f}" for a, b in roof)
-    shapes = [f'<polyline points="{line}" fill="none" stroke="#111" stroke-width="1.5"/>', *_grid(x, y)]
+    shapes = [f'<polyline points="{line}" fill="none" stroke="#111" stroke-width="1.5"/>', *grid(x, y)]
     for record, rate in zip(records, rates, strict=True):
         label = escape(f"{record.problem}: {record.op}, {rate:.1f} GFLOP/s, {record.intensity:.1f} op/byte")
         place = f'cx="{x(record.intensity):.1f}" cy="{y(rate):.1f}"'
         colour = _COLOURS.get(record.group, "#111")
         shapes.append(f'<circle {place} r="4" fill="{colour}" fill-opacity=".7"><title>{label}</title></circle>')
     said = f"Roofline: peak {peak:.0f} GFLOP/s, reads of the largest problems {far:.0f} GB/s"
-    return _figure(said, "operations per byte of the tensors", "GFLOP/s", shapes)
+    return figure(said, "operations per byte of the tensors", "GFLOP/s", shapes)
 
 
 def ratios(records: Sequence[NativeRecord]) -> str:
@@ -95,31 +95,31 @@ def ratios(records: Sequence[NativeRecord]) -> str:
     found = sorted((r for r in records if r.ratio), key=lambda r: r.ratio or 0.0)
     if not found:
         return ""
-    y = _Axis.over([*(r.ratio or 1.0 for r in found), 0.5, 2.0], _HEIGHT - _MARGIN, 10)
-    step = (_WIDTH - _MARGIN - 10) / len(found)
+    y = Axis.over([*(r.ratio or 1.0 for r in found), 0.5, 2.0], HEIGHT - MARGIN, 10)
+    step = (WIDTH - MARGIN - 10) / len(found)
     shapes = []
     for place, record in enumerate(found):
         ratio = record.ratio or 1.0
         top, bottom = sorted((y(ratio), y(1.0)))
         label = escape(f"{record.problem}: {ratio:.2f} x {record.best_peer}; {record.op}")
-        box = f'x="{_MARGIN + place * step:.1f}" y="{top:.1f}" width="{step * 0.8:.2f}"'
+        box = f'x="{MARGIN + place * step:.1f}" y="{top:.1f}" width="{step * 0.8:.2f}"'
         box += f' height="{bottom - top + 0.5:.1f}"'
         colour = _COLOURS.get(record.group, "#111") if ratio >= 1 else _LOSS
         shapes.append(f'<rect {box} fill="{colour}"><title>{label}</title></rect>')
-    shapes += list(_ticks(y))
+    shapes += list(ticks(y))
     wins = sum((record.ratio or 0) >= 1 for record in found)
     said = f"Our speed / the best peer's, sorted: {wins} wins, {len(found) - wins} losses (red)"
-    return _figure(said, "problems", "ratio", shapes)
+    return figure(said, "problems", "ratio", shapes)
 
 
-class _Axis:
+class Axis:
     """A logarithmic axis from `low` to `high`, powers of ten, drawn from `start` to `end`."""
 
     def __init__(self, low: float, high: float, start: float, end: float) -> None:
         self.low, self.high, self.start, self.end = low, high, start, end
 
     @classmethod
-    def over(cls, values: Sequence[float], start: float, end: float) -> "_Axis":
+    def over(cls, values: Sequence[float], start: float, end: float) -> "Axis":
         logs = [log10(value) for value in values if value > 0] or [0.0]
         return cls(10.0 ** floor(min(logs)), 10.0 ** max(ceil(max(logs)), floor(min(logs)) + 1), start, end)
 
@@ -132,26 +132,26 @@ class _Axis:
         return [10.0**power for power in range(round(log10(self.low)), round(log10(self.high)) + 1)]
 
 
-def _grid(x: _Axis, y: _Axis) -> Iterator[str]:
+def grid(x: Axis, y: Axis) -> Iterator[str]:
     for value in x.decades:
-        place = f'x1="{x(value):.1f}" x2="{x(value):.1f}" y1="10" y2="{_HEIGHT - _MARGIN}"'
+        place = f'x1="{x(value):.1f}" x2="{x(value):.1f}" y1="10" y2="{HEIGHT - MARGIN}"'
         yield f'<line {place} stroke="#e5e7eb"/>'
-        yield f'<text x="{x(value):.1f}" y="{_HEIGHT - _MARGIN + 16}" text-anchor="middle">{value:g}</text>'
-    yield from _ticks(y)
+        yield f'<text x="{x(value):.1f}" y="{HEIGHT - MARGIN + 16}" text-anchor="middle">{value:g}</text>'
+    yield from ticks(y)
 
 
-def _ticks(y: _Axis) -> Iterator[str]:
+def ticks(y: Axis) -> Iterator[str]:
     for value in y.decades:
-        yield f'<line x1="{_MARGIN}" x2="{_WIDTH - 10}" y1="{y(value):.1f}" y2="{y(value):.1f}" stroke="#e5e7eb"/>'
-        yield f'<text x="{_MARGIN - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:g}</text>'
+        yield f'<line x1="{MARGIN}" x2="{WIDTH - 10}" y1="{y(value):.1f}" y2="{y(value):.1f}" stroke="#e5e7eb"/>'
+        yield f'<text x="{MARGIN - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:g}</text>'
 
 
-def _figure(title: str, across: str, up: str, shapes: Sequence[str]) -> str:
+def figure(title: str, across: str, up: str, shapes: Sequence[str]) -> str:
     labels = (
-        f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 14}" text-anchor="middle">{escape(across)}</text>'
-        f'<text transform="translate(14 {_HEIGHT / 2}) rotate(-90)" text-anchor="middle">{escape(up)}</text>'
+        f'<text x="{WIDTH / 2}" y="{HEIGHT - 14}" text-anchor="middle">{escape(across)}</text>'
+        f'<text transform="translate(14 {HEIGHT / 2}) rotate(-90)" text-anchor="middle">{escape(up)}</text>'
     )
-    picture = f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}">{"".join(shapes)}{labels}</svg>'
+    picture = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}">{"".join(shapes)}{labels}</svg>'
     return f"<h3>{escape(title)}</h3>{picture}"
 
 

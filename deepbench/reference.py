@@ -76,7 +76,8 @@ def _order(task: Task) -> tuple[str, ...]:
 
 
 def _best(task: Task, known: Tuned | None, op: str) -> Choice:
-    found = [choice for choice in _choices(task, known, op) if _fits(task, choice)]
+    found = [choice for choice in _choices(task, known, op, True) if _fits(task, choice)]
+    found = found or [choice for choice in _choices(task, known, op, False) if _fits(task, choice)]
     if not found:
         raise NoEmbedding(f"no tile of TVM's strategy for {task.embedding} fits the scratchpads")
     return min(found, key=lambda choice: price(task, choice))
@@ -88,24 +89,28 @@ def _fits(task: Task, choice: Choice) -> bool:
     room, words = task.room.words, {tensor: tile_words(task, tensor, choice.tiles) for tensor in task.layouts}
     extra = sum(words[name] for name in task.room.shared)
     inputs = all(threads * words[tensor] <= room[tensor] for tensor in task.inputs)
-    return inputs and choice.result_buffers * (words[task.output] + extra) <= room[task.output]
+    copied = not any(task.pads_outside(tensor, choice.tiles) for tensor in task.inputs)
+    return copied and inputs and choice.result_buffers * (words[task.output] + extra) <= room[task.output]
 
 
-def _choices(task: Task, known: Tuned | None, op: str) -> Iterator[Choice]:
-    """Every setting of TVM's knobs: tiles that divide their loops, one or two threads."""
+def _choices(task: Task, known: Tuned | None, op: str, whole_filter: bool) -> Iterator[Choice]:
+    """Every setting of TVM's knobs: tiles that divide their loops, one or two threads.
+
+    TVM never cuts a filter; where nothing fits so (64 words of weights, say) it may here.
+    """
     order = _order(task)
     kept = dict.fromkeys(task.inputs, len(order))
     buffers = min(2, task.room.result_buffers)
-    for sizes in product(*(_sizes(task, name, known, op) for name in order)):
+    for sizes in product(*(_sizes(task, name, known, op, whole_filter) for name in order)):
         tiles = dict(zip(order, sizes, strict=True))
         yield Choice(tiles, order, kept, True, buffers, (), 1)
         yield Choice(tiles, order, kept, False, 1, (), 1)
 
 
-def _sizes(task: Task, name: str, known: Tuned | None, op: str) -> list[int]:
+def _sizes(task: Task, name: str, known: Tuned | None, op: str, whole_filter: bool) -> list[int]:
     dims = next(loop.dims for loop in task.embedding.loops if loop.name == name)
     extent = task.extents[name]
-    if dims[0] in ("r", "s"):
+    if dims[0] in ("r", "s") and whole_filter:
         return [extent]
     if known is not None:
         return [{"y": known.rows, "x": known.columns, "k": known.blocks}.get(dims[0], 1)]

@@ -18,10 +18,13 @@ from embed.cli.explain import solved
 from embed.cli.files import Array
 from embed.cli.record import Record
 from embed.errors import NoEmbedding
+from embed.solver.settings import Settings as SearchSettings
 from embed.vta.engines import Engine, Queue
 from embed.vta.executable import VtaKernel, compile_vta
+from embed.vta.joint import choose
 from embed.vta.simulator import TimingReport
 from embed.vta.simulator.report import BUS, END, FETCH
+from isa.model import Isa
 
 FULL_MACS = 1_000_000_000
 """Matrix products above it are executed on a slice of output tiles; convolutions never are."""
@@ -49,18 +52,17 @@ def executed_share(problem: Problem) -> str:
 
 def _run(problem: Problem, operator: Operator, settings: Settings) -> Record:
     target = isa.load(settings.isa, dict(settings.parameters))
-    solution = embed.best(
-        operator, target, objective=settings.objective, time_limit=settings.time_limit, seed=settings.seed
-    )
+    wanted = SearchSettings(settings.objective, settings.time_limit, 1, settings.seed)
+    solution, schedule = choose(operator, target, wanted)
     fullest = embed.best(operator, target, objective="invocations", time_limit=settings.time_limit, seed=settings.seed)
-    kernel = compile_vta(solution.embedding, target)
+    kernel = compile_vta(solution.embedding, target, schedule)
     share = executed_share(problem)
     arrays = random_arrays(operator, zlib.crc32(problem.name.encode()) + settings.seed)
     checked = check_slice(problem, kernel, arrays) if share == "slice" else check_full(operator, kernel, arrays)
     timing = kernel.timing()
     if settings.export:
         kernel.save(Path(settings.export) / problem.name, arrays)
-    reference = reference_kernel(problem, solution.embedding.name, target) if settings.reference else None
+    reference = _reference(problem, solution.embedding.name, target) if settings.reference else None
     return replace(
         solved(problem.name, problem.suite, target, settings.objective, solution),
         utilisation_best=fullest.costs.utilisation,
@@ -74,6 +76,14 @@ def _run(problem: Problem, operator: Operator, settings: Settings) -> Record:
         checked=checked,
         executed=share,
     )
+
+
+def _reference(problem: Problem, instruction: str, target: Isa) -> VtaKernel | None:
+    """TVM's strategy, None where it has no tile that fits."""
+    try:
+        return reference_kernel(problem, instruction, target)
+    except NoEmbedding:
+        return None
 
 
 def lost_cycles(timing: TimingReport, bound: int) -> dict[str, int]:

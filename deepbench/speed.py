@@ -51,11 +51,16 @@ def bounds_table(groups: Mapping[tuple[str, str], Sequence[Record]]) -> Table:
     return table
 
 
+def worst(records: Sequence[Record]) -> list[Record]:
+    """The problems farthest above their bounds."""
+    return sorted(records, key=lambda r: -(bound_ratio(r) or 0))[:_WORST]
+
+
 def worst_table(records: Sequence[Record]) -> Table:
     """The problems farthest above their bounds; the causes are shares of the simulated cycles."""
     numbers = ("cycles", "bound", "ratio")
     table = new_table(f"the {_WORST} worst", "problem", *numbers, "limited by", "where the rest goes", right=numbers)
-    for record in sorted(records, key=lambda r: -(bound_ratio(r) or 0))[:_WORST]:
+    for record in worst(records):
         limit = "compute" if (record.compute_bound or 0) >= (record.bus_bound or 0) else "bus"
         bound = max(record.compute_bound or 0, record.bus_bound or 0)
         table.add_row(

@@ -17,7 +17,7 @@ from embed.cpu.kernel import CpuKernel
 from embed.embedding import Embedding
 from embed.solver import search
 from embed.solver.settings import Settings
-from embed.vta import bundle
+from embed.vta import bundle, joint
 from embed.vta.executable import VtaKernel, compile_vta
 from isa.model import Isa
 
@@ -79,12 +79,21 @@ def compile_kernel(
             "tune": tune,
         }
         _refuse(target, given)
-        compiler = compile_vta if machine is Machine.MICRO_OPERATIONS else compile_abstract
-        found = embedding or search.best(operator, target, Settings(time_limit=time_limit)).embedding
-        return compiler(found, target)
+        return _on_scratchpads(operator, target, embedding, machine, Settings(time_limit=time_limit))
     _check(operator, layouts, threads, constants)
     kernel = _compiled(operator, target, embedding, layouts, threads, tuple(constants), cache, tune, time_limit)
     return kernel.fix(**constants) if constants else kernel
+
+
+def _on_scratchpads(
+    operator: Operator, target: Isa, embedding: Embedding | None, machine: Machine, settings: Settings
+) -> VtaKernel | AbstractKernel:
+    if machine is not Machine.MICRO_OPERATIONS:
+        return compile_abstract(embedding or search.best(operator, target, settings).embedding, target)
+    if embedding is not None:
+        return compile_vta(embedding, target)
+    solution, schedule = joint.choose(operator, target, settings)
+    return compile_vta(solution.embedding, target, schedule)
 
 
 def load_kernel(path: Path) -> VtaKernel | CpuKernel:

@@ -164,6 +164,13 @@ class Task:
             boundaries += self.breaks(axes, place, tiles)
         return total
 
+    def pads_outside(self, tensor: str, tiles: Mapping[str, int]) -> bool:
+        """Whether a tile of a tensor has padding in front of the two axes that one copy moves."""
+        axes = self.layouts[tensor].axes
+        breaks = [self.breaks(axes, place, tiles) for place in range(len(axes))]
+        padded = [place for place, axis in enumerate(axes) if axis.before or axis.after]
+        return any(sum(breaks[place + 1 :]) > 1 for place in padded)
+
     def breaks(self, axes: tuple[Axis, ...], place: int, tiles: Mapping[str, int]) -> bool:
         """Whether an axis does not merge with the one around it."""
         axis = axes[place]
@@ -178,11 +185,15 @@ def even_tiles(extent: int) -> list[int]:
 
 
 def fits(task: Task, choice: Choice) -> bool:
-    """Whether all tiles that are there at once lie in their scratchpads."""
+    """Whether all tiles that are there at once lie in their scratchpads, and 2-D copies reach all padding."""
     room, tiles = task.room, choice.tiles
     for tensor in task.inputs:
         count = slots(task, choice, tensor)
-        if count > room.most_slots or count * tile_words(task, tensor, tiles) > room.words[tensor]:
+        if (
+            task.pads_outside(tensor, tiles)
+            or count > room.most_slots
+            or count * tile_words(task, tensor, tiles) > room.words[tensor]
+        ):
             return False
     extra = sum(
         task.layouts[name].words if name in choice.whole else tile_words(task, name, tiles) for name in room.shared

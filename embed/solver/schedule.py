@@ -178,6 +178,9 @@ class _Model:
         model.add(slots >= 2).only_enforce_if(several, self.double)
         room = task.room.words[tensor]
         self._times(slots, self.words[tensor], f"held {tensor}", room)
+        for place, axis in enumerate(task.layouts[tensor].axes):
+            if axis.before or axis.after:
+                model.add(sum(inner.broken for inner in self.axes[tensor][place + 1 :]) <= 1)
         parts = self._parts(tensor)
         each = task.room.load_start * parts + self._beats(tensor, self.words[tensor])
         read = self._product([*(axis.read for axis in self.axes[tensor]), again], f"read {tensor}")

@@ -116,16 +116,18 @@ class VtaKernel:
         return time_program(self.code, self.machine, model or TimingModel.from_table(self.target.timing.constants))
 
 
-def compile_vta(embedding: Embedding, target: Isa) -> VtaKernel:
-    """Choose a schedule for an embedding and lower it."""
-    operator = embedding.operator
-    epilogue = plan(operator, target)
-    instruction = target.instructions[embedding.name]
-    homes = tensor_homes(embedding, target)
-    price = rates(operator, instruction, target)
-    schedule = choose(embedding, derive(embedding, epilogue), price, room_of(embedding, target))
-    nest = build(embedding, schedule, epilogue)
-    return lowered(nest, schedule, target, homes)
+def compile_vta(embedding: Embedding, target: Isa, schedule: Schedule | None = None) -> VtaKernel:
+    """Lower an embedding under a schedule, the best one unless it is given."""
+    schedule = schedule or scheduled(embedding, target)
+    nest = build(embedding, schedule, plan(embedding.operator, target))
+    return lowered(nest, schedule, target, tensor_homes(embedding, target))
+
+
+def scheduled(embedding: Embedding, target: Isa) -> Schedule:
+    """The best schedule of an embedding; raises NoEmbedding where no tile fits the scratchpads."""
+    layouts = derive(embedding, plan(embedding.operator, target))
+    price = rates(embedding.operator, target.instructions[embedding.name], target)
+    return choose(embedding, layouts, price, room_of(embedding, target))
 
 
 def lowered(nest: Nest, schedule: Schedule, target: Isa, homes: Mapping[str, str]) -> VtaKernel:

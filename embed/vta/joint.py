@@ -1,0 +1,66 @@
+"""Embedding and schedule together: of all embeddings, the one whose best schedule takes the fewest cycles.
+
+No schedule takes less than its embedding's modelled cycles, a roofline. So embeddings are scheduled in the order of
+their rooflines until none that is left can win.
+"""
+
+from dataclasses import replace
+
+from dataflow.operator import Operator
+from embed.errors import NoEmbedding
+from embed.nest.schedule import Schedule
+from embed.solver import search
+from embed.solver.search import Solution
+from embed.solver.settings import Settings
+from embed.vta.executable import scheduled
+from isa.model import Isa
+
+_NEAR = 0.02
+"""A schedule this close to the least roofline of all is taken at once: no other embedding gains more."""
+
+_MOST = 8
+"""Embeddings that are scheduled besides the first."""
+
+
+def choose(operator: Operator, target: Isa, settings: Settings) -> tuple[Solution, Schedule]:
+    """The best embedding under the objective with its schedule; raises NoEmbedding where none has one that fits.
+
+    With the objective `cycles` the scheduled ones count: the choice is proven within 2 % of the best, or it is the best
+    of the embeddings with the least rooflines.
+    """
+    solution = search.best(operator, target, settings)
+    try:
+        schedule = scheduled(solution.embedding, target)
+    except NoEmbedding as error:
+        return _better(operator, target, settings, None, error)
+    near = schedule.cycles <= solution.costs.cycles * (1 + _NEAR)
+    if settings.objective != "cycles" or not schedule.cycles or near:
+        return solution, schedule
+    return _better(operator, target, settings, (solution, schedule), None)
+
+
+def _better(
+    operator: Operator,
+    target: Isa,
+    settings: Settings,
+    best: tuple[Solution, Schedule] | None,
+    reason: NoEmbedding | None,
+) -> tuple[Solution, Schedule]:
+    """The best of what is known and the next embeddings by roofline."""
+    others = search.alternatives(operator, target, settings)
+    for other in [others[place] for place in range(min(_MOST, len(others)))]:
+        if best and other.costs.cycles >= best[1].cycles:
+            break
+        if best and other.embedding == best[0].embedding:
+            continue
+        try:
+            found = scheduled(other.embedding, target)
+        except NoEmbedding as error:
+            reason = reason or error
+            continue
+        if best is None or found.cycles < best[1].cycles:
+            best = replace(other, seconds=others.seconds), found
+    if best is None:
+        assert reason is not None
+        raise reason
+    return best
