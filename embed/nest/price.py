@@ -28,7 +28,7 @@ class Room:
     `shared` tensors lie in the output's scratchpad; `passes` is the number of compute passes over each output tile,
     `longest_load` the words of one load, `result_buffers` the most output tiles in flight, `fetch` the cycles that
     fetching an instruction takes at least, `launch` those before the first load starts, `most_slots` the most tiles of
-    one input that the machine keeps apart.
+    one input that the machine keeps apart, `store_burst` the cycles of a store for every `burst_bytes`.
     """
 
     words: Mapping[str, int]
@@ -41,6 +41,8 @@ class Room:
     fetch: int = 0
     launch: int = 0
     most_slots: int = 1 << 20
+    store_burst: int = 0
+    burst_bytes: int = 1
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,11 @@ class Task:
     def beats(self, tensor: str, words: int) -> int:
         """Bus cycles of some words."""
         return words * self.word_bytes(tensor) // self.rates.bus if self.rates.bus else 0
+
+    def storing(self, words: int) -> int:
+        """Cycles of storing some output words."""
+        bursts = -(-words * self.rates.result_bytes // self.room.burst_bytes)
+        return self.rates.store * words + self.room.store_burst * bursts
 
     def moves(self, tensor: str) -> frozenset[str]:
         """Loops that move along a tensor."""
@@ -234,11 +241,11 @@ def price(task: Task, choice: Choice) -> int:
     step = rates.invocation * prod(tiles.values()) + room.pass_start + (finish if steps == results else 0)
     loading = sum(_all(task, choice, t) for t in task.inputs)
     stalls = _stalls(times, each, step) if choice.double else loading
-    storing = rates.store * task.stored
+    storing = task.storing(task.stored)
     busy = compute + stalls + (storing if choice.result_buffers == 1 else 0)
     instructions = steps + results * (room.passes + 1) + sum(times[t] * task.parts(t, tiles) for t in task.inputs)
     whole = sum(room.load_start + task.beats(t, task.layouts[t].words) for t in choice.whole)
-    last = -(-rates.store * words // choice.pieces) + (choice.pieces - 1) * (room.passes - 1) * room.pass_start
+    last = -(-task.storing(words) // choice.pieces) + (choice.pieces - 1) * (room.passes - 1) * room.pass_start
     return room.launch + begun + whole + max(busy, loading, storing, room.fetch * instructions) + last
 
 
@@ -287,7 +294,7 @@ def last_pieces(task: Task, choice: Choice) -> tuple[str, int] | None:
 
     They run along the outermost axis that the tile has words on, so that each is stored from one piece of scratchpad.
     """
-    rates, room, passes = task.rates, task.room, task.room.passes - 1
+    room, passes = task.room, task.room.passes - 1
     axes, tiles = task.layouts[task.output].axes, choice.tiles
     loops = [loop for axis in axes for loop, _ in axis.loops if tiles[loop] > 1]
     if not loops or not passes or room.result_buffers == 1:
@@ -295,7 +302,7 @@ def last_pieces(task: Task, choice: Choice) -> tuple[str, int] | None:
     last = {name: (extent - 1) % tiles[name] + 1 for name, extent in task.extents.items()}
     words, extent = tile_words(task, task.output, last), last[loops[0]]
     cost = {
-        size: -(-extent // size) * passes * room.pass_start + rates.store * -(-words * size // extent)
+        size: -(-extent // size) * passes * room.pass_start + task.storing(-(-words * size // extent))
         for size in even_tiles(extent)
     }
     best = min(cost, key=lambda size: (cost[size], -size))

@@ -228,7 +228,7 @@ class _Model:
         compute = rates.invocation * task.embedding.invocations + rates.result * task.stored + extra
         compute = compute + room.pass_start * steps + room.pass_start * room.passes * results
         loading = sum(found.total for found in self.inputs.values())
-        storing = rates.store * task.stored
+        storing = task.storing(task.stored)
         stalls = self._stalls(begun)
         high = 1 << 45
         longest = model.new_int_var(0, high, "longest")
@@ -253,7 +253,10 @@ class _Model:
     def _last(self) -> Expression:
         """The store that nothing overlaps, and what cutting it costs."""
         rates, room = self.task.rates, self.task.room
-        stored = rates.store * self.words[self.task.output]
+        words = self.words[self.task.output]
+        bursts = self.model.new_int_var(0, 1 << 40, "last bursts")
+        self.model.add(room.burst_bytes * bursts >= rates.result_bytes * words)
+        stored = self._variable(rates.store * words + room.store_burst * bursts, 0, 1 << 40, "last words")
         piece = self.model.new_int_var(0, 1 << 40, "last store")
         self.model.add(self._times(piece, self.pieces, "last stores") >= stored)
         return piece + (room.passes - 1) * room.pass_start * (self.pieces - 1)

@@ -165,15 +165,16 @@ def _loads(embedding: Embedding, target: Isa) -> list[str]:
     return [entry.name for entry in found if entry is not None]
 
 
-def _fetching(target: Isa) -> dict[str, int]:
-    """Cycles of fetching an instruction when the bus is idle, and those before the first load starts."""
+def _fixed_cycles(target: Isa) -> dict[str, int]:
+    """Cycles of fetching an instruction when the bus is idle, before the first load starts, and of bursts of stores."""
     if not target.timings:
-        return {"fetch": 0, "launch": 0}
+        return {}
     model = TimingModel.from_table(target.timing.constants)
-    read = (
-        model.fetch_overhead + model.memory_latency - (-model.fetch_chunk * model.instruction_bytes // model.bus_bytes)
-    )
-    return {"fetch": -(-(read + 1 + model.fetch_chunk) // model.fetch_chunk), "launch": read + 4}
+    chunk = -(-model.fetch_chunk * model.instruction_bytes // model.bus_bytes)
+    read = model.fetch_overhead + model.memory_latency + chunk
+    fetch = -(-(read + 1 + model.fetch_chunk) // model.fetch_chunk)
+    bursts = {"store_burst": model.store_burst, "burst_bytes": model.burst_bytes}
+    return {"fetch": fetch, "launch": read + 4, **bursts}
 
 
 def room_of(embedding: Embedding, target: Isa) -> Room:
@@ -190,5 +191,5 @@ def room_of(embedding: Embedding, target: Isa) -> Room:
         passes=1 + len(epilogue.passes) + (epilogue.planes - 1) * len(epilogue.between),
         longest_load=min(machine.depths.values()),
         result_buffers=1 if epilogue.planes > 1 else 2,
-        **_fetching(target),
+        **_fixed_cycles(target),
     )

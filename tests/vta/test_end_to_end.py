@@ -19,6 +19,7 @@ SHAPES = (
     {"block_in": 64, "block_out": 64},
     {"batch": 4},
     {"batch": 16},
+    {"batch": 4, "block_in": 4, "block_out": 4, "inp_bytes": 1024, "wgt_bytes": 512, "acc_bytes": 2048},
 )
 
 
@@ -64,6 +65,12 @@ def test_random_operators(operator: Operator, parameters: dict[str, int], object
 )
 def test_chosen_operators(operator: Operator) -> None:
     executions_agree(operator, {})
+
+
+def test_padding_stays_within_one_copy() -> None:
+    """Columns in the lanes leave three axes of a padded input that little memory cuts."""
+    operator = requantise(conv2d(c=4, h=11, w=40, k=4, r=3, s=3, stride=2, pad=1))
+    executions_agree(operator, SHAPES[-1])
 
 
 def test_a_part_computes_whole_tiles_of_the_output() -> None:
