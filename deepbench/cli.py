@@ -131,15 +131,7 @@ def deepbench(
     native_only = {"--peers": peers, "--threads": threads != "1", "--compile-time": compile_time}
     _refuse(target, native_only)
     executor = LocalProcesses(min(jobs, len(problems)))
-    if emulated:
-        return _emulated(problems, asked, executor, files, target)
-    runner = run_abstract if Machine.of(target) is Machine.ABSTRACT else run_one
-    records, wall = _run(problems, asked, executor, out, runner, Record)
-    write_records(records, files)
-    if html:
-        vta_html.write_html(html, records)
-    print_report(wide_console(least=160), problems, records, wall)
-    return exit_code(records)
+    return (_emulated if emulated else _simulated)(problems, asked, executor, files, target)
 
 
 def exit_code(records: Sequence[Record | NativeRecord | EmulatedRecord | CompileRecord]) -> int:
@@ -176,6 +168,17 @@ def _table(problems: list[Problem], asked: Settings, jobs: int, files: Files, na
         write_heatmap(files.html, problems, found)
     print_every(wide_console(least=160), found, wall)
     return exit_code([record for row in found.values() for record in row])
+
+
+def _simulated(problems: list[Problem], asked: Settings, executor: Executor, files: Files, target: Isa) -> int:
+    """On VTA's simulator, or as an abstract program."""
+    runner = run_abstract if Machine.of(target) is Machine.ABSTRACT else run_one
+    records, wall = _run(problems, asked, executor, files.out, runner, Record)
+    write_records(records, files)
+    if files.html:
+        vta_html.write_html(files.html, records)
+    print_report(wide_console(least=160), problems, records, wall)
+    return exit_code(records)
 
 
 def _refuse(target: Isa, options: Mapping[str, object]) -> None:
