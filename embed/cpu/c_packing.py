@@ -18,18 +18,9 @@ def c_type(dtype: str) -> str:
     return f"{'' if is_integer(dtype) and is_signed(dtype) else 'u'}int{bits(dtype)}_t"
 
 
-def size(feed: Feed) -> int:
-    """Elements of the array that the kernel reads."""
-    if feed.layout is None:
-        return prod(feed.shape or feed.physical.tensor.shape)
-    tiles = dict(feed.blocks)
-    words = prod(axis.extent + -axis.extent % tiles.get(axis.name, 1) for axis in feed.layout.axes)
-    return words * prod(feed.layout.word_shape)
-
-
 def pack_function(name: str, feed: Feed) -> str:
     """A function of that name which fills `to` from the user's array `from`."""
-    zeros = f"for (int64_t i = 0; i < {size(feed)}; ++i) to[i] = 0;"
+    zeros = f"for (int64_t i = 0; i < {feed.size}; ++i) to[i] = 0;"
     return _function(name, feed, [zeros, *_moved(feed, "to[{inner}] = from[{outer}];")])
 
 

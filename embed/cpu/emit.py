@@ -8,7 +8,7 @@ import numpy as np
 
 from dataflow.errors import UserError
 from embed import atomic
-from embed.cpu.c_packing import c_type, pack_function, size, unpack_function
+from embed.cpu.c_packing import c_type, pack_function, unpack_function
 from embed.cpu.kernel import CpuKernel
 from embed.cpu.machine import machine_of
 from embed.cpu.object import LINE, relocatable
@@ -121,8 +121,8 @@ def _described(kernel: CpuKernel, name: str, found: Stream) -> str:
     if found.feed.in_place:
         return f"{lies}"
     if found.tensor == kernel.operator.output.name:
-        return f"{lies}: room for it in {size(found.feed)} elements, from which {name}_unpack_{found.tensor} takes it"
-    return f"{lies}: as {name}_pack_{found.tensor} makes it, in {size(found.feed)} elements"
+        return f"{lies}: room for it in {found.feed.size} elements, from which {name}_unpack_{found.tensor} takes it"
+    return f"{lies}: as {name}_pack_{found.tensor} makes it, in {found.feed.size} elements"
 
 
 def _lies(physical: Physical) -> str:
@@ -135,7 +135,7 @@ def _sizes(kernel: CpuKernel, upper: str) -> Iterator[str]:
         physical, what = kernel.physical[found.tensor], f"{upper}_{found.tensor.upper()}"
         yield f"/* Elements of {physical.tensor}, {_lies(physical)}. */\n#define {what}_SIZE {physical.size}"
         if not found.feed.in_place:
-            yield f"/* The same as the function takes it. */\n#define {what}_PACKED_SIZE {size(found.feed)}"
+            yield f"/* The same as the function takes it. */\n#define {what}_PACKED_SIZE {found.feed.size}"
 
 
 def _declarations(kernel: CpuKernel, name: str) -> Iterator[str]:

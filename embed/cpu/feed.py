@@ -36,6 +36,13 @@ class Feed:
         """Whether the kernel's array holds the tensor's elements and nothing else: no border, no words filled up."""
         return self.layout is None and not self.shape
 
+    @property
+    def size(self) -> int:
+        """Elements of the array that the kernel reads."""
+        if self.layout is None:
+            return prod(self.shape or self.physical.tensor.shape)
+        return prod(self._moved(self.layout))
+
     def __call__(self, array: Array) -> Array:
         """The array to hand to the kernel."""
         if self.in_place:

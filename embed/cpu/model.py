@@ -120,7 +120,9 @@ def _copied(feed: Feed) -> float:
     """Cycles of the copy of a tensor that the kernel does not read or write where the user has it."""
     if feed.in_place:
         return 0.0
-    return _COPY_START + _COPY_CYCLES["border" if feed.layout is None else "packed"] * feed.physical.tensor.bytes
+    if feed.layout is None:
+        return _COPY_START + _COPY_CYCLES["border"] * feed.physical.tensor.bytes
+    return copy_cycles(feed.size * bits(feed.physical.tensor.dtype) // 8)
 
 
 class Pricing:

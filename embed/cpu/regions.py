@@ -45,9 +45,11 @@ def regions(embedding: Embedding, schedule: Schedule, linear: Collection[str]) -
         width = prod(schedule.tiles[name] for name in result_loops(embedding) if name != loop)
         tile = schedule.tiles[loop]
         choices = [_regions(window, _tiled(inside, tile))]
-        if loop in linear:
-            choices.append(_regions(window, _cut(inside, tile)))
-        whole = _price([Region(1, n) for n, _ in _tiled(inside, tile)], extents[window], width)
+        plain = [Region(1, n) for n, _ in _tiled(inside, tile)]
+        cut = _regions(window, _cut(inside, tile))
+        if loop in linear and _steps(cut, extents[window]) <= _steps(plain, extents[window]):
+            choices.append(cut)
+        whole = _price(plain, extents[window], width)
         best = min(choices, key=lambda choice: _price(choice, extents[window], width))
         if len(best) <= _MOST and _price(best, extents[window], width) < _GAIN * whole:
             found[loop] = tuple(best)
@@ -114,6 +116,11 @@ def _regions(window: str, tiles: Sequence[tuple[int, range]]) -> list[Region]:
         else:
             found.append(Region(1, size, {window: taps}))
     return found
+
+
+def _steps(choice: Sequence[Region], whole: int) -> int:
+    """How often words that do not move along the loop are read: where memory is the bound, that is the price."""
+    return sum(region.runs * len(next(iter(region.taps.values()), range(whole))) for region in choice)
 
 
 def _price(choice: Sequence[Region], whole: int, width: int) -> float:
