@@ -15,14 +15,21 @@ Array = npt.NDArray[Any]
 
 
 def operands_of(layout: Layout, operand: Operand, read: Read, packed: Array) -> Array:
-    """Packed words [n, *lanes] as operands [n, *shape]; elements that no lane uses are zero."""
+    """Packed words [n, *lanes] as operands [n, *shape]; elements that no lane uses are zero.
+
+    Of lanes that share an element, as in `inp[x+r]`, the idle ones hold zero and the busy ones its value.
+    """
     tensor = operand.tensor
     places = _places(layout, operand, read)
     flat = packed.reshape(-1, places.size)
     if _identity(places, tensor.size):
         return flat.reshape(-1, *tensor.shape)
     found = np.zeros((flat.shape[0], tensor.size), numpy_dtype(tensor.dtype))
-    found[:, places] = flat
+    if np.unique(places).size == places.size:
+        found[:, places] = flat
+    else:
+        for lane, place in enumerate(places):
+            found[:, place] = np.where(flat[:, lane] != 0, flat[:, lane], found[:, place])
     return found.reshape(-1, *tensor.shape)
 
 

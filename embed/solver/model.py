@@ -48,9 +48,12 @@ class Placements:
         log.info("    the model is in %s", path)
 
     def stream(self, settings: Settings, deadline: float, maximal: bool) -> "Stream":
-        """Placements whose digits fill what lanes they can, each once; `maximal`: only what no dim more would help."""
+        """Placements whose digits fill what lanes they can, each once; `maximal`: only what no dim more would help.
+
+        Where lanes slide, a dim more is often not allowed, and all are kept.
+        """
         saving = filled.build(self.proto, self.problem, self.variables)
-        if maximal:
+        if maximal and not self.problem.slides:
             filled.only_maximal(self.proto, self.variables, saving)
         solver = new_solver(settings, deadline)
         solver.parameters.num_workers = 1

@@ -10,7 +10,7 @@ from dataflow.operator import Operator
 from embed.binding import Binding, named_accesses
 from embed.costs import Rates
 from embed.embedding import Placeable
-from embed.lanes import allowed_dims
+from embed.lanes import Slide, allowed_dims, slides
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,11 @@ class Problem:
             )
             for lane in self.lanes
         }
+
+    @cached_property
+    def slides(self) -> tuple[Slide, ...]:
+        """Lane dimensions that share elements of an operand."""
+        return slides(self.operator.main, self.pattern, self.binding)
 
     @cached_property
     def reads(self) -> dict[str, Read]:

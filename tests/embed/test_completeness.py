@@ -50,6 +50,23 @@ def fused_dot(i: int, k: int) -> Computation:
     return dataflow.infer("acc += a[i,k] * b[i,k]", {"i": i, "k": k}, "i8")
 
 
+def window(x: int, r: int) -> Computation:
+    return dataflow.infer("acc[x] += a[x+r] * b[r]", {"x": x, "r": r}, "i8")
+
+
+def strided_window(x: int, r: int) -> Computation:
+    return dataflow.infer("acc[x] += a[2*x+r] * b[r]", {"x": x, "r": r}, "i8")
+
+
+def window_2d(y: int, x: int, r: int, s: int) -> Computation:
+    sizes = {"y": y, "x": x, "r": r, "s": s}
+    return dataflow.infer("acc[y,x] += a[y+r,x+s] * b[r,s]", sizes, "i8")
+
+
+def channel_window(k: int, x: int, r: int) -> Computation:
+    return dataflow.infer("acc[k,x] += a[x+r] * b[k,r]", {"k": k, "x": x, "r": r}, "i8")
+
+
 STRIDED_2D = dataflow.conv2d(c=1, h=4, w=5, k=2, r=2, s=3, stride=(1, 2)).main
 OVERLAPPING_2D = dataflow.conv2d(c=1, h=3, w=3, k=2, r=2, s=2).main
 GROUPED_2D = dataflow.conv2d(c=4, h=2, w=3, k=4, r=1, s=2, groups=2).main
@@ -90,6 +107,17 @@ CASES: dict[str, tuple[Computation, Computation, tuple[int, int]]] = {
     "broadcast fma 2 in strided conv2d": (broadcast_fma(2), STRIDED_2D, (360, 248)),
     "lane fma 2 in batched gemm": (lane_fma(2), dataflow.batched_gemm(batch=2, m=2, n=2, k=2).main, (224, 224)),
     "lane dot 2x2 in strided dilated conv1d": (lane_dot(2, 2), STRIDED_DILATED_1D, (432, 432)),
+    "window 3 of 2 in overlapping conv1d": (window(3, 2), OVERLAPPING_1D, (8, 0)),
+    "window 2 of 2 in overlapping conv2d": (window(2, 2), OVERLAPPING_2D, (40, 0)),
+    "window 2 of 3 in strided conv1d": (window(2, 3), STRIDED_1D, (0, 0)),
+    "window 2 of 2 in dilated conv1d": (window(2, 2), DILATED_1D, (8, 4)),
+    "window 2 of 2 in padded conv1d": (window(2, 2), PADDED_1D, (8, 0)),
+    "window 2 of 2 in gemm": (window(2, 2), dataflow.gemm(m=2, n=3, k=4).main, (0, 0)),
+    "window 2 of 2 in depthwise conv2d": (window(2, 2), DEPTHWISE, (40, 0)),
+    "strided window 2 of 3 in strided conv1d": (strided_window(2, 3), STRIDED_1D, (8, 0)),
+    "strided window 2 of 3 in strided conv2d": (strided_window(2, 3), STRIDED_2D, (352, 0)),
+    "window 2x2 of 2x2 in overlapping conv2d": (window_2d(2, 2, 2, 2), OVERLAPPING_2D, (16, 0)),
+    "window 2 of 2 for 2 channels in overlapping conv2d": (channel_window(2, 2, 2), OVERLAPPING_2D, (72, 0)),
     "outer 2x2 in strided conv2d": (outer(2, 2), STRIDED_2D, (728, 728)),
     "outer 2x3 in overlapping conv2d": (outer(2, 3), OVERLAPPING_2D, (192, 192)),
 }

@@ -6,6 +6,7 @@ from itertools import combinations, product
 
 from dataflow.computation import Computation
 from dataflow.errors import UserError
+from dataflow.expression import Read
 from dataflow.symbolic import Access, Matrix, Vector, access, integer_kernel, split_matrix
 from embed.binding import Binding, named_accesses
 
@@ -48,6 +49,11 @@ class Problem:
         """The box of some of the pattern's dims, row-major; its first position is the origin."""
         return tuple(product(*(range(dim.extent) for dim in self.pattern.dims if dim.name in dims)))
 
+    @property
+    def sliding(self) -> tuple[str, ...]:
+        """Input operands of which some lanes share an element although they differ in dims that it uses."""
+        return tuple(read.tensor for read in self.pattern.reads if _slides(self.pattern, read))
+
     def access(self, operand: str) -> Access:
         """How the operator tensor bound to `operand` is accessed."""
         return access(self.operator, named_accesses(self.operator)[self.binding.tensors[operand]])
@@ -71,18 +77,21 @@ def lane_groups(pattern: Computation) -> tuple[tuple[str, ...], dict[str, tuple[
 
 
 def _check_reads(pattern: Computation) -> None:
-    """Every tensor has one access, and two lanes share its element only if they agree in all dims that it uses."""
+    """Every tensor has one access; two lanes share an accumulator only if they agree in all dims that it uses."""
     names = [pattern.output.tensor, *(read.tensor for read in pattern.reads)]
     for name in names:
         if names.count(name) > 1:
             raise NotSeparableError(f"not a contraction: '{pattern}' accesses '{name}' more than once")
-    for read in (pattern.output, *pattern.reads):
-        used = [dim.name for dim in pattern.dims if dim.extent > 1 and any(dim.name in i.dims for i in read.index)]
-        matrix = split_matrix(access(pattern, read), [dim.extent for dim in pattern.dims])
-        if integer_kernel(_columns(pattern, matrix, used), len(used)):
-            raise NotSeparableError(
-                f"not a contraction: {read} is one element for several {','.join(used)} in '{pattern}'"
-            )
+    if _slides(pattern, pattern.output):
+        used = ",".join(pattern.output_dims)
+        raise NotSeparableError(f"not a contraction: {pattern.output} is one element for several {used} in '{pattern}'")
+
+
+def _slides(pattern: Computation, read: Read) -> bool:
+    """Whether lanes that differ in dims that an access uses share its element."""
+    used = [dim.name for dim in pattern.dims if dim.extent > 1 and any(dim.name in i.dims for i in read.index)]
+    matrix = split_matrix(access(pattern, read), [dim.extent for dim in pattern.dims])
+    return bool(integer_kernel(_columns(pattern, matrix, used), len(used)))
 
 
 def _columns(computation: Computation, matrix: Matrix, names: list[str]) -> Matrix:
