@@ -30,12 +30,14 @@ Array = npt.NDArray[Any]
 FILES = Path(__file__).parent.parent / "isa_files"
 EDGE = isa.load(str(FILES / "edge_i4.toml"))
 OUTER = isa.load(str(FILES / "outer_bf16.toml"))
+ENGINE = isa.load(str(FILES / "conv_engine.toml"))
 VTA = isa.load("vta")
 TARGETS = {"edge": (EDGE, "i4"), "outer": (OUTER, "bf16"), "vta": (VTA, "i8"), "neon": (isa.load("neon"), "f32")}
+TARGETS["engine"] = (ENGINE, "i8")
 TARGETS["avx512"] = (isa.load("avx512"), "f32")
 ENTRIES = [
     (target, entry)
-    for target in (EDGE, OUTER, VTA, *(isa.load(name) for name in ("neon_bf16", "neon_fp16", "avx512_vnni")))
+    for target in (EDGE, OUTER, ENGINE, VTA, *(isa.load(name) for name in ("neon_bf16", "neon_fp16", "avx512_vnni")))
     for entry in target.instructions.values()
     if entry.pattern is not None and entry.mask is None and not entry.choice
 ]
@@ -85,11 +87,12 @@ def test_the_report_counts_what_a_run_does(problem: tuple[str, Operator]) -> Non
     assert found.bytes == said.bytes
 
 
-@pytest.mark.parametrize("target", [EDGE, OUTER], ids=["edge", "outer"])
+@pytest.mark.parametrize("target", [EDGE, OUTER, ENGINE], ids=["edge", "outer", "engine"])
 def test_the_scalar_interpreter_runs_the_same_program(target: isa.Isa) -> None:
     """Without encodings an invocation is an instruction whose fields are the words of its operands."""
-    dtype = "i4" if target is EDGE else "bf16"
-    operator = dataflow.gemm(m=11, n=35, k=21, dtype=dtype)
+    operator = dataflow.gemm(m=11, n=35, k=21, dtype="i4" if target is EDGE else "bf16")
+    if target is ENGINE:
+        operator = dataflow.conv2d(c=3, h=7, w=21, k=4, r=3, s=5, pad=2)
     kernel = kernel_of(operator, target)
     arrays = random_arrays(operator, 3)
     external = in_external(kernel.nest, kernel.places, arrays)

@@ -25,7 +25,7 @@ from embed.cli.app import run
 from embed.embedding import Embedding
 
 FILES = Path(__file__).parent.parent / "isa_files"
-EDGE, OUTER = str(FILES / "edge_i4.toml"), str(FILES / "outer_bf16.toml")
+EDGE, OUTER, ENGINE = (str(FILES / f"{name}.toml") for name in ("edge_i4", "outer_bf16", "conv_engine"))
 PROBLEMS = select(only=["inference_device/gemm/007", "inference_device/conv/inactive-000"])
 TYPES = {"vta": "i8", "neon": "f32", "neon_fp16": "f16:f16", "avx512_vnni": "u8*i8", "avx512_bf16": "bf16"}
 
@@ -74,10 +74,10 @@ def test_a_reduced_problem_has_the_same_embedding(problem: Problem) -> None:
 
 
 def test_the_table_of_several(tmp_path: Path) -> None:
-    asked = [Settings(EDGE), Settings(OUTER)]
+    asked = [Settings(EDGE), Settings(OUTER), Settings(ENGINE)]
     seen: list[str] = []
     found, wall = every_isa.run_every(PROBLEMS, asked, InThisProcess(), tmp_path, lambda r: seen.append(r.problem))
-    assert len(seen) == 4
+    assert len(seen) == 6
     assert not (tmp_path / NAME).exists()
     for records in found.values():
         for record in records:
@@ -86,7 +86,7 @@ def test_the_table_of_several(tmp_path: Path) -> None:
     assert {record.cycles is None for record in found[OUTER]} == {True}
     console = Console(width=200, record=True)
     every_isa.print_every(console, found, wall)
-    assert "4 cells in" in console.export_text()
+    assert "6 cells in" in console.export_text()
     page = heatmap.page(PROBLEMS, found)
     assert page.count('title="dot(') == page.count('title="outer(') == 2
 
@@ -118,6 +118,24 @@ def test_the_suite_on_a_file_alone(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "inference_device conv" in capsys.readouterr().out
     [record] = map(json.loads, (tmp_path / "r.json").read_text().splitlines())
     assert set(record["traffic"]) == {"act", "wgt", "sum"}
+
+
+@pytest.mark.parametrize("file", [EDGE, OUTER, ENGINE])
+def test_instructions_never_seen_before_pass_the_check(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(app, ["isa", "check", file]) == 0
+    assert "ok" in capsys.readouterr().out
+
+
+def test_a_window_slides_in_the_suite() -> None:
+    """Of a convolution with steps of one all taps and most outputs are in use; no product of matrices slides."""
+    problem = next(p for p in select(ops=["conv"]) if dict(p.sizes)["stride"] == (1, 1) and dict(p.sizes)["r"] == 3)
+    record = run_abstract(Task(problem, Settings(ENGINE)))
+    assert (record.status, record.checked) == ("OPTIMAL", True)
+    assert record.utilisation is not None
+    assert record.utilisation > 0.8
+    [product, _] = [run_abstract(Task(problem, Settings(ENGINE))) for problem in PROBLEMS][::-1]
+    assert product.checked
+    assert product.utilisation == pytest.approx(1 / 3, abs=0.01)
 
 
 def test_no_isa_at_all() -> None:
