@@ -101,7 +101,7 @@ def test_a_digit_of_a_flattened_pattern_is_a_dim_of_its_own() -> None:
     ("text", "message"),
     [
         ("acc[i] += a[i,k] * b[i]", "b both lack 'k'"),
-        ("acc[i] += a[i+k] * b[k]", "a[i+k] is one element for several i,k"),
+        ("acc[i+k] += a[i] * b[k]", "acc[i+k] is one element for several i,k"),
         ("acc[i] += a[i] * a[i]", "accesses 'a' more than once"),
         ("acc[i] = acc[i] + a[i]", "accesses 'acc' more than once"),
         ("acc[i] += a[j] * b[j]", "a and b both lack 'i'"),
