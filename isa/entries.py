@@ -9,6 +9,8 @@ from isa.schema import Node
 
 _WORD = re.compile(r"\w+")
 _BITS = ("format", "encoding")
+_OWN = ("emit",)
+"""What an entry never takes from the one it is like: another operation has another name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def read_entry(node: Node, before: Mapping[str, Entry]) -> Entry:
     if "like" not in own:
         return Entry(node, name, own, frozenset(own), settings)
     base = _base(own["like"], before)
-    inherited = base.members
+    inherited = {key: value for key, value in base.members.items() if key not in _OWN}
     if any(key in own for key in _BITS):
         inherited = {key: value for key, value in inherited.items() if key not in _BITS}
     else:

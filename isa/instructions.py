@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from dataflow.computation import Computation, Tensor
 from dataflow.dtypes import bits
 from isa.arithmetic import Formula
+from isa.c_language import read_template
 from isa.context import Context, identifier, layout
 from isa.encoding import Encoding
 from isa.entries import Entry, read_entry
@@ -77,7 +78,15 @@ def _instruction(entry: Entry, context: Context) -> Instruction:
         denormals=_one_of(entry, "denormals", DENORMALS),
         summation=_one_of(entry, "summation", tuple(SUMMATIONS)),
         form=_form(entry, operands, mask, context),
+        c=_c(entry, operands, choice, mask),
     )
+
+
+def _c(entry: Entry, operands: Mapping[str, Operand], choice: Mapping[str, int], mask: Mask | None) -> str:
+    if "emit" not in entry.members:
+        return ""
+    names = (*operands, *choice, *([mask.operand.name] if mask else []))
+    return read_template(entry.members["emit"], names)
 
 
 def _one_of(entry: Entry, key: str, known: Collection[str]) -> str:

@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from isa.arithmetic import Formula
+from isa.c_language import read_language
 from isa.context import Context, identifier, layout
 from isa.errors import IsaError, listing
 from isa.instructions import read_instructions
@@ -53,7 +54,8 @@ def build(source: Source, path: Path, overrides: Mapping[str, int]) -> Isa:
     top = layers[-1]
     doc = top["doc"].text() if "doc" in top else ""
     given = (parameters, context.memories, context.formats, instructions, timings)
-    return Isa(top["name"].text(), doc, path, *given, _processor(layers))
+    language = read_language(_all(layers, "emit"))
+    return Isa(top["name"].text(), doc, path, *given, _processor(layers), language)
 
 
 def _processor(layers: Iterable[Mapping[str, Node]]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dataflow.computation import Computation, Tensor
 from isa.arithmetic import Formula
+from isa.c_language import CLanguage
 from isa.encoding import Encoding
 from isa.errors import IsaError, listing
 from isa.features import cpu_features
@@ -126,6 +127,7 @@ class Instruction:
     `fixed` are the values of the fields that make this entry; the other fields are a MachineInstruction's own.
     `notation` is the encoding in a manual's own words, where it is not a field list; `form` what it was found to be.
     `denormals` and `summation` say where float arithmetic differs from the pattern's plain meaning (isa.rounding).
+    `c` is a C expression for the output, or a call where it is in memory, with {operand} in it.
     """
 
     name: str
@@ -147,6 +149,7 @@ class Instruction:
     denormals: str = ""
     summation: str = ""
     form: Form | None = None
+    c: str = ""
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -255,6 +258,7 @@ class Isa:
     instructions: dict[str, Instruction]
     timings: dict[str, Timing] = field(default_factory=dict)
     processor: str = ""
+    c: CLanguage | None = None
 
     @cached_property
     def parameters(self) -> dict[str, int]:
@@ -279,6 +283,7 @@ class Isa:
             self.instructions,
             self.timings,
             self.processor,
+            self.c,
         )
         return sha256(repr(said).encode()).hexdigest()
 

@@ -67,7 +67,17 @@ TABLES: dict[str, dict[str, Key]] = {
         "format": Key("table", "bit layouts by name", members=("format",)),
         "instruction": Key("tables", "the entries", True, table="instruction"),
         "timing": Key("table", "cores by name", members=("timing",)),
+        "emit": Key("table", "how kernels are written in other languages", table="emit_file"),
     },
+    "emit_file": {"c": Key("table", "in C", True, table="c")},
+    "c": {
+        "headers": Key("texts", "headers that declare the intrinsics"),
+        "flags": Key("texts", "flags that the compiler needs"),
+        "types": Key("table", "vector types by element and lanes, f32x16, or by bits alone, 512", members=(PLAIN,)),
+        "low": Key("table", "by bits: an expression for the low part of a register, {}", members=(PLAIN,)),
+        "fill": Key("table", "by bits: an expression for a register whose low part is {}", members=(PLAIN,)),
+    },
+    "emit": {"c": Key("text", "a C expression for the output, or a call where it is in memory; {operand} in it", True)},
     "parameter": {
         "default": Key("integer", "its value unless overridden", True),
         "doc": Key("text", "what it means, with its unit"),
@@ -105,6 +115,7 @@ TABLES: dict[str, dict[str, Key]] = {
             "zero: denormal floats are read and written as zero, whatever the control register",
             one_of=DENORMALS,
         ),
+        "emit": Key("table", "the entry in other languages", table="emit"),
         "summation": Key("text", "how a float `+=` is rounded, where it matters; a name of isa/rounding.py"),
     },
     "mask": {

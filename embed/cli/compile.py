@@ -29,6 +29,7 @@ from embed.cli.options import (
     Written,
 )
 from embed.cpu import archive, emit
+from embed.cpu.c_source import write_source
 from embed.cpu.kernel import CpuKernel
 from embed.embedding import Embedding
 from embed.kernel import Machine
@@ -39,7 +40,7 @@ from isa.model import Isa
 
 _EMITS = {
     Machine.MICRO_OPERATIONS: ("bundle",),
-    Machine.CPU: ("kernel", "asm", "obj"),
+    Machine.CPU: ("kernel", "asm", "obj", "c"),
     Machine.ABSTRACT: ("program",),
 }
 
@@ -144,5 +145,5 @@ def _write(kernel: CpuKernel, kind: str, out: Path, name: str) -> None:
         archive.save(kernel, path)
         typer.echo(f"{path}\nrun it with: isa-embed run {path}")
         return
-    written = {"asm": emit.write_assembly, "obj": emit.write_object}[kind](kernel, out, name)
+    written = {"asm": emit.write_assembly, "obj": emit.write_object, "c": write_source}[kind](kernel, out, name)
     typer.echo(f"{', '.join(map(str, written))}")

@@ -46,9 +46,9 @@ def _border(feed: Feed, statement: str) -> list[str]:
     physical = feed.physical
     places = [f"i{number}" for number in range(len(physical.tensor.shape))]
     inside = [f"({place} + {before})" for place, before in zip(places, feed.before or [0] * len(places), strict=True)]
-    outer, inner = _place(places, physical), _sum(inside, physical.plain.strides(feed.shape or None))
+    outer, inner = place_of(places, physical), _sum(inside, physical.plain.strides(feed.shape or None))
     loops = [(places[number], physical.tensor.shape[number]) for number in physical.plain.order]
-    return _nested(loops, [statement.format(outer=outer, inner=inner)])
+    return nested(loops, [statement.format(outer=outer, inner=inner)])
 
 
 def _packed(feed: Feed, statement: str) -> list[str]:
@@ -62,7 +62,7 @@ def _packed(feed: Feed, statement: str) -> list[str]:
     lanes = [(f"l{number}", extent) for number, extent in enumerate(feed.layout.word_shape)]
     words = [f"(t{number} * {tile} + i{number})" for number, tile in enumerate(tiles)]
     body = list(_element(feed.layout.gather, words, feed.physical, statement))
-    return _nested([*outer, *inner, *lanes], body)
+    return nested([*outer, *inner, *lanes], body)
 
 
 def _element(gather: Gather, words: Sequence[str], physical: Physical, statement: str) -> Iterator[str]:
@@ -79,7 +79,7 @@ def _element(gather: Gather, words: Sequence[str], physical: Physical, statement
     for number, (total, extent) in enumerate(zip(sums, gather.shape, strict=True)):
         yield f"const int64_t x{number} = {' + '.join(total)};"
         used.append(f"x{number} >= 0 && x{number} < {extent}")
-    source = _place([f"x{number}" for number in range(len(sums))], physical)
+    source = place_of([f"x{number}" for number in range(len(sums))], physical)
     yield f"if ({' && '.join(used) or '1'}) {statement.format(outer=source, inner='at')}"
     yield "++at;"
 
@@ -105,7 +105,7 @@ def _moves(run: Run, position: str) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield f"{position} / {below} % {move.extent}", move.steps
 
 
-def _place(coordinates: Sequence[str], physical: Physical) -> str:
+def place_of(coordinates: Sequence[str], physical: Physical) -> str:
     """Where the element of a tensor at these coordinates lies in the user's array."""
     if not physical.blocks:
         return _sum(coordinates, physical.strides())
@@ -121,7 +121,7 @@ def _sum(places: Sequence[str], strides: Sequence[int]) -> str:
     return " + ".join(f"{place} * {stride}" for place, stride in zip(places, strides, strict=True)) or "0"
 
 
-def _nested(loops: Sequence[tuple[str, int]], body: Sequence[str]) -> list[str]:
+def nested(loops: Sequence[tuple[str, int]], body: Sequence[str]) -> list[str]:
     """The statements inside loops; of one iteration there is only its number."""
     heads = [f"for (int64_t {name} = 0; {name} < {extent}; ++{name})" for name, extent in loops]
     return [*heads, "{", *(f"    {line}" for line in body), "}"]

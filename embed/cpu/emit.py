@@ -80,23 +80,24 @@ def header(kernel: CpuKernel, name: str) -> str:
     """The C header: what the function takes, functions that pack it, and one that runs all tiles."""
     guard, upper = f"ISA_EMBED_{name.upper()}_H", name.upper()
     parts = [
-        "\n".join(["/*", *(f" * {line}".rstrip() for line in _comment(kernel, name)), " */"]),
+        "\n".join(["/*", *(f" * {line}".rstrip() for line in comment(kernel, name)), " */"]),
         f"#ifndef {guard}\n#define {guard}",
         "#include <stdint.h>",
         '#ifdef __cplusplus\nextern "C" {\n#endif',
         f"/* Tiles of the outermost loop: the range of `begin` and `end`. */\n#define {upper}_TILES {kernel.tiles}",
-        *_sizes(kernel, upper),
+        *sizes(kernel, upper),
         f"/* Computes tiles begin to end - 1. */\nvoid {name}(void **tensors, int64_t begin, int64_t end);",
         *_declarations(kernel, name),
-        *_functions(kernel, name),
-        _run(kernel, name),
+        *functions(kernel, name),
+        run_function(kernel, name),
         "#ifdef __cplusplus\n}\n#endif",
         f"#endif /* {guard} */\n",
     ]
     return "\n\n".join(parts)
 
 
-def _comment(kernel: CpuKernel, name: str) -> Iterator[str]:
+def comment(kernel: CpuKernel, name: str) -> Iterator[str]:
+    """What the kernel computes, for whom, and what its tensors are; one line each."""
     operator, target = kernel.operator, kernel.target
     features = dict.fromkeys(f for entry in target.instructions.values() for f in entry.requires)
     yield operator.title
@@ -130,7 +131,8 @@ def _lies(physical: Physical) -> str:
     return f"{physical.name or 'a scalar'}{shape}"
 
 
-def _sizes(kernel: CpuKernel, upper: str) -> Iterator[str]:
+def sizes(kernel: CpuKernel, upper: str) -> Iterator[str]:
+    """Macros with the elements of every tensor."""
     for found in kernel.streams.values():
         physical, what = kernel.physical[found.tensor], f"{upper}_{found.tensor.upper()}"
         yield f"/* Elements of {physical.tensor}, {_lies(physical)}. */\n#define {what}_SIZE {physical.size}"
@@ -146,7 +148,8 @@ def _declarations(kernel: CpuKernel, name: str) -> Iterator[str]:
         yield f"extern const int{8 * table.itemsize}_t {name}_table{number}[];"
 
 
-def _functions(kernel: CpuKernel, name: str) -> Iterator[str]:
+def functions(kernel: CpuKernel, name: str) -> Iterator[str]:
+    """The functions that pack inputs and unpack the output."""
     for found in kernel.streams.values():
         if found.feed.in_place or found.tensor in kernel.constants:
             continue
@@ -156,7 +159,7 @@ def _functions(kernel: CpuKernel, name: str) -> Iterator[str]:
             yield pack_function(f"{name}_pack_{found.tensor}", found.feed)
 
 
-def _run(kernel: CpuKernel, name: str) -> str:
+def run_function(kernel: CpuKernel, name: str) -> str:
     """A function that runs all tiles, on tensors as the comment says."""
     output = kernel.operator.output.name
     parameters, given = [], []
