@@ -12,7 +12,7 @@ from dataflow.computation import Tensor
 from dataflow.dtypes import is_integer, is_signed
 from embed import atomic
 from embed.cpu.c_items import Body, language_of
-from embed.cpu.c_packing import c_type, nested, place_of, size
+from embed.cpu.c_packing import c_type, nested, place_of
 from embed.cpu.c_reference import HELPERS, reference_function
 from embed.cpu.emit import check_name, comment, functions, run_function, sizes
 from embed.cpu.kernel import CpuKernel
@@ -114,7 +114,7 @@ def _main(kernel: CpuKernel, name: str) -> Iterator[str]:
             given.append(f"{found.tensor}_lying")
             continue
         packed = f"{found.tensor}_packed"
-        yield f"    static {c_type(found.feed.physical.tensor.dtype)} {packed}[{size(found.feed)}];"
+        yield f"    static {c_type(found.feed.physical.tensor.dtype)} {packed}[{found.feed.size}];"
         if found.tensor != operator.output.name:
             yield f"    {name}_pack_{found.tensor}({found.tensor}_lying, {packed});"
         given.append(packed)
