@@ -2,7 +2,8 @@
 
     cycles = first loads + max(compute + stalls, loads, stores, fetches) + the last stores
 
-Loads of one step run while the step before computes; what does not fit is a stall. A tensor *kept* from loop depth d on
+Loads of one step run while the step before computes, and its epilogue if it ends an output tile; what does not fit is a
+stall. A tensor *kept* from loop depth d on
 has a place for each of its tiles below d, so that the loops inside d reload nothing.
 """
 
@@ -97,9 +98,22 @@ class Task:
         return words * self.word_bytes(tensor) // self.rates.bus if self.rates.bus else 0
 
     def storing(self, words: int) -> int:
-        """Cycles of storing some output words."""
+        """Cycles of storing some output words that are neighbours in memory."""
         bursts = -(-words * self.rates.result_bytes // self.room.burst_bytes)
         return self.rates.store * words + self.room.store_burst * bursts
+
+    def bursts(self, place: int, tiles: Mapping[str, int]) -> int:
+        """Bursts of storing the whole output if `place` is the innermost of its axes that tiles cut; a run starts one.
+
+        A run is what a tile has along that axis and all of the axes inside it.
+        """
+        axes = self.layouts[self.output].axes
+        size = prod(axis.extent for axis in axes[place + 1 :]) * self.rates.result_bytes
+        outer = prod(axis.extent for axis in axes[:place])
+        span = self.span(axes[place], tiles)
+        full, rest = divmod(axes[place].extent, span)
+        lengths = [span] * full + [rest] * bool(rest)
+        return outer * sum(-(-length * size // self.room.burst_bytes) for length in lengths)
 
     def moves(self, tensor: str) -> frozenset[str]:
         """Loops that move along a tensor."""
@@ -238,10 +252,11 @@ def price(task: Task, choice: Choice) -> int:
     finish = rates.result * words + room.passes * room.pass_start
     compute = rates.invocation * task.embedding.invocations + rates.result * task.stored
     compute += room.pass_start * (steps + results * room.passes) + extra * results
-    step = rates.invocation * prod(tiles.values()) + room.pass_start + (finish if steps == results else 0)
+    step = rates.invocation * prod(tiles.values()) + room.pass_start
     loading = sum(_all(task, choice, t) for t in task.inputs)
-    stalls = _stalls(times, each, step) if choice.double else loading
-    storing = task.storing(task.stored)
+    ends = {t: times[t] // prod(counts[n] for n in counts if n in task.moves(t) - set(task.results)) for t in times}
+    stalls = _stalls(times, ends, each, (step, step + finish)) if choice.double else loading
+    storing = rates.store * task.stored + room.store_burst * task.bursts(_innermost_cut(task, tiles), tiles)
     busy = compute + stalls + (storing if choice.result_buffers == 1 else 0)
     instructions = steps + results * (room.passes + 1) + sum(times[t] * task.parts(t, tiles) for t in task.inputs)
     whole = sum(room.load_start + task.beats(t, task.layouts[t].words) for t in choice.whole)
@@ -249,11 +264,29 @@ def price(task: Task, choice: Choice) -> int:
     return room.launch + begun + whole + max(busy, loading, storing, room.fetch * instructions) + last
 
 
-def _stalls(times: Mapping[str, int], each: Mapping[str, int], step: int) -> int:
-    """Cycles of loads that no computation hides; the rarer loads come together with others."""
-    both = min(times.values())
-    total = both * max(0, sum(each.values()) - step)
-    return total + sum((count - both) * max(0, each[name] - step) for name, count in times.items())
+def _innermost_cut(task: Task, tiles: Mapping[str, int]) -> int:
+    """The innermost of the output's axes that a tile does not take whole; the outermost axis if it takes all."""
+    axes = task.layouts[task.output].axes
+    cut = [place for place, axis in enumerate(axes) if task.span(axis, tiles) < axis.extent]
+    return cut[-1] if cut else 0
+
+
+def _stalls(times: Mapping[str, int], ends: Mapping[str, int], each: Mapping[str, int], hidden: tuple[int, int]) -> int:
+    """Cycles of loads that no computation hides; the rarer loads come together with others.
+
+    Of `times` loads, `ends` come while an output tile ends; `hidden` cycles inside a tile, and at its end, hide one.
+    """
+    both, both_ends = min(times.values()), min(ends.values())
+    total = _above(both, both_ends, sum(each.values()), hidden)
+    for name, count in times.items():
+        alone = count - both
+        total += _above(alone, min(alone, ends[name] - both_ends), each[name], hidden)
+    return total
+
+
+def _above(count: int, ends: int, cost: int, hidden: tuple[int, int]) -> int:
+    """What some loads cost beyond what hides them."""
+    return ends * max(0, cost - hidden[1]) + (count - ends) * max(0, cost - hidden[0])
 
 
 def _counts(task: Task, tiles: Mapping[str, int]) -> dict[str, int]:

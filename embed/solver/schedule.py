@@ -4,7 +4,7 @@ Every quantity is an exact integer; what the objective only ever pushes down is 
 priced again without the solver.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product as combinations
 from math import prod
@@ -12,7 +12,6 @@ from math import prod
 from ortools.sat.python import cp_model
 
 from embed.errors import NoEmbedding
-from embed.layout import Axis
 from embed.nest.price import MOST_PIECES, Choice, Task, price
 from embed.solver.arithmetic import product
 
@@ -121,15 +120,19 @@ class _Model:
         rows = []
         for sizes in combinations(*(task.options[loop] for loop in loops)):
             tiles = {**{name: task.options[name][0] for name in task.extents}, **dict(zip(loops, sizes, strict=True))}
-            axis: Axis = axes[number]
-            rows.append(
-                (*sizes, task.span(axis, tiles), task.reads(axis, tiles), int(task.breaks(axes, number, tiles)))
-            )
-        if not loops:
-            span, read, broken = (self.model.new_constant(value) for value in rows[0])
-        else:
-            span, read, broken = self._looked_up(loops, rows, f"{tensor} {number}")
-        return _AxisTerms(span, read, broken, max(row[-3] for row in rows), max(row[-2] for row in rows))
+            rows.append((*sizes, *self._axis_numbers(tensor, number, tiles)))
+        terms = self._looked_up(loops, rows, f"{tensor} {number}") if loops else map(self.model.new_constant, rows[0])
+        span, read, broken, cut, bursts = terms
+        return _AxisTerms(span, read, broken, cut, bursts, max(row[len(loops)] for row in rows))
+
+    def _axis_numbers(self, tensor: str, number: int, tiles: Mapping[str, int]) -> tuple[int, ...]:
+        """Words of a tile along an axis, those that all tiles read, whether it ends a copy, is cut, and its bursts."""
+        task, axes = self.task, self.task.layouts[tensor].axes
+        axis = axes[number]
+        span = task.span(axis, tiles)
+        bursts = task.bursts(number, tiles) if tensor == task.output else 0
+        ends_copy = int(task.breaks(axes, number, tiles))
+        return span, task.reads(axis, tiles), ends_copy, int(span < axis.extent), bursts
 
     def _product(self, factors: Iterable[cp_model.IntVar], name: str, limit: int = 1 << 40) -> Expression:
         """The exact product; constants 1 are left out."""
@@ -186,7 +189,10 @@ class _Model:
         read = self._product([*(axis.read for axis in self.axes[tensor]), again], f"read {tensor}")
         starts = self._times(times, parts, f"starts {tensor}")
         total = task.room.load_start * starts + self._beats(tensor, read)
-        return _InputTerms(depths, times, self._variable(each, 0, 1 << 40, f"each {tensor}"), total, starts)
+        inside = self._product((self.count[n] for n in free if n in moving and n not in task.results), f"sums {tensor}")
+        ends = model.new_int_var(1, most, f"ends {tensor}")
+        model.add_multiplication_equality(times, [ends, inside])
+        return _InputTerms(depths, times, ends, self._variable(each, 0, 1 << 40, f"each {tensor}"), total, starts)
 
     def _parts(self, tensor: str) -> Expression:
         """Load instructions of one tile."""
@@ -228,7 +234,7 @@ class _Model:
         compute = rates.invocation * task.embedding.invocations + rates.result * task.stored + extra
         compute = compute + room.pass_start * steps + room.pass_start * room.passes * results
         loading = sum(found.total for found in self.inputs.values())
-        storing = task.storing(task.stored)
+        storing = self._storing()
         stalls = self._stalls(begun)
         high = 1 << 45
         longest = model.new_int_var(0, high, "longest")
@@ -277,46 +283,70 @@ class _Model:
         task, model, rates, room = self.task, self.model, self.task.rates, self.task.room
         points = self._product([self.tile[n] for n in self.free], "points")
         fixed = prod(task.options[name][0] for name in task.extents if name not in self.tile)
-        uncut = model.new_bool_var("sums uncut")
-        for name in self.free:
-            if name not in task.results:
-                model.add(self.count[name] == 1).only_enforce_if(uncut)
-        finish = model.new_int_var(0, 1 << 40, "finish")
-        model.add(finish <= rates.result * self.words[task.output] + room.passes * room.pass_start)
-        model.add(finish == 0).only_enforce_if(~uncut)
-        step = rates.invocation * fixed * points + room.pass_start + finish
+        step = rates.invocation * fixed * points + room.pass_start
+        end = step + rates.result * self.words[task.output] + room.passes * room.pass_start
         both = model.new_int_var(1, 1 << 40, "loaded together")
+        ends = model.new_int_var(0, 1 << 40, "together at ends")
         model.add_min_equality(both, [found.times for found in self.inputs.values()])
-        total: Expression = self._times(both, self._above(begun, step, "together"), "stalls together")
+        model.add_min_equality(ends, [found.ends for found in self.inputs.values()])
+        total = self._above(both, ends, begun, (step, end), "together")
         for tensor, found in self.inputs.items():
-            over = self._above(found.each, step, tensor)
-            total = total + self._times(found.times - both, over, f"stalls {tensor}")
+            own = model.new_int_var(0, 1 << 40, f"ends {tensor}")
+            model.add_min_equality(own, [found.times - both, found.ends - ends])
+            total = total + self._above(found.times - both, own, found.each, (step, end), tensor)
         return total
 
-    def _above(self, cost: Expression, hidden: Expression, name: str) -> cp_model.IntVar:
-        """What of a cost is not hidden."""
-        over = self.model.new_int_var(0, 1 << 40, f"above {name}")
-        self.model.add(over >= cost - hidden)
-        return over
+    def _above(
+        self,
+        count: Expression,
+        ends: Expression,
+        cost: Expression,
+        hidden: tuple[Expression, Expression],
+        name: str,
+    ) -> Expression:
+        """What some loads cost beyond what hides them inside a tile and at its end."""
+        total: Expression = 0
+        for number, cycles, place in ((count - ends, hidden[0], "inside"), (ends, hidden[1], "end")):
+            over = self.model.new_int_var(0, 1 << 40, f"above {name} {place}")
+            self.model.add(over >= cost - cycles)
+            total = total + self._times(number, over, f"stalls {name} {place}")
+        return total
+
+    def _storing(self) -> Expression:
+        """Cycles of all stores; a run ends where the innermost cut axis does."""
+        task, model = self.task, self.model
+        axes = self.axes[task.output]
+        bursts = model.new_int_var(0, 1 << 40, "bursts")
+        for place, axis in enumerate(axes):
+            if place == 0:
+                model.add(bursts >= axis.bursts).only_enforce_if([~inner.cut for inner in axes[1:]])
+            else:
+                model.add(bursts >= axis.bursts).only_enforce_if([axis.cut, *(~i.cut for i in axes[place + 1 :])])
+        if not axes:
+            model.add(bursts >= 1)
+        return task.rates.store * task.stored + task.room.store_burst * bursts
 
 
 @dataclass(frozen=True, slots=True)
 class _AxisTerms:
-    """Words of a tile along an axis, words that all its tiles read, whether it ends a copy; the most of the first."""
+    """What `_axis_numbers` says of an axis, and the most words of a tile along it."""
 
     span: cp_model.IntVar
     read: cp_model.IntVar
     broken: cp_model.IntVar
+    cut: cp_model.IntVar
+    bursts: cp_model.IntVar
     most: int
-    most_read: int
 
 
 @dataclass(frozen=True, slots=True)
 class _InputTerms:
-    """Literals of the depth an input is kept from, its loads, cycles of one and of all, load instructions."""
+    """Literals of the depth an input is kept from, its loads and those at the end of output tiles, cycles of one and of
+    all, load instructions."""
 
     depths: list[cp_model.IntVar]
     times: cp_model.IntVar
+    ends: cp_model.IntVar
     each: cp_model.IntVar
     total: Expression
     starts: cp_model.IntVar

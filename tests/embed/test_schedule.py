@@ -115,7 +115,7 @@ def test_cycles_by_hand() -> None:
     choice = Choice(tiles, order, dict.fromkeys(task.inputs, 0), True, 2, (), 1)
     compute = 8 + 8 * 4 + 7 * (2 + 2 * 4)
     streamed = 23 + 32
-    step = 4 + 7 + 4 * 4 + 4 * 7
+    step = 4 + 7 + 4 * 4 + 4 * 7  # every step ends an output tile
     begun = 23 + 8 + streamed
     stalls = 1 * max(0, begun - step) + 1 * max(0, streamed - step)
     assert price(task, choice) == room.launch + begun + compute + stalls + 3 * 4 + 3
