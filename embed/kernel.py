@@ -85,6 +85,13 @@ def compile_kernel(
     return kernel.fix(**constants) if constants else kernel
 
 
+def best_embedding(operator: Operator, target: Isa, settings: Settings) -> Embedding:
+    """The embedding that the compiler takes: the best, on VTA together with its schedule; raises NoEmbedding."""
+    if Machine.of(target) is Machine.MICRO_OPERATIONS:
+        return joint.choose(operator, target, settings)[0].embedding
+    return search.best(operator, target, settings).embedding
+
+
 def _on_scratchpads(
     operator: Operator, target: Isa, embedding: Embedding | None, machine: Machine, settings: Settings
 ) -> VtaKernel | AbstractKernel:

@@ -32,8 +32,9 @@ from embed.cpu import archive, emit
 from embed.cpu.c_source import write_source
 from embed.cpu.kernel import CpuKernel
 from embed.embedding import Embedding
-from embed.kernel import Machine
+from embed.kernel import Machine, best_embedding
 from embed.parse import read_embedding
+from embed.solver.settings import Settings as SearchSettings
 from embed.vta import bundle
 from embed.vta.executable import VtaKernel
 from isa.model import Isa
@@ -101,7 +102,7 @@ def compile_command(
     ):
         _refuse(target, option, given)
     arrays = read_inputs(operator, inputs or (), seed)
-    chosen = chosen or embed.best(operator, target, objective=objective, time_limit=time_limit, seed=seed).embedding
+    chosen = chosen or best_embedding(operator, target, SearchSettings(objective, time_limit, 1, seed))
     if Machine.of(target) is Machine.ABSTRACT:
         _refuse(target, "--input", inputs)
         _program(compile_abstract(chosen, target), out)

@@ -33,7 +33,8 @@ from embed.cli.options import (
 from embed.cli.trace import check_ending, write_trace
 from embed.cpu import archive
 from embed.cpu.kernel import CpuKernel
-from embed.kernel import Machine
+from embed.kernel import Machine, best_embedding
+from embed.solver.settings import Settings as SearchSettings
 from embed.vta import bundle
 from embed.vta.executable import VtaKernel
 from embed.vta.simulator import TimingReport, simulate
@@ -82,9 +83,9 @@ def run_command(
             result, table = _run_cpu(kernel, arrays)
         else:
             _refuse(target, {"--layout": layout, "--threads": threads - 1, "--tune": tune})
-            solution = embed.best(operator, target, objective=objective, time_limit=time_limit, seed=seed)
-            typer.echo(f"{operator.title}\n{solution.embedding}")
-            result, table = _run_compiled(embed.compile(operator, target, solution), arrays, trace)
+            embedding = best_embedding(operator, target, SearchSettings(objective, time_limit, 1, seed))
+            typer.echo(f"{operator.title}\n{embedding}")
+            result, table = _run_compiled(embed.compile(operator, target, embedding), arrays, trace)
     if output:
         write_array(output, result)
     wide_console().print(table)

@@ -325,18 +325,20 @@ def schedule(task: Task, choice: Choice, bound: int) -> Schedule:
 def last_pieces(task: Task, choice: Choice) -> tuple[str, int] | None:
     """How to cut the last output tile's epilogue: P pieces start each pass P times and leave 1/P of the store last.
 
-    They run along the outermost axis that the tile has words on, so that each is stored from one piece of scratchpad.
+    A piece along an inner loop lies apart in the scratchpad, and is stored in as many parts as the loops outside count.
     """
     room, passes = task.room, task.room.passes - 1
-    axes, tiles = task.layouts[task.output].axes, choice.tiles
-    loops = [loop for axis in axes for loop, _ in axis.loops if tiles[loop] > 1]
-    if not loops or not passes or room.result_buffers == 1:
+    last = {name: (extent - 1) % choice.tiles[name] + 1 for name, extent in task.extents.items()}
+    loops = [loop for axis in task.layouts[task.output].axes for loop, _ in axis.loops if last[loop] > 1]
+    if not passes or room.result_buffers == 1:
         return None
-    last = {name: (extent - 1) % tiles[name] + 1 for name, extent in task.extents.items()}
-    words, extent = tile_words(task, task.output, last), last[loops[0]]
-    cost = {
-        size: -(-extent // size) * passes * room.pass_start + task.storing(-(-words * size // extent))
-        for size in even_tiles(extent)
-    }
-    best = min(cost, key=lambda size: (cost[size], -size))
-    return None if best == extent else (loops[0], best)
+    words, parts = tile_words(task, task.output, last), 1
+    cost: dict[tuple[str, int] | None, int] = {None: task.storing(words) + passes * room.pass_start}
+    for loop in loops:
+        extent = last[loop]
+        for size in even_tiles(extent)[:-1]:
+            pieces = -(-extent // size)
+            starts = pieces * (passes * room.pass_start + (parts - 1) * room.fetch)
+            cost[loop, size] = starts + task.storing(-(-words * size // extent))
+        parts *= extent
+    return min(cost, key=lambda cut: cost[cut])
