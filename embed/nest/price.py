@@ -108,6 +108,8 @@ class Task:
         A run is what a tile has along that axis and all of the axes inside it.
         """
         axes = self.layouts[self.output].axes
+        if not axes:
+            return -(-self.rates.result_bytes // self.room.burst_bytes)
         size = prod(axis.extent for axis in axes[place + 1 :]) * self.rates.result_bytes
         outer = prod(axis.extent for axis in axes[:place])
         span = self.span(axes[place], tiles)

@@ -323,7 +323,7 @@ class _Model:
             else:
                 model.add(bursts >= axis.bursts).only_enforce_if([axis.cut, *(~i.cut for i in axes[place + 1 :])])
         if not axes:
-            model.add(bursts >= 1)
+            model.add(bursts >= task.bursts(0, {}))
         return task.rates.store * task.stored + task.room.store_burst * bursts
 
 
