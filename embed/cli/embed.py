@@ -7,7 +7,7 @@ from dataflow import Operator, UserError
 from embed.cli.console import say_stages, wide_console
 from embed.cli.explain import alternatives_table, explain, solved
 from embed.cli.files import check_writable, write_json_lines
-from embed.cli.operators import read_operator, read_settings, read_solver_parameters
+from embed.cli.operators import compile_line, read_operator, read_settings, read_solver_parameters
 from embed.cli.options import (
     All,
     Demands,
@@ -72,20 +72,21 @@ def embed_command(
     own = read_solver_parameters(solver_params or ())
     demands = tuple(map(Demand.read, demand or ()))
     search = solver.Settings(objective, time_limit, workers, seed, tuple(own.items()), dump_model, demands)
-    if every or pareto or show:
-        found = alternatives(operator, target, search, dominated)
-        listed = found.pareto() if pareto else found
-        shown = [_numbered(listed, show)] if show else list(islice(listed, limit))
-        pieces = (
-            [alternatives_table(operator, listed, shown)]
-            if not show
-            else explain(operator, target, shown[0], objective)
-        )
-    else:
+    listed = alternatives(operator, target, search, dominated) if every or pareto or show else None
+    if listed is not None and pareto:
+        listed = listed.pareto()
+    if listed is None:
         shown = [_one(operator, target, search, embedding, first, dominated)]
-        pieces = explain(operator, target, shown[0], objective)
+    else:
+        shown = [_numbered(listed, show)] if show else list(islice(listed, limit))
     if json:
         write_json_lines(json, [solved(operator.title, "", target, objective, one).to_dict() for one in shown])
+    command = compile_line(words or (), expr, dtype, epilogue, isa, settings or ())
+    pieces = (
+        explain(operator, target, shown[0], objective, command)
+        if listed is None or show
+        else (alternatives_table(operator, listed, shown),)
+    )
     console = wide_console()
     for piece in pieces:
         console.print(piece)

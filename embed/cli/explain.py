@@ -1,6 +1,8 @@
 """An embedding explained: the operator, what fills each lane dimension, where each tensor lies, the price."""
 
+import shlex
 from collections.abc import Iterator, Sequence
+from textwrap import indent
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -11,12 +13,15 @@ from embed import Alternatives, Solution, costs, layout
 from embed.cli.console import new_table
 from embed.cli.record import Record
 from embed.embedding import Digit, Embedding
+from embed.nest.single import single
 from embed.pareto import lane_strides
 from isa.model import Isa
 
 
-def explain(operator: Operator, target: Isa, solution: Solution, objective: str) -> Iterator[RenderableType]:
-    """What `isa-embed embed` prints, piece by piece."""
+def explain(
+    operator: Operator, target: Isa, solution: Solution, objective: str, command: str
+) -> Iterator[RenderableType]:
+    """What `isa-embed embed` prints, piece by piece; `command` compiles this operator, however it is embedded."""
     embedding = solution.embedding
     yield Text(operator.title, style="bold")
     for statement in operator.statements:
@@ -27,6 +32,10 @@ def explain(operator: Operator, target: Isa, solution: Solution, objective: str)
     yield lane_table(embedding)
     yield tensor_table(solution)
     yield cost_table(target, solution, objective)
+    yield Text("loop nest", style="bold")
+    yield Text(f"{indent(str(single(embedding)), '  ')}\n")
+    yield Text("compiled by", style="bold")
+    yield Text(f"  {command} --embedding {shlex.quote(str(embedding))} --out DIR", no_wrap=True, overflow="ignore")
 
 
 def lane_table(embedding: Embedding) -> Table:

@@ -1,7 +1,6 @@
 """`isa-embed inspect`: the alternatives as a page to look at."""
 
 import shlex
-from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,7 @@ import typer
 
 import isa as isa_files
 from embed.cli.files import check_writable, write_whole
-from embed.cli.operators import read_operator, read_settings
+from embed.cli.operators import compile_line, read_operator, read_settings
 from embed.cli.options import (
     Demands,
     Dominated,
@@ -60,18 +59,7 @@ def inspect_command(
     found = alternatives(operator, target, search, dominated)
     listed = found.pareto() if pareto else found
     shown = list(islice(listed, limit))
-    asked = _asked(words or (), expr, dtype, epilogue, isa, settings or ())
+    asked = compile_line(words or (), expr, dtype, epilogue, isa, settings or ())
     commands = [f"{asked} --embedding {shlex.quote(str(one.embedding))} --out DIR" for one in shown]
     write_whole(html, page(page_data(listed, shown, commands)))
     typer.echo(f"{operator.title}: {len(shown)} of {len(listed)} embeddings in {html}")
-
-
-def _asked(
-    words: Sequence[str], expr: str | None, dtype: str | None, epilogue: str, isa: str, settings: Sequence[str]
-) -> str:
-    """The command line that compiles the same operator for the same machine."""
-    options = [("--expr", expr), ("--dtype", dtype), ("--epilogue", epilogue if epilogue != "none" else None)]
-    parts = ["isa-embed", "compile", *words, "--isa", isa]
-    parts += [part for option, value in options if value is not None for part in (option, value)]
-    parts += [part for each in settings for part in ("--set", each)]
-    return shlex.join(parts)

@@ -6,8 +6,7 @@ from dataflow.affine import Affine
 from embed import layout
 from embed.embedding import Embedding
 from embed.layout import Layout
-from embed.nest import Compute, Drain, Fill, Nest, Node, Reset, Tiles
-from embed.nest.build import result_loops
+from embed.nest.single import single
 from embed.pareto import lane_strides
 from embed.solver.search import Alternatives, Solution
 
@@ -48,22 +47,8 @@ def alternative(solution: Solution) -> Value:
         "loops": [{"name": loop.name, "extent": loop.extent} for loop in embedding.loops],
         "outer": embedding.outer_dims,
         "operands": [_operand(embedding, packed) for packed in layout.derive(embedding).items()],
-        "nest": nest_text(embedding),
+        "nest": str(single(embedding)),
     }
-
-
-def nest_text(embedding: Embedding) -> str:
-    """The loop nest of single invocations, sums inside."""
-    results = result_loops(embedding)
-    body: tuple[Node, ...] = (*(Fill(name) for name in embedding.inputs), Compute())
-    for loop in reversed(embedding.loops):
-        if loop.name not in results:
-            body = (Tiles(loop.name, 1, body),)
-    body = (Reset(), *body, Drain(0))
-    for loop in reversed(embedding.loops):
-        if loop.name in results:
-            body = (Tiles(loop.name, 1, body),)
-    return str(Nest(embedding, layout.derive(embedding), body, 1))
 
 
 def _operand(embedding: Embedding, named: tuple[str, Layout]) -> Value:

@@ -41,6 +41,8 @@ def test_what_is_listed_can_be_shown_and_given_back(capsys: pytest.CaptureFixtur
     assert embeddings[2] in third
     assert embeddings[2] in given
     assert "given, and checked" in given
+    assert "loop nest\n  for n in 0..1 by 1:" in given
+    assert f"isa-embed compile {' '.join(CONV[1:])} --isa vta --embedding '{embeddings[2]}' --out DIR" in given
 
 
 def test_dominated_embeddings_are_more(capsys: pytest.CaptureFixture[str]) -> None:
