@@ -1,19 +1,14 @@
 """The command `isa-embed deepbench`, and the program `isa-embed` with all its commands."""
 
-import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
-
-import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dataflow import UserError
 from deepbench import emulated_html, vta_html
-from deepbench.compile_time import CompileRecord, measure, print_compile_times
+from deepbench.compile_time import measure, print_compile_times
 from deepbench.emulated import run_emulated
 from deepbench.emulated_table import print_emulated
 from deepbench.every_isa import asked_isas, print_every, run_every
@@ -21,18 +16,38 @@ from deepbench.executor import Executor, LocalProcesses
 from deepbench.heatmap import write_heatmap
 from deepbench.journal import open_journal
 from deepbench.native_run import Files, read_threads, report, run_on_cpu, write_records
+from deepbench.options import (
+    CORES,
+    CompileTime,
+    CsvFile,
+    EveryIsa,
+    Export,
+    HtmlFile,
+    Jobs,
+    Only,
+    Ops,
+    Out,
+    Peers,
+    Quick,
+    Reference,
+    Seconds,
+    Suites,
+    Threads,
+)
+from deepbench.outcome import exit_code
 from deepbench.problems import OPS, SUITES, Problem, select
-from deepbench.record import EmulatedRecord, NativeRecord
+from deepbench.progress import progress_bar
+from deepbench.record import EmulatedRecord
 from deepbench.run_abstract import run_abstract
 from deepbench.run_one import run_one
-from deepbench.suite import FAILED, Kind, NativeSettings, Settings, Task, run_suite
+from deepbench.suite import Kind, NativeSettings, Settings, Task, run_suite
+from deepbench.sweep_cli import sweep_command
 from deepbench.table import print_report
 from embed.cli.app import app, run
-from embed.cli.console import error_console, wide_console
-from embed.cli.exits import ExitCode
+from embed.cli.console import wide_console
 from embed.cli.files import check_writable, make_directory
 from embed.cli.operators import read_settings
-from embed.cli.options import IsaName, JsonFile, Objective, Seed, TimeLimit, positive
+from embed.cli.options import IsaName, JsonFile, Objective, Seed, TimeLimit
 from embed.cli.options import Settings as SetOption
 from embed.cli.record import Record
 from embed.cpu.machine import check_runs
@@ -40,47 +55,7 @@ from embed.kernel import Machine
 from isa import load
 from isa.model import Isa
 
-_CORES = os.cpu_count() or 1
-
-Suites = Annotated[
-    list[str] | None,
-    typer.Option("--suite", help=f"{', '.join(SUITES)}; if not given, those of inference, in an emulator the device's"),
-]
-Ops = Annotated[list[str] | None, typer.Option("--op", help=f"{' or '.join(OPS)}; both if not given")]
-Only = Annotated[
-    list[str] | None,
-    typer.Option("--only", metavar="PATTERN", help="problems with this in their name (* and ? allowed)"),
-]
-Quick = Annotated[bool, typer.Option("--quick", help="a few problems of each group, in under a minute")]
-Jobs = Annotated[int, typer.Option("--jobs", callback=positive, help="worker processes")]
-CsvFile = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="write a CSV file")]
-Threads = Annotated[str, typer.Option("--threads", metavar="N,N", help="on a CPU: threads, one run for each number")]
-Peers = Annotated[
-    bool, typer.Option("--peers", help="on a CPU: time PyTorch, onnxruntime and OpenBLAS beside it (isa-embed[peers])")
-]
-Seconds = Annotated[
-    float, typer.Option("--seconds", callback=positive, help="on a CPU: how long each problem is timed, and each peer")
-]
-HtmlFile = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="write a page with pictures")]
-CompileTime = Annotated[
-    bool,
-    typer.Option(
-        "--compile-time", help="on a CPU: how long kernels take to make, beside LLVM -O3 (isa-embed[llvm]); runs none"
-    ),
-]
-EveryIsa = Annotated[
-    bool,
-    typer.Option("--table", help="one row for each ISA of --isa (all, or names with commas), from its file alone"),
-]
-Reference = Annotated[
-    bool, typer.Option("--reference", help="on VTA: time TVM's fixed strategy on the same simulator beside it")
-]
-Export = Annotated[
-    Path | None, typer.Option("--export", metavar="DIR", help="on VTA: write every problem as a bundle into DIR")
-]
-Out = Annotated[
-    Path, typer.Option("--out", metavar="DIR", help="where results go, and where an interrupted run goes on")
-]
+app.command("sweep")(sweep_command)
 
 
 @app.command()
@@ -94,7 +69,7 @@ def deepbench(
     objective: Objective = "cycles",
     time_limit: TimeLimit = 10.0,
     seed: Seed = 0,
-    jobs: Jobs = _CORES,
+    jobs: Jobs = CORES,
     json: JsonFile = None,
     csv: CsvFile = None,
     out: Out = Path("deepbench-results"),
@@ -134,13 +109,6 @@ def deepbench(
     return (_emulated if emulated else _simulated)(problems, asked, executor, files, target)
 
 
-def exit_code(records: Sequence[Record | NativeRecord | EmulatedRecord | CompileRecord]) -> int:
-    """3 where a result is wrong or a problem failed, 1 where one has no embedding, else 0."""
-    if any(record.status == FAILED or record.checked is False for record in records):
-        return ExitCode.DEFECT
-    return ExitCode.NO_EMBEDDING if any(record.checked is None for record in records) else ExitCode.DONE
-
-
 def main() -> None:
     """The program `isa-embed`."""
     sys.exit(run(app))
@@ -158,7 +126,7 @@ def _table(problems: list[Problem], asked: Settings, jobs: int, files: Files, na
     check_writable(files.json, files.csv, files.html)
     make_directory(files.out)
     executor = LocalProcesses(min(jobs, len(problems)))
-    with _progress() as progress:
+    with progress_bar() as progress:
         bar = progress.add_task("DeepBench x ISA", total=len(problems) * len(settings), problem="")
         found, wall = run_every(
             problems, settings, executor, files.out, lambda r: progress.update(bar, advance=1, problem=r.problem)
@@ -197,7 +165,7 @@ def _run(
     kind: type[Kind],
 ) -> tuple[list[Kind], float]:
     start = time.monotonic()
-    with open_journal(out, kind) as journal, _progress() as progress:
+    with open_journal(out, kind) as journal, progress_bar() as progress:
         bar = progress.add_task("DeepBench", total=len(problems), problem="")
         records = run_suite(
             problems, asked, journal, executor, runner, lambda r: progress.update(bar, advance=1, problem=r.problem)
@@ -218,7 +186,7 @@ def _emulated(problems: list[Problem], asked: Settings, executor: Executor, file
 
 
 def _on_cpu(problems: list[Problem], asked: NativeSettings, threads: list[int], files: Files, target: Isa) -> int:
-    with _progress() as progress:
+    with progress_bar() as progress:
         bar = progress.add_task("DeepBench", total=len(problems) * len(threads), problem="")
         rows, wall = run_on_cpu(
             problems, asked, threads, files.out, target, lambda r: progress.update(bar, advance=1, problem=r.problem)
@@ -228,20 +196,9 @@ def _on_cpu(problems: list[Problem], asked: NativeSettings, threads: list[int], 
 
 
 def _compile_times(problems: list[Problem], target: Isa, files: Files) -> int:
-    with _progress() as progress:
+    with progress_bar() as progress:
         bar = progress.add_task("compile time", total=len(problems), problem="")
         records = measure(problems, target, lambda r: progress.update(bar, advance=1, problem=r.problem))
     write_records(records, files)
     print_compile_times(wide_console(least=160), problems, records)
     return exit_code(records)
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[problem]}"),
-        console=error_console(),
-    )

@@ -22,6 +22,11 @@ def write_heatmap(path: Path, problems: Sequence[Problem], results: Mapping[str,
 
 def page(problems: Sequence[Problem], results: Mapping[str, Sequence[Record]]) -> str:
     """The text of the page."""
+    return document("DeepBench x ISA", heatmap(problems, results))
+
+
+def heatmap(problems: Sequence[Problem], results: Mapping[str, Sequence[Record]]) -> list[str]:
+    """What the colours mean, and a table with a column for each name of `results` and a row for each problem."""
     names = list(results)
     head = "".join(f"<th class=n>{escape(name)}</th>" for name in names)
     means = "".join(_cell(geomean(r.utilisation for r in results[name]), "geometric mean") for name in names)
@@ -35,7 +40,7 @@ def page(problems: Sequence[Problem], results: Mapping[str, Sequence[Record]]) -
         f"<tbody>\n{body}\n</tbody></table>"
     )
     said = "<p>Utilisation: useful multiply-accumulates over those paid for. Point at a cell for its embedding.</p>"
-    return document("DeepBench x ISA", [said, table])
+    return [said, table]
 
 
 def _record(record: Record) -> str:

@@ -1,18 +1,17 @@
 """The report of a run on a CPU as one page that needs no network: means, roofline, ratios, a sortable table."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from html import escape
-from math import ceil, floor, log10
 from pathlib import Path
 from statistics import median
 
 from deepbench.causes import cause
+from deepbench.chart import HEIGHT, MARGIN, WIDTH, Axis, figure, grid, ticks
 from deepbench.means import geomean
 from deepbench.native_table import worst
 from deepbench.record import NativeRecord
 from embed.cli.files import write_whole
 
-WIDTH, HEIGHT, MARGIN = 720, 400, 56
 _COLOURS = {"conv": "#2563eb", "gemm n>=700": "#059669", "gemm n<=4": "#d97706", "gemm other": "#7c3aed"}
 _PEER_COLOUR = "#9ca3af"
 _LOSS = "#dc2626"
@@ -110,49 +109,6 @@ def ratios(records: Sequence[NativeRecord]) -> str:
     wins = sum((record.ratio or 0) >= 1 for record in found)
     said = f"Our speed / the best peer's, sorted: {wins} wins, {len(found) - wins} losses (red)"
     return figure(said, "problems", "ratio", shapes)
-
-
-class Axis:
-    """A logarithmic axis from `low` to `high`, powers of ten, drawn from `start` to `end`."""
-
-    def __init__(self, low: float, high: float, start: float, end: float) -> None:
-        self.low, self.high, self.start, self.end = low, high, start, end
-
-    @classmethod
-    def over(cls, values: Sequence[float], start: float, end: float) -> "Axis":
-        logs = [log10(value) for value in values if value > 0] or [0.0]
-        return cls(10.0 ** floor(min(logs)), 10.0 ** max(ceil(max(logs)), floor(min(logs)) + 1), start, end)
-
-    def __call__(self, value: float) -> float:
-        part = (log10(value) - log10(self.low)) / (log10(self.high) - log10(self.low))
-        return self.start + part * (self.end - self.start)
-
-    @property
-    def decades(self) -> list[float]:
-        return [10.0**power for power in range(round(log10(self.low)), round(log10(self.high)) + 1)]
-
-
-def grid(x: Axis, y: Axis) -> Iterator[str]:
-    for value in x.decades:
-        place = f'x1="{x(value):.1f}" x2="{x(value):.1f}" y1="10" y2="{HEIGHT - MARGIN}"'
-        yield f'<line {place} stroke="#e5e7eb"/>'
-        yield f'<text x="{x(value):.1f}" y="{HEIGHT - MARGIN + 16}" text-anchor="middle">{value:g}</text>'
-    yield from ticks(y)
-
-
-def ticks(y: Axis) -> Iterator[str]:
-    for value in y.decades:
-        yield f'<line x1="{MARGIN}" x2="{WIDTH - 10}" y1="{y(value):.1f}" y2="{y(value):.1f}" stroke="#e5e7eb"/>'
-        yield f'<text x="{MARGIN - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:g}</text>'
-
-
-def figure(title: str, across: str, up: str, shapes: Sequence[str]) -> str:
-    labels = (
-        f'<text x="{WIDTH / 2}" y="{HEIGHT - 14}" text-anchor="middle">{escape(across)}</text>'
-        f'<text transform="translate(14 {HEIGHT / 2}) rotate(-90)" text-anchor="middle">{escape(up)}</text>'
-    )
-    picture = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}">{"".join(shapes)}{labels}</svg>'
-    return f"<h3>{escape(title)}</h3>{picture}"
 
 
 def _legend() -> str:

@@ -3,8 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from embed.cli.files import write_json_lines, write_whole
@@ -17,12 +16,17 @@ def write_json(path: Path, records: Sequence[JsonRecord]) -> None:
 
 
 def write_csv(path: Path, records: Sequence[JsonRecord]) -> None:
-    """A header and one row per problem; what is more than one value stands in one column, as JSON."""
+    """A header and one row per problem."""
+    write_rows(path, [record.to_dict() for record in records])
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """A header and the rows, all of the same keys; what is more than one value stands in one column, as JSON."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(records[0])], lineterminator="\n")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    for record in records:
-        writer.writerow({name: _cell(value) for name, value in record.to_dict().items()})
+    for row in rows:
+        writer.writerow({name: _cell(value) for name, value in row.items()})
     write_whole(path, text.getvalue())
 
 

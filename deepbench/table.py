@@ -79,6 +79,11 @@ def summary(records: Sequence[Record], wall: float) -> Iterator[str]:
     for group in dict.fromkeys(group for group, _, _ in slices):
         numbers = [number for other, _, number in slices if other == group]
         yield f"executed on a slice of output tiles, {len(numbers)} of {group}: {' '.join(numbers)}"
+    yield from complaints(records)
+
+
+def complaints(records: Sequence[Record]) -> Iterator[str]:
+    """A line for each problem that has no result or a wrong one."""
     for record in records:
         if record.error:
             yield f"{record.problem}: {record.error}"
@@ -97,10 +102,14 @@ def _columns() -> list[Column]:
             lambda rs: shown_share(geomean(r.utilisation_fixed for r in rs)),
         ),
         ("given up for", _trade, lambda _: ""),
-        ("invocations", lambda r: _count(r.invocations), lambda rs: _count(geomean(r.invocations for r in rs))),
-        ("cycles", lambda r: _count(r.cycles), lambda rs: _count(geomean(r.cycles for r in rs))),
+        (
+            "invocations",
+            lambda r: shown_count(r.invocations),
+            lambda rs: shown_count(geomean(r.invocations for r in rs)),
+        ),
+        ("cycles", lambda r: shown_count(r.cycles), lambda rs: shown_count(geomean(r.cycles for r in rs))),
         ("/ bound", lambda r: shown_share(bound_ratio(r)), lambda rs: shown_share(geomean(map(bound_ratio, rs)))),
-        ("bytes", lambda r: _count(r.bytes), lambda rs: _count(geomean(r.bytes for r in rs))),
+        ("bytes", lambda r: shown_count(r.bytes), lambda rs: shown_count(geomean(r.bytes for r in rs))),
         ("checked", shown_check, lambda rs: f"{sum(r.checked is True for r in rs)}/{len(rs)}"),
     ]
 
@@ -114,7 +123,7 @@ def _group_cells(records: Sequence[Record]) -> Iterator[str]:
     yield shown_share(fixed)
     yield f"{util / fixed:.2f}" if util and fixed else "-"
     for values in ([r.invocations for r in records], [r.cycles for r in records], [r.bytes for r in records]):
-        yield _count(geomean(values))
+        yield shown_count(geomean(values))
 
 
 def sizes(problem: Problem) -> str:
@@ -151,5 +160,6 @@ def shown_share(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _count(value: float | None) -> str:
+def shown_count(value: float | None) -> str:
+    """Without places; a dash for None."""
     return "-" if value is None else f"{value:,.0f}"

@@ -11,7 +11,7 @@ from dataflow.dtypes import ACCUMULATOR, is_integer, is_signed
 from dataflow.expression import Read, map_reads
 from dataflow.operator import Operator
 from deepbench.problems import WEIGHTS, Problem
-from embed.abstract.report import unit_cycles
+from embed.abstract.report import steady_cycles
 from embed.embedding import as_accumulation
 from embed.epilogue import plan
 from embed.errors import NoEmbedding
@@ -40,6 +40,11 @@ class Typed:
     def pattern(self) -> Computation:
         """The pattern that gives the types."""
         return _sum(next(_products(self.target)))
+
+    @property
+    def macs_per_cycle(self) -> float:
+        """The most multiply-accumulates that an instruction makes in a cycle; without timing, in one instruction."""
+        return float(max(_rate(entry, self.target) for entry in _products(self.target)))
 
     @property
     def dtype(self) -> str:
@@ -113,8 +118,8 @@ def _types(entry: Instruction) -> str:
 
 def _rate(entry: Instruction, target: Isa) -> Fraction:
     """Multiply-accumulates a cycle; in a file without timing, an instruction."""
-    costs = target.timing.costs if target.timings else {}
-    cycles = max(unit_cycles(costs[entry.name]).values(), default=Fraction(1)) if entry.name in costs else Fraction(1)
+    cost = target.timing.costs.get(entry.name) if target.timings else None
+    cycles = Fraction(1) if cost is None else steady_cycles(entry, cost)
     return _sum(entry).points / max(cycles, Fraction(1, 64))
 
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from deepbench.html import HEIGHT, MARGIN, WIDTH, Axis, document, figure, grid, sorted_table, ticks
+from deepbench.chart import HEIGHT, MARGIN, WIDTH, Axis, figure, grid, ticks
+from deepbench.html import document, sorted_table
 from deepbench.means import geomean
 from deepbench.speed import bound_ratio, causes, worst
 from embed.cli.files import write_whole

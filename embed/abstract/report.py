@@ -188,3 +188,9 @@ def unit_cycles(cost: Cost) -> dict[str, Fraction]:
         for unit in part.units:
             found[unit] = found.get(unit, Fraction(0)) + Fraction(part.count * cost.cycles, len(part.units))
     return found
+
+
+def steady_cycles(entry: Instruction, cost: Cost) -> Fraction:
+    """Cycles of one execution of the pattern, many of them in a row: of a trip where the instruction loops itself."""
+    found = max(unit_cycles(cost).values(), default=Fraction(0))
+    return found if entry.repeat or cost.uops else found + cost.start

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
+from math import lcm, prod
 
 from dataflow.errors import UserError
 from embed.layout import Layout
@@ -10,13 +10,11 @@ from embed.nest.ir import Nest, box
 from embed.nest.schedule import Schedule
 from embed.vta.machine import Machine
 
-_FIRST_ADDRESS = 4096
-"""Physical page 0 does not exist (tvm-vta, functional simulator)."""
-
 _LAST_ADDRESS = 1 << 32
 """Physical addresses have 32 bits (fsim, and the shells of the Pynq and DE10 boards)."""
 
-_ALIGNMENT = 4096
+_PAGE = 4096
+"""Arrays start on pages, and physical page 0 does not exist (tvm-vta, functional simulator)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,8 @@ class Plan:
 def plan(nest: Nest, schedule: Schedule, machine: Machine, homes: Mapping[str, str]) -> Plan:
     """Lay out external memory and the scratchpads; raises UserError when external memory does not reach."""
     places: dict[str, Place] = {}
-    address = _FIRST_ADDRESS
+    unit = lcm(_PAGE, *machine.element_bytes.values())
+    address = unit
     top = 0
     for tensor, layout in nest.layouts.items():
         memory = homes[tensor]
@@ -59,12 +58,12 @@ def plan(nest: Nest, schedule: Schedule, machine: Machine, homes: Mapping[str, s
         stored = 0 if tensor == nest.output else layout.words * element
         base = top if memory == homes[nest.output] else 0
         places[tensor] = Place(memory, address // element, address, stored, base, size, buffers)
-        address = _aligned(address + stored)
+        address = _aligned(address + stored, unit)
         top += size * buffers if memory == homes[nest.output] else 0
     element = machine.element_bytes["out"]
     stored = nest.layouts[nest.output].words * element * nest.planes
     result = Place("out", address // element, address, stored)
-    end = _aligned(address + stored)
+    end = _aligned(address + stored, unit)
     if end > _LAST_ADDRESS:
         raise UserError(f"the packed tensors take {end} bytes; VTA addresses {_LAST_ADDRESS}: split the operator")
     return Plan(places, result, end)
@@ -84,5 +83,5 @@ def _buffers(nest: Nest, schedule: Schedule, tensor: str, whole: bool) -> int:
     return 1 if whole and not schedule.reload else schedule.slots_of(tensor)
 
 
-def _aligned(address: int) -> int:
-    return -(-address // _ALIGNMENT) * _ALIGNMENT
+def _aligned(address: int, unit: int) -> int:
+    return -(-address // unit) * unit
