@@ -51,7 +51,7 @@ def test_there_are_many_wrong_files() -> None:
         ("vta", {"acc_bytes": 100}, "100 bytes are not a whole number of words of 512 bits"),
         (
             "vta",
-            {"block_in": 8, "block_out": 8},
+            {"block_in": 8, "block_out": 8, "inp_bytes": 1 << 15, "wgt_bytes": 1 << 18, "acc_bytes": 1 << 17},
             "does not fit the 8 bits left in word 0 of 32 bits; its widths follow",
         ),
     ],
