@@ -17,6 +17,10 @@ from embed.solver.arithmetic import product
 
 Expression = cp_model.LinearExpr | int
 
+_MOST_SLOTS = 1 << 11
+_CYCLE = 1 << 13
+"""A cycle's weight in the objective: more than all places for input tiles together."""
+
 _EFFORT = 4.0
 """Deterministic time for each loop order, about a second each: the same limit on every machine."""
 
@@ -66,21 +70,23 @@ class _Model:
         self.cycles = self._cycles()
 
     def solve(self, most: int | None) -> tuple[Choice | None, int]:
-        """The best choice of at most `most` cycles, if there is one, and a lower bound of all."""
+        """The best choice of at most `most` cycles, if there is one, and a lower bound of all.
+
+        Of equals it is one with the fewest places for input tiles: each combination of places has micro-ops of its own.
+        """
         if most is not None:
             self.model.add(self.cycles <= most)
-        self.model.minimize(self.cycles)
+        self.model.minimize(_CYCLE * self.cycles + sum(found.slots for found in self.inputs.values()))
         solver = cp_model.CpSolver()
         solver.parameters.num_workers = 1
         solver.parameters.random_seed = 0
         solver.parameters.linearization_level = 0
         solver.parameters.max_deterministic_time = _EFFORT
         status = solver.solve(self.model)
+        bound = round(solver.best_objective_bound) // _CYCLE
         if status == cp_model.INFEASIBLE:
             return None, most + 1 if most is not None else 1 << 60
-        if status == cp_model.UNKNOWN:
-            return None, round(solver.best_objective_bound)
-        return self._choice(solver), round(solver.best_objective_bound)
+        return (None if status == cp_model.UNKNOWN else self._choice(solver)), bound
 
     def _choice(self, solver: cp_model.CpSolver) -> Choice:
         tiles = {
@@ -165,7 +171,7 @@ class _Model:
         depths = [model.new_bool_var(f"{tensor} kept from {depth}") for depth in range(len(free) + 1)]
         model.add_exactly_one(depths)
         most = prod(task.extents[name] for name in free)
-        slots = model.new_int_var(1, min(task.room.words[tensor], task.room.most_slots), f"slots {tensor}")
+        slots = model.new_int_var(1, min(task.room.words[tensor], task.room.most_slots, _MOST_SLOTS), f"slots {tensor}")
         times = model.new_int_var(1, most, f"loads {tensor}")
         again = model.new_int_var(1, most, f"again {tensor}")
         for depth, literal in enumerate(depths):
@@ -192,7 +198,9 @@ class _Model:
         inside = self._product((self.count[n] for n in free if n in moving and n not in task.results), f"sums {tensor}")
         ends = model.new_int_var(1, most, f"ends {tensor}")
         model.add_multiplication_equality(times, [ends, inside])
-        return _InputTerms(depths, times, ends, self._variable(each, 0, 1 << 40, f"each {tensor}"), total, starts)
+        return _InputTerms(
+            depths, slots, times, ends, self._variable(each, 0, 1 << 40, f"each {tensor}"), total, starts
+        )
 
     def _parts(self, tensor: str) -> Expression:
         """Load instructions of one tile."""
@@ -341,10 +349,13 @@ class _AxisTerms:
 
 @dataclass(frozen=True, slots=True)
 class _InputTerms:
-    """Literals of the depth an input is kept from, its loads and those at the end of output tiles, cycles of one and of
-    all, load instructions."""
+    """Literals of the depth an input is kept from, its places, its loads and those at the end of output tiles.
+
+    Then the cycles of one load and of all, and the load instructions.
+    """
 
     depths: list[cp_model.IntVar]
+    slots: cp_model.IntVar
     times: cp_model.IntVar
     ends: cp_model.IntVar
     each: cp_model.IntVar
