@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from isa.errors import IsaError, listing
 from isa.instructions import read_instructions
 from isa.model import Format, Isa, Memory, Parameter
 from isa.schema import MEMORY_KINDS, PROCESSORS, Node
-from isa.source import Source
+from isa.source import Source, text_of
 from isa.timing import read_timings
 
 _LARGEST_WORD = 1 << 24
@@ -26,19 +27,34 @@ def names() -> list[str]:
 def load(name_or_path: str | Path, parameters: Mapping[str, int] | None = None) -> Isa:
     """Load a shipped ISA by name, or a file by path, with some parameters overridden.
 
-    Raises IsaError for a name or file that does not exist, a mistake in the file, or a parameter it does not have.
+    The same text with the same parameters is the same Isa: read, not to be changed. Raises IsaError for a name or file that does not exist, a mistake in the file, or a parameter it does not have.
     """
     path, label = _find(name_or_path)
-    return build(Source.read(path, label), path, parameters or {})
+    given = parameters or {}
+    _check_integers(given, label)
+    return _built(text_of(path, label), label, path, tuple(given.items()))
 
 
 def loads(text: str, parameters: Mapping[str, int] | None = None, label: str = "isa.toml") -> Isa:
     """Load an ISA from the text of a file; `label` names it in errors."""
-    return build(Source.of(text, label), Path(label), parameters or {})
+    given = parameters or {}
+    _check_integers(given, label)
+    return _build(Source.of(text, label), Path(label), given)
 
 
-def build(source: Source, path: Path, overrides: Mapping[str, int]) -> Isa:
-    """The Isa of a file that has been read."""
+def _check_integers(overrides: Mapping[str, int], label: str) -> None:
+    for name, value in overrides.items():
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise IsaError(f"{label}: parameter '{name}' is an integer, not {value!r}")
+
+
+@lru_cache(maxsize=64)
+def _built(text: str, label: str, path: Path, overrides: tuple[tuple[str, int], ...]) -> Isa:
+    """The Isa of the text of a file; what a shipped file extends does not change while a process runs."""
+    return _build(Source.of(text, label), path, dict(overrides))
+
+
+def _build(source: Source, path: Path, overrides: Mapping[str, int]) -> Isa:
     layers = _layers(source)
     context = Context()
     parameters = _parameters(_all(layers, "parameters"), overrides, context, source.label)
@@ -105,11 +121,9 @@ def _parameters(
     nodes: Iterable[Node], overrides: Mapping[str, int], context: Context, label: str
 ) -> tuple[Parameter, ...]:
     found = {name: entry for node in nodes for name, entry in node.items()}
-    for name, value in overrides.items():
+    for name in overrides:
         if name not in found:
             raise IsaError(f"{label}: there is no parameter '{name}'; the parameters are: {listing(found)}")
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise IsaError(f"{label}: parameter '{name}' is an integer, not {value!r}")
     parameters = []
     for name, entry in found.items():
         parameter = _parameter(name, entry, overrides, context)

@@ -25,14 +25,7 @@ class Source:
     @classmethod
     def read(cls, path: Path, label: str) -> "Source":
         """Read a file; raises IsaError if it cannot be read or is not TOML."""
-        try:
-            text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise IsaError(f"{label}: error: not UTF-8 text (byte {error.start}); an ISA file is TOML") from None
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise IsaError(f"{label}: error: cannot read this file: {reason}") from None
-        return cls.of(text, label)
+        return cls.of(text_of(path, label), label)
 
     @classmethod
     def of(cls, text: str, label: str) -> "Source":
@@ -60,6 +53,17 @@ class Source:
         while path and path not in self.places:
             path = path[:-1]
         return self.places.get(path, Place(0, 0))
+
+
+def text_of(path: Path, label: str) -> str:
+    """The text of a file; raises IsaError if it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise IsaError(f"{label}: error: not UTF-8 text (byte {error.start}); an ISA file is TOML") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise IsaError(f"{label}: error: cannot read this file: {reason}") from None
 
 
 def pointed(label: str, text: str, at: int, message: str) -> IsaError:

@@ -9,6 +9,7 @@ from isa import loads
 from isa.schema import TABLES
 
 VTA = isa.load("vta")
+TOY = (Path(__file__).parent / "files" / "toy.toml").read_text(encoding="utf-8")
 MIXED = loads((Path(__file__).parent / "files" / "mixed.toml").read_text(encoding="utf-8"))
 
 NAMES = [
@@ -113,6 +114,17 @@ def test_a_file_by_path(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text((Path(isa.__file__).parent / "vta.toml").read_text(encoding="utf-8").replace("\n", "\r\n"))
     assert isa.load(path).memories == isa.load(str(path)).memories == VTA.memories
+
+
+def test_a_file_is_built_again_when_it_says_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(TOY, encoding="utf-8")
+    first = isa.load(path)
+    assert isa.load(path) is first
+    path.write_text(TOY.replace("dram", "host"), encoding="utf-8")
+    assert isa.load(path).digest != first.digest
+    vta = isa.load("vta", {"block_in": 32})
+    assert vta is isa.load("vta", {"block_in": 32}) is not isa.load("vta")
 
 
 def test_every_key_is_documented() -> None:
