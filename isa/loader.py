@@ -27,7 +27,8 @@ def names() -> list[str]:
 def load(name_or_path: str | Path, parameters: Mapping[str, int] | None = None) -> Isa:
     """Load a shipped ISA by name, or a file by path, with some parameters overridden.
 
-    The same text with the same parameters is the same Isa: read, not to be changed. Raises IsaError for a name or file that does not exist, a mistake in the file, or a parameter it does not have.
+    The same text with the same parameters is the same Isa: read, not to be changed.
+    Raises IsaError for a name or file that does not exist, a mistake in the file, or a parameter it does not have.
     """
     path, label = _find(name_or_path)
     given = parameters or {}

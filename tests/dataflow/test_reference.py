@@ -243,7 +243,7 @@ def rounded(exact: Fraction, dtype: str) -> float:
     fraction, least, most = FLOATS[dtype]
     if exact == 0:
         return 0.0
-    exponent = least
+    exponent = max(least, exact.numerator.bit_length() - exact.denominator.bit_length() - 1)
     while abs(exact) >= Fraction(2) ** (exponent + 1):
         exponent += 1
     step = Fraction(2) ** (exponent - fraction)
