@@ -70,10 +70,10 @@ class Programs:
 
     def _loops(self, *operands: str) -> dict[str, int]:
         draw = self.draw
-        count = draw.randint(1, 8)
+        count = draw.randint(1, 5)
         begin = draw.randrange(UOPS - count)
         loops = {"uop_bgn": begin, "uop_end": begin + count}
-        loops |= {"iter_out": draw.randint(1, 4), "iter_in": draw.randint(1, 4)}
+        loops |= {"iter_out": draw.randint(1, 3), "iter_in": draw.randint(1, 3)}
         for operand in operands:
             for level in ("out", "in"):
                 loops[f"{operand}_factor_{level}"] = draw.choice([0, 0, 1, 2, 3 if operand == "wgt" else 5])
