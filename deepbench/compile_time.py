@@ -8,7 +8,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from dataflow import UserError
+from dataflow import Operator, UserError
 from deepbench.llvm import compiler, ir
 from deepbench.means import geomean
 from deepbench.native import constants_of, dtype_of, group_of, layouts_of, operator_of
@@ -84,10 +84,11 @@ def _measured(problem: Problem, target: Isa) -> CompileRecord:
         group_of(problem),
     )
     try:
+        operator = operator_of(problem, dtype_of(target))
         start = time.perf_counter()
-        embedding = _kernel(problem, target, None).embedding
+        embedding = _kernel(problem, operator, target, None).embedding
         whole = time.perf_counter() - start
-        runs = [_timed(problem, target, embedding) for _ in range(_REPEATS)]
+        runs = [_timed(problem, operator, target, embedding) for _ in range(_REPEATS)]
     except NoEmbedding as error:
         return replace(blank, error=str(error))
     kernel = runs[0][0]
@@ -105,16 +106,15 @@ def _measured(problem: Problem, target: Isa) -> CompileRecord:
     return _beside_llvm(found, kernel)
 
 
-def _kernel(problem: Problem, target: Isa, embedding: Embedding | None) -> CpuKernel:
-    operator = operator_of(problem, dtype_of(target))
+def _kernel(problem: Problem, operator: Operator, target: Isa, embedding: Embedding | None) -> CpuKernel:
     fixed = constants_of(problem)
     return compile_cpu(operator, target, layouts=layouts_of(problem), constants=fixed, embedding=embedding)
 
 
-def _timed(problem: Problem, target: Isa, embedding: Embedding) -> tuple[CpuKernel, float, float]:
+def _timed(problem: Problem, operator: Operator, target: Isa, embedding: Embedding) -> tuple[CpuKernel, float, float]:
     """The kernel, the seconds that it took, and those of its assembly."""
     start = time.perf_counter()
-    kernel = _kernel(problem, target, embedding)
+    kernel = _kernel(problem, operator, target, embedding)
     lowered = time.perf_counter()
     _ = kernel.code
     end = time.perf_counter()

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import gcd, prod
+from types import MappingProxyType
 
 from dataflow.affine import Affine
 from dataflow.computation import Tensor
@@ -136,10 +137,11 @@ class Layout:
         return texts
 
 
-def derive(embedding: Embedding) -> dict[str, Layout]:
-    """The layout of every access of the operator's main statement, by name."""
+def derive(embedding: Embedding, extras: Mapping[str, Read] = MappingProxyType({})) -> dict[str, Layout]:
+    """The layout of every access of the operator's main statement by name, then of the epilogue's `extras`."""
     accesses = embedding.accesses
-    return {name: derive_one(embedding, accesses[name], operand) for operand, name in embedding.binding.pairs}
+    own = {name: derive_one(embedding, accesses[name], operand) for operand, name in embedding.binding.pairs}
+    return own | {name: derive_extra(embedding, read) for name, read in extras.items()}
 
 
 def derive_extra(embedding: Embedding, read: Read) -> Layout:

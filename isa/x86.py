@@ -184,10 +184,10 @@ def _differ(item: MachineInstruction, registers: tuple[tuple[int, str, int, int]
 
 def _pointer(item: MachineInstruction, name: str, pointers: Mapping[int, int]) -> int:
     number = item.fields.get(name, 0)
-    found = pointers.get(number)
-    if found is None:
-        raise IsaError(f"{item.name}: {name} = {number} is no pointer register: there are {len(pointers)}")
-    return found
+    try:
+        return pointers[number]
+    except KeyError:
+        raise IsaError(f"{item.name}: {name} = {number} is no pointer register") from None
 
 
 def _address(made: Any, item: MachineInstruction, names: tuple[str, ...], pointers: Mapping[int, int]) -> None:

@@ -134,7 +134,7 @@ def _kept(tiles: Mapping[str, Grid], moving: Mapping[str, Moves]) -> Grid:
 
 def _words(tiles: Mapping[str, Grid], moves: Moves) -> Grid:
     """Registers that hold an input's words of one step."""
-    found: Grid = np.int64(1)
+    found: Grid = 1
     for name, count in tiles.items():
         if name in moves.loops:
             found = found * (_pieces(moves.lanes)[count] if name == moves.along else count)

@@ -20,9 +20,9 @@ from embed.cpu.machine import machine_of
 from embed.cpu.model import Pricing, invocation_cycles, machine
 from embed.cpu.physical import Array, Physical
 from embed.cpu.place import options, register_instructions
-from embed.cpu.rank import Candidate, Ranking, rank, search
+from embed.cpu.rank import Candidate, Ranking, Reached, rank, search
 from embed.cpu.regions import regions
-from embed.cpu.roles import Roles, Slots, find, indexed_operand, pair_load
+from embed.cpu.roles import Roles, find, indexed_operand, pair_load, slots_of
 from embed.cpu.select import Plan
 from embed.cpu.streams import Stream, gathered, moving_digits, neighbours, stream
 from embed.cpu.sums import Registers
@@ -86,21 +86,33 @@ def kernel_of(
     """A candidate for `operator` lowered."""
     embedding, schedule = candidate.embedding, candidate.schedule
     physical = _physical(operator, layouts)
-    _, lies = _over_arrays(operator, target, physical, constants, embedding)
+    reached = candidate.reached or _planned(operator, candidate, target, physical, constants)
+    streams, extras = reached.streams, reached.extras
     pattern = embedding.pattern
     registers = target.memories[target.instructions[embedding.name].operands[pattern.output.tensor].memory]
     banks = _registers(embedding, target, registers.count or 1)
-    chosen = plan(embedding, target, constants)
-    nest = build(embedding, schedule, Epilogue((), 1, (), fused(embedding.operator, chosen)))
-    streams, extras = candidate.streams or _streams(embedding, target, schedule, lies, constants, chosen)
+    nest = build(embedding, schedule, Epilogue((), 1, (), fused(embedding.operator, reached.plan)))
     roles = _roles(embedding, target, streams)
-    chosen = chosen.storing(roles.part_stores.get(next(iter(streams.values())).bytes, ""))
-    slots = {name: Slots.of(target.instructions[name], target) for name in (*roles.moves, *chosen.moves)}
+    chosen = reached.plan.storing(roles.part_stores.get(next(iter(streams.values())).bytes, ""))
+    slots = {name: slots_of(target, name) for name in (*roles.moves, *chosen.moves)}
     cut = regions(embedding, schedule, _linear(schedule, [*streams.values(), *extras.values()]))
     items = lower(nest, roles, slots, streams, banks, Finish(chosen, extras, slots), cut)
     tables = (*_mask_vectors(embedding, banks), *chosen.table)
     streams = {**streams, **extras}
     return CpuKernel(operator, embedding, target, schedule, nest, physical, streams, items, threads, tables)
+
+
+def _planned(
+    operator: Operator,
+    candidate: Candidate,
+    target: Isa,
+    physical: Mapping[str, Physical],
+    constants: Collection[str],
+) -> Reached:
+    """How a candidate that was not the first of its embedding reaches its tensors."""
+    _, lies = _over_arrays(operator, target, physical, constants, candidate.embedding)
+    chosen = plan(candidate.embedding, target, constants)
+    return _reached(candidate.embedding, target, candidate.schedule, lies, constants, chosen)
 
 
 def _linear(schedule: Schedule, streams: Sequence[Stream]) -> set[str]:
@@ -194,21 +206,21 @@ def _priced(
     core = Core(banks.free - max(0, spare_registers(chosen) - _SPARE), registers.bits // 8)
     leader = next((operand for operand, moves in moving.items() if moves.lanes > 1), embedding.binding.pairs[1][0])
     schedules = choose(embedding, core, moving, _steps(embedding, leader, physical), panel, threads)
-    first = _streams(embedding, target, schedules[0], physical, constants, chosen)
-    core_model = machine(target, _roles(embedding, target, first[0]))
-    pricing = Pricing(embedding, core_model, moving, first[0], constants)
+    first = _reached(embedding, target, schedules[0], physical, constants, chosen)
+    core_model = machine(target, _roles(embedding, target, first.streams))
+    pricing = Pricing(embedding, core_model, moving, first.streams, constants)
     found = [Candidate(embedding, schedule, pricing.price(schedule, threads)) for schedule in schedules]
-    return [replace(found[0], streams=first), *found[1:]]
+    return [replace(found[0], reached=first), *found[1:]]
 
 
-def _streams(
+def _reached(
     embedding: Embedding,
     target: Isa,
     schedule: Schedule,
     physical: Mapping[str, Physical],
     constants: Collection[str],
     chosen: Plan,
-) -> tuple[dict[str, Stream], dict[str, Stream]]:
+) -> Reached:
     """How the kernel reaches its tensors: those of the sums by operand, those of the epilogue by access."""
     operator, output = embedding.operator, embedding.pattern.output.tensor
 
@@ -227,7 +239,7 @@ def _streams(
     for access, read in extra_accesses(operator).items():
         packed = is_packed(embedding, read, constants)
         extras[access] = streamed(output, read, read.tensor, packed, chosen.is_masked(access))
-    return streams, extras
+    return Reached(streams, extras, chosen)
 
 
 def _input(

@@ -4,7 +4,7 @@ Accumulators go in order. What several of them need (numbers, words of other ten
 free, and is loaded again where they are too few.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from embed.cpu.roles import Slots
@@ -56,13 +56,13 @@ def _anywhere(_: str, point: Point) -> Word:
 
 @dataclass
 class Drain:
-    """Emits what becomes of a tile's accumulators; `words` finds the word of an access, "" for the output."""
+    """Emits what becomes of a tile's accumulators; `words` holds the words of each access, "" for the output."""
 
     finish: Finish
     accumulators: Mapping[Point, int]
     registers: int
     mask: int
-    words: Callable[[str, Point], Word]
+    words: Mapping[str, Mapping[Point, Word]]
     literals: Word
     items: list[MachineInstruction] = field(default_factory=list)
 
@@ -99,7 +99,7 @@ class Drain:
             if number != SUMS and depends:
                 self.step(number, point, own, left)
         final = self.fetch(self.plan.result, point, own)
-        place = self.words("", point)
+        place = self.words[""][point]
         name = self.plan.store_masked if place.masked else self.plan.store
         self.emit(name, final, place)
         self.pinned.clear()
@@ -154,7 +154,7 @@ class Drain:
 
     def place(self, step: Step, point: Point) -> Word:
         if step.access:
-            return self.words(step.access, point)
+            return self.words[step.access][point]
         before = sum(array.nbytes for array in self.plan.literals[: step.literal])
         return Word(self.literals.base, self.literals.disp + before, False)
 
@@ -170,8 +170,5 @@ class Drain:
 
     def emit(self, name: str, register: int, place: Word) -> None:
         """A move between a register and memory."""
-        slots = self.finish.slots[name]
-        fields = {slots.register: register, f"{slots.memory}.base": place.base, f"{slots.memory}.disp": place.disp}
-        if place.masked:
-            fields[slots.mask] = self.mask
-        self.items.append(MachineInstruction(name, fields))
+        mask = self.mask if place.masked else None
+        self.items.append(self.finish.slots[name].move(register, place.base, place.disp, mask))

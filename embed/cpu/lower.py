@@ -29,7 +29,7 @@ from embed.cpu.finish import Finish, Word
 from embed.cpu.regions import Region
 from embed.cpu.roles import Roles, Slots
 from embed.cpu.streams import Stream
-from embed.cpu.sums import FIRST_POINTER, Point, Registers, Span, Spans, Sums
+from embed.cpu.sums import FIRST_POINTER, Point, Registers, Span, Spans, Sums, distances
 from embed.nest.ir import Compute, Drain, Fill, Nest, Node, Pass, Points, Reset, Tiles
 
 _TENSORS, _BEGIN, _END = 0, 1, 2
@@ -84,7 +84,7 @@ class _Lowering(Sums):
             return [SetMask(self.registers.mask, (1 << lanes) - 1, _TENSORS)]
         pointer = FIRST_POINTER + len(self.streams)
         read = LoadPointer(pointer, _TENSORS, 8 * (len(self.streams) + len(self.finish.extras)))
-        return [read, self.vector(self.roles.load, self.registers.mask, pointer)]
+        return [read, self.slots[self.roles.load].move(self.registers.mask, pointer)]
 
     def keep(self) -> None:
         """Put the pointers that only the epilogue needs into the frame: to its tensors, then to the literals."""
@@ -224,16 +224,17 @@ class _Lowering(Sums):
         literals = Word(self.spare + len(extras), 0, False)
         slots = [*pointers.values(), *([literals.base] if self.finish.plan.literals else [])]
         self.items += [LoadPointer(register, STACK, 8 * slot) for slot, register in enumerate(slots)]
-
-        def word(access: str, point: Point) -> Word:
-            found = extras[access] if access else self.streams[self.output]
-            base = pointers[access] if access else self.pointer(self.output)
-            can = not found.spread if access else bool(self.finish.plan.store_masked)
-            masked = can and found.feed.is_exact and self.is_partial(found, point, spans)
-            return Word(base, self.disp(found, point), masked)
-
+        output, masks = self.streams[self.output], bool(self.finish.plan.store_masked)
+        words = {"": self.words(output, self.pointer(self.output), masks, spans)}
+        words |= {name: self.words(found, pointers[name], not found.spread, spans) for name, found in extras.items()}
         mask, free = self.registers.mask, self.registers.free
-        self.items += Draining(self.finish, self.accumulators, free, mask, word, literals).run()
+        self.items += Draining(self.finish, self.accumulators, free, mask, words, literals).run()
+
+    def words(self, found: Stream, base: int, masks: bool, spans: Spans) -> dict[Point, Word]:
+        """Where each accumulator's word of a tensor is."""
+        partial = self.partial(found, spans) if masks and found.feed.is_exact else ()
+        disps = distances(found, self.result_names, self.accumulators)
+        return {point: Word(base, disp, point in partial) for point, disp in zip(self.accumulators, disps, strict=True)}
 
 
 def _tiles(node: Tiles) -> dict[str, int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from embed.checker import verify
 from embed.cpu.model import Price
 from embed.cpu.place import Option
+from embed.cpu.select import Plan
 from embed.cpu.streams import Stream
 from embed.embedding import Embedding
 from embed.errors import NoEmbedding
@@ -21,16 +22,22 @@ _WORTH = 0.85
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A kernel that could be made, and what the model says of it.
+class Reached:
+    """How a kernel reaches its tensors, those of the sums and of the epilogue, and the epilogue's instructions."""
 
-    `streams` are how it reaches its tensors, those of the sums and those of the epilogue, where that is known already.
-    """
+    streams: Mapping[str, Stream]
+    extras: Mapping[str, Stream]
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A kernel that could be made, and what the model says of it; `reached` where it is known already."""
 
     embedding: Embedding
     schedule: Schedule
     price: Price
-    streams: tuple[Mapping[str, Stream], Mapping[str, Stream]] | None = field(default=None, compare=False, repr=False)
+    reached: Reached | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.embedding} {self.schedule}"

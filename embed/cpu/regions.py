@@ -41,6 +41,8 @@ def regions(embedding: Embedding, schedule: Schedule, linear: Collection[str]) -
     found = {}
     for loop, window, step, gap, start, size in _windows(embedding):
         extents = embedding.extents
+        if start >= 0 and start + step * (extents[loop] - 1) + gap * (extents[window] - 1) < size:
+            continue
         inside = [_inside(start + step * at, gap, extents[window], size) for at in range(extents[loop])]
         width = prod(schedule.tiles[name] for name in result_loops(embedding) if name != loop)
         tile = schedule.tiles[loop]

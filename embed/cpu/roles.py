@@ -8,6 +8,7 @@ from embed.cpu.bases import Ranges
 from embed.cpu.indexed import Indexed, indexed
 from embed.errors import NoEmbedding
 from embed.moves import is_copy, is_zero
+from isa.machine import MachineInstruction
 from isa.memo import remembered
 from isa.model import FIELD, Instruction, Isa, Memory
 
@@ -45,23 +46,38 @@ class Roles:
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """The fields of a move: its register, its memory operand and its mask; empty where it has none.
+    """A move and its fields: its register, its place in memory and its mask; empty where it has none.
 
     `disps` are the displacements that its encoding, or another of the same move, holds.
     """
 
+    name: str
     register: str
-    memory: str
+    base: str
+    disp: str
     mask: str
     disps: Ranges = ()
 
-    @classmethod
-    def of(cls, entry: Instruction, target: Isa) -> "Slots":
-        kinds = {name: _memory(entry, name, target) for name in entry.operands}
-        register = next(name for name, kind in kinds.items() if kind == "register")
-        memory = next((name for name, kind in kinds.items() if kind == "external"), "")
-        mask = entry.mask.operand.name if entry.mask else ""
-        return cls(register, memory, mask, _displacements(entry, f"{memory}.disp", target))
+    def move(self, register: int, base: int = 0, disp: int = 0, mask: int | None = None) -> MachineInstruction:
+        """A move between a register and memory, or of a register alone; masked if a mask is given."""
+        fields = {self.register: register}
+        if self.base:
+            fields[self.base], fields[self.disp] = base, disp
+        if mask is not None:
+            fields[self.mask] = mask
+        return MachineInstruction(self.name, fields)
+
+
+@remembered
+def slots_of(target: Isa, name: str) -> Slots:
+    """The fields of the move `name`."""
+    entry = target.instructions[name]
+    kinds = {operand: _memory(entry, operand, target) for operand in entry.operands}
+    register = next(operand for operand, kind in kinds.items() if kind == "register")
+    memory = next((operand for operand, kind in kinds.items() if kind == "external"), "")
+    mask = entry.mask.operand.name if entry.mask else ""
+    base, disp = (f"{memory}.base", f"{memory}.disp") if memory else ("", "")
+    return Slots(name, register, base, disp, mask, _displacements(entry, disp, target))
 
 
 def _displacements(entry: Instruction, field: str, target: Isa) -> Ranges:

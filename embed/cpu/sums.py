@@ -4,9 +4,10 @@ Of the two inputs one is held: its words stay in registers for a whole step, or 
 a lane itself. The words of the other pass through the registers that are left.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from operator import mul
 from typing import NamedTuple
 
 from embed.cpu.bases import holds, nearest, offsets
@@ -123,8 +124,8 @@ class Sums:
         for operand, found in self.streams.items():
             if operand == self.output or not any(self.slots[name].disps for name in self.roles.moves):
                 continue
-            steps = product(*(range(spans[name].count) for name in sums))
-            moves = {self.move(operand, sums, step, spans)[0] for step in steps}
+            steps = list(product(*(range(spans[name].count) for name in sums)))
+            moves = {move for move, _ in self.gathered(found, sums, steps, spans)}
             words = {word.moved(move) for word in {word for word, _ in self.at(operand, spans)} for move in moves}
             pairs = self.roles.pair and self.paired_bytes(operand) and found.lanes == 1
             names = ((self.roles.pair if pairs else self.loader(operand, word), word.disp) for word in words)
@@ -145,8 +146,9 @@ class Sums:
         points = self.results(spans)
         first = self.registers.free - len(points) if self.registers.reach else 0
         self.accumulators = {point: register for register, point in enumerate(points, first)}
+        zero = self.slots[self.roles.zero]
         for register in self.accumulators.values():
-            self.items.append(self.vector(self.roles.zero, register))
+            self.items.append(zero.move(register))
 
     @property
     def left(self) -> list[int]:
@@ -163,12 +165,12 @@ class Sums:
         uses = self.uses(used[held], used[passed], places)
         sums = [name for name in spans if name not in self.result_names]
         steps = list(product(*(range(spans[name].count) for name in sums)))
-        moves = [self.move(passed, sums, step, spans)[0] for step in steps]
-        arrivals = iter(self.passing(passed, [use.word.moved(move) for move in moves for use in uses], len(uses), free))
+        moves = self.gathered(self.streams[passed], sums, steps, spans)
+        words = [use.word.moved(move) for move, _ in moves for use in uses]
+        arrivals = self.passing(passed, words, len(uses), free)
         loaded: list[_Word | None] = [None] * len(places)
         made: dict[tuple[int, int, int], list[MachineInstruction]] = {}
-        for step in steps:
-            move, lane = self.move(held, sums, step, spans)
+        for move, lane in self.gathered(self.streams[held], sums, steps, spans):
             self.items += self.arriving(held, keep, [word.moved(move) for word in places], loaded)
             for number, use in enumerate(uses):
                 load, register = next(arrivals)
@@ -185,15 +187,16 @@ class Sums:
         place = 0
         while place < len(words):
             word = words[place]
-            pair = loaded[place] != word and self.is_pair(operand, word, words[place + 1 : place + 2])
-            if pair and keep[place + 1] == keep[place] + 1:
-                yield self.vector(self.roles.pair, keep[place], *self.place(operand, self.roles.pair, word))
+            if loaded[place] == word:
+                place += 1
+                continue
+            if self.is_pair(operand, word, words[place + 1 : place + 2]) and keep[place + 1] == keep[place] + 1:
+                yield self.bring(self.roles.pair, operand, keep[place], word)
                 loaded[place : place + 2] = words[place : place + 2]
                 place += 2
                 continue
-            if loaded[place] != word:
-                yield self.load(operand, keep[place], word)
-                loaded[place] = word
+            yield self.load(operand, keep[place], word)
+            loaded[place] = word
             place += 1
 
     def is_pair(self, operand: str, word: _Word, following: Sequence[_Word]) -> bool:
@@ -236,7 +239,7 @@ class Sums:
             turn += 1
             if slots and self.is_pair(operand, word, words[number + 1 : number + 2]):
                 ahead = register + 1
-                yield [self.vector(self.roles.pair, register, *self.place(operand, self.roles.pair, word))], register
+                yield [self.bring(self.roles.pair, operand, register, word)], register
             else:
                 yield [self.load(operand, register, word)], register
 
@@ -252,24 +255,23 @@ class Sums:
     def at(self, operand: str, spans: Spans) -> list[_Place]:
         """The word of an operand that each accumulator uses at the first step, and which of its groups."""
         found = self.streams[operand]
-        whole = self.is_indexed(operand) or found.spread or not found.feed.in_place
-        used = []
-        for point in self.accumulators:
-            word, lane = self.gathered(found, self.result_names, point, spans)
-            if not whole and self.is_partial(found, point, spans):
-                word = _Word(word.disp, word.groups, True)
-            used.append((word, lane))
-        return used
+        used = self.gathered(found, self.result_names, self.accumulators, spans)
+        if self.is_indexed(operand) or found.spread or not found.feed.in_place:
+            return used
+        partial = self.partial(found, spans)
+        return [
+            (_Word(word.disp, word.groups, point in partial), lane)
+            for point, (word, lane) in zip(self.accumulators, used, strict=True)
+        ]
 
-    def move(self, operand: str, sums: Sequence[str], step: Point, spans: Spans) -> tuple[_Word, int]:
-        """How far a step is from the first one, and which group it uses."""
-        return self.gathered(self.streams[operand], sums, step, spans)
-
-    def gathered(self, found: Stream, names: Sequence[str], place: Point, spans: Spans) -> tuple[_Word, int]:
-        """The word with what lies at a place along some loops, and where in the word it is."""
+    def gathered(self, found: Stream, names: Sequence[str], places: Collection[Point], spans: Spans) -> list[_Place]:
+        """For each place along some loops, the word with what lies there, and where in the word it is."""
         if not found.along:
-            step = found.point.get
-            return _Word(sum([step(name, 0) * i for name, i in zip(names, place, strict=True) if i])), 0
+            return [(_Word(disp), 0) for disp in distances(found, names, places)]
+        return [self.picked(found, names, place, spans) for place in places]
+
+    def picked(self, found: Stream, names: Sequence[str], place: Point, spans: Spans) -> _Place:
+        """The same of one place, where a word is picked from a register of several."""
         disp, groups, lane = 0, 1, 0
         for name, i in zip(names, place, strict=True):
             if name == found.along:
@@ -296,34 +298,30 @@ class Sums:
         return self.roles.parts.get(found.bytes * word.groups, self.roles.load)
 
     def load(self, operand: str, register: int, word: _Word) -> MachineInstruction:
-        name = self.loader(operand, word)
-        return self.vector(name, register, *self.place(operand, name, word), mask=word.masked)
+        return self.bring(self.loader(operand, word), operand, register, word)
 
-    def place(self, operand: str, name: str, word: _Word) -> tuple[int, int]:
-        """The pointer register and the displacement of a word."""
-        return nearest(self.bases[operand], self.slots[name].disps, word.disp)
+    def bring(self, name: str, operand: str, register: int, word: _Word) -> MachineInstruction:
+        """The entry `name` on a word, from the base that is near it."""
+        slots = self.slots[name]
+        base, disp = nearest(self.bases[operand], slots.disps, word.disp)
+        return slots.move(register, base, disp, self.registers.mask if word.masked else None)
 
     def reaches(self, operand: str, name: str, disp: int) -> bool:
         return any(holds(self.slots[name].disps, disp - offset) for _, offset in self.bases[operand])
 
-    def disp(self, found: Stream, point: Point) -> int:
-        return sum(found.point.get(name, 0) * i for name, i in zip(self.result_names, point, strict=True))
-
-    def is_partial(self, found: Stream, point: Point, spans: Spans) -> bool:
-        """Whether a word is the last of a loop whose lanes it does not fill."""
+    def partial(self, found: Stream, spans: Spans) -> Collection[Point]:
+        """The accumulators whose word is the last of a loop whose lanes it does not fill."""
         if "" in self.registers.partial:
-            return True
-        return any(
-            name in self.registers.partial and name in found.point and spans[name].last and i == spans[name].count - 1
-            for name, i in zip(self.result_names, point, strict=True)
-        )
+            return self.accumulators
+        ends = [
+            (place, spans[name].count - 1)
+            for place, name in enumerate(self.result_names)
+            if name in self.registers.partial and name in found.point and spans[name].last
+        ]
+        return {point for place, last in ends for point in self.accumulators if point[place] == last}
 
-    def vector(self, name: str, register: int, base: int = 0, disp: int = 0, mask: bool = False) -> MachineInstruction:
-        """A move between a register and memory (or a register alone), its fields named as its entry names them."""
-        slots = self.slots[name]
-        fields = {slots.register: register}
-        if slots.memory:
-            fields |= {f"{slots.memory}.base": base, f"{slots.memory}.disp": disp}
-        if mask:
-            fields[slots.mask] = self.registers.mask
-        return MachineInstruction(name, fields)
+
+def distances(found: Stream, names: Sequence[str], places: Collection[Point]) -> list[int]:
+    """Bytes from where a stream's pointer stands to its word at each place along some loops."""
+    steps = [found.point.get(name, 0) for name in names]
+    return [sum(map(mul, steps, place)) for place in places]

@@ -61,21 +61,18 @@ def assemble(items: Sequence[Item], target: Isa) -> Assembled:
 
 
 class _Registers(dict[int, int]):
-    """The hardware's numbers by pointer number; remembers which were asked for."""
+    """The hardware's numbers of the pointer registers that were asked for."""
 
-    def __init__(self) -> None:
-        super().__init__(enumerate(POINTERS))
-        self[STACK] = _RSP
-        self.used: set[int] = set()
-
-    def get(self, number: int, default: Any = None) -> Any:
-        self.used.add(number)
-        return super().get(number, default)
+    def __missing__(self, number: int) -> int:
+        if number != STACK and not 0 <= number < len(POINTERS):
+            raise KeyError(number)
+        found = self[number] = _RSP if number == STACK else POINTERS[number]
+        return found
 
     @property
     def saved(self) -> list[int]:
         """Those in use that the caller wants back."""
-        return [self[number] for number in sorted(self.used & self.keys()) if self[number] in SAVED]
+        return [self[number] for number in sorted(self) if self[number] in SAVED]
 
 
 class _Emitter:
@@ -124,10 +121,10 @@ class _Emitter:
 
     def register(self, number: int) -> int:
         """The 64-bit register of a pointer number, as iced names it."""
-        found = self.registers.get(number)
-        if found is None:
-            raise IsaError(f"{number} is no pointer register: they are 0..{len(POINTERS) - 1}")
-        return int(Register.RAX) + int(found)
+        try:
+            return int(Register.RAX) + self.registers[number]
+        except KeyError:
+            raise IsaError(f"{number} is no pointer register: they are 0..{len(POINTERS) - 1}") from None
 
     def place(self, base: int, disp: int, size: int = 8) -> Any:
         """The memory operand at a displacement."""

@@ -11,7 +11,6 @@ from embed.nest.schedule import Schedule
 
 def build(embedding: Embedding, schedule: Schedule, epilogue: Epilogue) -> Nest:
     """Tiles of the output outside; in each, reset, sum over tiles of the reduction, epilogue and store."""
-    layouts = derive(embedding, epilogue)
     results = set(result_loops(embedding))
     inner = points(embedding)
     loads = tuple(Fill(name) for name in embedding.inputs)
@@ -20,13 +19,12 @@ def build(embedding: Embedding, schedule: Schedule, epilogue: Epilogue) -> Nest:
     accumulate = _tiled(sums, schedule, (*loads, *inner))
     body = (Reset(), *accumulate, *_finish(epilogue, schedule))
     first = tuple(Fill(name) for name in schedule.whole)
-    return Nest(embedding, layouts, (*first, *_tiled(outer, schedule, body)), epilogue.planes)
+    return Nest(embedding, (*first, *_tiled(outer, schedule, body)), epilogue.planes, epilogue.extras)
 
 
 def derive(embedding: Embedding, epilogue: Epilogue) -> dict[str, Layout]:
     """Layouts of the operator's accesses and of its epilogue's, by name; the latter lie in words like the output's."""
-    extras = {name: layout.derive_extra(embedding, read) for name, read in epilogue.extras.items()}
-    return layout.derive(embedding) | extras
+    return layout.derive(embedding, epilogue.extras)
 
 
 def result_loops(embedding: Embedding) -> tuple[str, ...]:

@@ -5,12 +5,14 @@ leaves act on the words of a tensor's packed array that those ranges reach.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
+from dataflow.expression import Read
 from embed.embedding import Embedding
 from embed.epilogue import Fused
 from embed.epilogue import Pass as EpiloguePass
-from embed.layout import Axis, Layout
+from embed.layout import Axis, Layout, derive
 
 Ranges = Mapping[str, range]
 
@@ -77,12 +79,17 @@ Node = Tiles | Tail | Points | Fill | Reset | Compute | Pass | Drain
 
 @dataclass(frozen=True)
 class Nest:
-    """A whole program: the tree, and the layouts of the tensors it moves, by tensor name."""
+    """A whole program: the tree, and what the epilogue reads besides the sums, by access name."""
 
     embedding: Embedding
-    layouts: Mapping[str, Layout]
     body: tuple[Node, ...]
     planes: int
+    extras: Mapping[str, Read] = field(default_factory=dict)
+
+    @cached_property
+    def layouts(self) -> dict[str, Layout]:
+        """The layouts of the tensors that it moves, by access name."""
+        return derive(self.embedding, self.extras)
 
     @property
     def whole(self) -> dict[str, range]:
