@@ -152,7 +152,6 @@ def derive_extra(embedding: Embedding, read: Read) -> Layout:
 
 def derive_one(embedding: Embedding, read: Read, operand: str, tensor: Tensor | None = None) -> Layout:
     """The layout of one tensor read as `read` in the operator's dims, in words shaped like `operand`."""
-    lanes = tuple(dim for index in embedding.pattern.accesses[operand].index for dim in index.dims)
     declared = tensor or embedding.operator.main.tensor(read.tensor)
     used = {dim for index in read.index for dim in index.dims}
     axes: list[Axis] = []
@@ -162,8 +161,13 @@ def derive_one(embedding: Embedding, read: Read, operand: str, tensor: Tensor | 
         if digit is not None and used & set(digit.dims):
             axes.append(Axis(loop.name, loop.extent, ((loop.name, 1),), (0,) * rank, digit))
     axes += window_axes(embedding, read, declared.shape, embedding.instruction.pads.get(operand, 0))
-    layout = Layout(embedding, declared, read.index, lanes, tuple(axes))
+    layout = Layout(embedding, declared, read.index, word_lanes(embedding, operand), tuple(axes))
     return replace(layout, axes=_ordered(layout))
+
+
+def word_lanes(embedding: Embedding, operand: str) -> tuple[str, ...]:
+    """The lanes of an operand's word, outermost first."""
+    return tuple(dim for index in embedding.pattern.accesses[operand].index for dim in index.dims)
 
 
 def _ordered(layout: Layout) -> tuple[Axis, ...]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from embed.cpu.indexed import pieces
 from embed.embedding import Embedding
 from embed.nest.build import result_loops
-from embed.nest.price import even_tiles
+from embed.nest.price import is_even
 from embed.nest.schedule import Schedule
 
 Grid = Any
@@ -111,7 +111,7 @@ def _sizes(extents: Sequence[int], registers: int) -> Grid:
     """Every combination of even tile sizes whose product fits the registers, one column each."""
     found = np.ones((0, 1), np.int64)
     for extent in extents:
-        own = np.array([size for size in even_tiles(extent) if size < registers], np.int64)
+        own = [size for size in range(1, min(extent + 1, registers)) if is_even(extent, size)]
         wider = np.vstack([np.repeat(found, len(own), axis=1), np.tile(own, found.shape[1])])
         found = wider[:, wider.prod(axis=0) < registers]
     return found

@@ -22,7 +22,7 @@ from embed.cpu.physical import Array, Physical
 from embed.cpu.place import options, register_instructions
 from embed.cpu.rank import Candidate, Ranking, Reached, rank, search
 from embed.cpu.regions import regions
-from embed.cpu.roles import Roles, find, indexed_operand, pair_load, slots_of
+from embed.cpu.roles import Roles, find, indexed_operand, mask_memories, pair_load, slots_of
 from embed.cpu.select import Plan
 from embed.cpu.streams import Stream, gathered, moving_digits, neighbours, stream
 from embed.cpu.sums import Registers
@@ -253,7 +253,7 @@ def _input(
     """How the kernel reaches an input of the sums."""
     read = embedding.operator.main.accesses[embedding.binding.tensors[operand]]
     lies = physical[read.tensor]
-    masks = any(entry.mask for entry in target.instructions.values())
+    masks = bool(mask_memories(target))
     return stream(embedding, operand, read, schedule, lies, lies.tensor.dtype, read.tensor in constants, masks)
 
 
@@ -285,7 +285,7 @@ def _registers(embedding: Embedding, target: Isa, count: int) -> Registers:
     """The machine's vector registers for one embedding; masks are vectors where masked moves say so."""
     entry = target.instructions[embedding.name]
     memory = entry.operands[embedding.pattern.output.tensor].memory
-    masks = {entry.mask.operand.memory for entry in target.instructions.values() if entry.mask}
+    masks = mask_memories(target)
     partial = partial_words(embedding) if masks else {}
     return Registers(count, partial, memory in masks, _reach(entry, count), machine_of(target).pointers)
 

@@ -39,19 +39,17 @@ class Finish:
 
 def spare_registers(plan: Plan) -> int:
     """The fewest registers besides the accumulators with which a plan can be carried out."""
-    slots = dict.fromkeys((*plan.moves, ""), Slots("register", "memory", "mask"))
+    slots = dict.fromkeys((*plan.moves, ""), Slots("", "register", "base", "disp", "mask"))
+    places: dict[Point, Word] = {(at,): Word(2, at, False) for at in range(2)}
+    words = {"": places, **{step.access: places for step in plan.steps}}
     for spare in range(_MOST_SPARE):
-        drain = Drain(Finish(plan, {}, slots), {(0,): 0, (1,): 1}, 2 + spare, 0, _anywhere, Word(1, 0, False))
+        drain = Drain(Finish(plan, {}, slots), {(0,): 0, (1,): 1}, 2 + spare, 0, words, Word(1, 0, False))
         try:
             drain.run()
         except NoEmbedding:
             continue
         return spare
     raise NoEmbedding(f"the epilogue needs more than {_MOST_SPARE} registers at once")
-
-
-def _anywhere(_: str, point: Point) -> Word:
-    return Word(2, point[0], False)
 
 
 @dataclass

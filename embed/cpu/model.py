@@ -142,6 +142,8 @@ class Pricing:
         self.results = result_loops(embedding)
         self.steps = prod(extent for name, extent in self.extents.items() if name not in self.results)
         self.tensors = [_Reach(embedding, operand, found) for operand, found in streams.items()]
+        self.whole = [tensor.bytes(self.extents) for tensor in self.tensors]
+        self.end = core.units.cycles((0, 0, 0, 1, 1))
         self.copies = sum(_copied(found.feed) for found in streams.values() if found.tensor not in constants)
 
     def price(self, schedule: Schedule, threads: int = 1) -> Price:
@@ -180,13 +182,13 @@ class Pricing:
         for moves in self.moving.values():
             loads[moves.whole or moves.lanes > 1] += loads_per_step(sizes, moves)
         step = max(units.cycles((sums, loads[True], loads[False], 0, 0)), units.latency)
-        ends = units.cycles((0, 0, 0, sums, sums)) + units.latency + _LOOP_CYCLES * len(sizes)
+        ends = sums * self.end + units.latency + _LOOP_CYCLES * len(sizes)
         return self.steps * (step + _LOOP_CYCLES / unrolled / 2) + ends
 
     def _inside(self, order: Sequence[str], tiles: Mapping[str, int]) -> list[list[float]]:
         """Bytes of each tensor that one trip of the loops inside each place of the order touches."""
         spans = dict(self.extents)
-        found = [[tensor.bytes(spans) for tensor in self.tensors]]
+        found = [self.whole]
         for name in order:
             if spans[name] == tiles[name]:
                 found.append(found[-1])
@@ -224,22 +226,17 @@ class _Reach:
         self.loops = frozenset(loop.name for loop in embedding.loops if used & set(loop.dims))
         owner = {dim: loop for loop in embedding.loops for dim in loop.dims}
         self.dims = [
-            (size, [(owner[dim].name, owner[dim].dims, abs(coefficient)) for dim, coefficient in index.terms])
+            (size, [(owner[dim].name, self.radix.get(owner[dim].name, 1), abs(step)) for dim, step in index.terms])
             for index, size in zip(read.index, tensor.shape, strict=True)
         ]
         self.word = self.size * prod(self.radix[name] for name in self.loops if name in self.radix)
-        self.packed = found.feed.layout is not None or any(
-            len(dims) > 1 for _, terms in self.dims for _, dims, _ in terms
-        )
+        self.packed = found.feed.layout is not None or any(len(owner[dim].dims) > 1 for dim in used)
 
     def bytes(self, spans: Mapping[str, int]) -> float:
         """Bytes that `spans` iterations of each loop touch."""
         if self.packed:
-            return float(self.word * prod(spans[name] for name in self.loops))
+            return float(self.word * prod([spans[name] for name in self.loops]))
         total = self.size
         for size, terms in self.dims:
-            total *= min(size, 1 + sum(step * (self._points(name, spans) - 1) for name, _, step in terms))
+            total *= min(size, 1 + sum([step * (spans[name] * radix - 1) for name, radix, step in terms]))
         return float(total)
-
-    def _points(self, loop: str, spans: Mapping[str, int]) -> int:
-        return spans[loop] * self.radix.get(loop, 1)

@@ -8,7 +8,7 @@ Guide, "Understanding memory formats"). Kernels count on these zeros in inputs, 
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from math import prod
 from typing import Any
 
@@ -30,6 +30,16 @@ LETTERS = {
 
 _NAME = re.compile(r"([A-Za-z]*)((?:[1-9][0-9]*[a-z])*)")
 _BLOCK = re.compile(r"([0-9]+)([a-z])")
+
+
+@cache
+def _parts(name: str, choices: tuple[str, ...]) -> tuple[bool, str, str, tuple[tuple[str, int], ...]]:
+    """Whether a name is one of a layout; its dimensions in order, their letters as in `choices`, its blocks."""
+    match = _NAME.fullmatch(name)
+    outer = match[1].upper() if match else ""
+    letters = next((found for found in choices if sorted(found) == sorted(outer)), "")
+    blocks = [(letter.upper(), int(size)) for size, letter in _BLOCK.findall(match[2])] if match else []
+    return match is not None, outer, letters, tuple(blocks)
 
 
 @dataclass(frozen=True)
@@ -54,12 +64,9 @@ class Physical:
         choices = LETTERS.get(len(tensor.shape))
         if name is None or choices is None:
             return cls(tensor, tuple(range(len(tensor.shape))), letters=choices[0] if choices else "")
-        match = _NAME.fullmatch(name)
-        outer = match[1].upper() if match else ""
-        letters = next((found for found in choices if sorted(found) == sorted(outer)), "")
-        blocks = [(letter.upper(), int(size)) for size, letter in _BLOCK.findall(match[2])] if match else []
-        if sorted(letters) != sorted(outer) or not match or any(letter not in letters for letter, _ in blocks):
-            example = ", then any blocks (such as 16c)" if blocks or not match else ""
+        named, outer, letters, blocks = _parts(name, choices)
+        if not named or sorted(letters) != sorted(outer) or any(letter not in letters for letter, _ in blocks):
+            example = ", then any blocks (such as 16c)" if blocks or not named else ""
             raise UserError(
                 f"layout {name} of '{tensor.name}': write its dimensions {choices[0]} in the order they lie in{example}"
             )

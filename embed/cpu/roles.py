@@ -69,6 +69,12 @@ class Slots:
 
 
 @remembered
+def mask_memories(target: Isa) -> frozenset[str]:
+    """The memories that hold the masks of masked entries."""
+    return frozenset(entry.mask.operand.memory for entry in target.instructions.values() if entry.mask)
+
+
+@remembered
 def slots_of(target: Isa, name: str) -> Slots:
     """The fields of the move `name`."""
     entry = target.instructions[name]

@@ -106,8 +106,14 @@ def select(target: Isa, word: Word, sums: Read, body: Expression, extras: Mappin
     types = {sums.tensor: word.dtype, **{read.tensor: extra.dtype for read, extra in extras.items()}}
     selector = _Selector(target, word, types, extras, {sums: SUMS})
     result = selector.value(simplified(Cast(output, body), types), output)
-    store, masked = selector.store(output)
+    store, masked = _stores(target, word, output)
     return Plan(tuple(selector.steps), result, store, masked, tuple(selector.literals))
+
+
+@remembered
+def _stores(target: Isa, word: Word, dtype: str) -> tuple[str, str]:
+    """The store of a word of such elements, and its masked twin where there is one."""
+    return _Selector(target, word, {}, {}, {}).store(dtype)
 
 
 @remembered

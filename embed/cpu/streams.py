@@ -4,7 +4,7 @@ A tensor is read in place where the lanes of its operand lie next to each other 
 it is packed, words in the order in which the kernel reads them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -13,7 +13,7 @@ from dataflow.expression import Read
 from embed.cpu.feed import Feed
 from embed.cpu.physical import Physical
 from embed.embedding import Digit, Embedding
-from embed.layout import Axis, Layout, derive_one
+from embed.layout import Axis, Layout, word_lanes
 from embed.nest.schedule import Schedule
 
 
@@ -71,7 +71,7 @@ def gathered(found: Stream, lanes: int, along: str) -> Stream:
 
 def moving_digits(embedding: Embedding, operand: str, read: Read) -> list[Digit]:
     """Digits on the operand's lanes whose dims the tensor uses; the other lanes all hold one value."""
-    lanes = {dim for index in embedding.pattern.accesses[operand].index for dim in index.dims}
+    lanes = word_lanes(embedding, operand)
     used = {dim for index in read.index for dim in index.dims}
     return [digit for digit in embedding.digits if digit.lane in lanes and used & set(digit.dims)]
 
@@ -91,7 +91,7 @@ def _in_place(
     do, as those of a group would, or past the end of the array.
     """
     digits = moving_digits(embedding, operand, read)
-    lanes = [dim for index in embedding.pattern.accesses[operand].index for dim in index.dims]
+    lanes = word_lanes(embedding, operand)
     results = {lane for index in embedding.pattern.output.index for lane in index.dims}
     groups = [lane for lane in lanes if lane not in results]
     if _spills(embedding, read, [digit for digit in digits if digit.lane in groups or not masked]):
@@ -138,7 +138,7 @@ def _loop_bytes(embedding: Embedding, per_dim: Mapping[str, int]) -> dict[str, i
     return {name: stride for name, stride in found.items() if stride}
 
 
-def _rounding(embedding: Embedding, read: Read, digits: list[Digit], lanes: list[str]) -> dict[int, int]:
+def _rounding(embedding: Embedding, read: Read, digits: list[Digit], lanes: Sequence[str]) -> dict[int, int]:
     """The tensor dimensions that `lanes` run along, with how many lanes there are: zeros fill them up to that."""
     found = {}
     for digit in digits:
@@ -175,8 +175,8 @@ def _packed(
     embedding: Embedding, operand: str, read: Read, physical: Physical, size: int, schedule: Schedule
 ) -> Stream:
     """Words in the order of the schedule: whole tiles outermost, then what is summed, then the words of one tile."""
-    layout = derive_one(embedding, read, operand, physical.tensor)
-    plain = replace(layout, axes=_separate(embedding, layout))
+    axes = _separate(embedding, read)
+    plain = Layout(embedding, physical.tensor, read.index, word_lanes(embedding, operand), axes)
     extents = {axis.name: axis.extent for axis in plain.axes}
     blocks = tuple((n, schedule.tiles[n]) for n in schedule.order if n in extents and _is_result(embedding, n))
     sums = tuple(name for name in schedule.order if name in extents and name not in dict(blocks))
@@ -204,16 +204,16 @@ def _is_result(embedding: Embedding, loop: str) -> bool:
     return any(found.name == loop and any(dim in results for dim in found.dims) for found in embedding.loops)
 
 
-def _separate(embedding: Embedding, layout: Layout) -> tuple[Axis, ...]:
+def _separate(embedding: Embedding, read: Read) -> tuple[Axis, ...]:
     """One axis for each loop: windows are not shared, so that every loop has a stride of its own."""
-    used = {dim for index in layout.index for dim in index.dims}
+    used = {dim for index in read.index for dim in index.dims}
     digits = {digit.loop: digit for digit in embedding.digits}
     axes = []
     for loop in embedding.loops:
         if loop.extent > 1 and used & set(loop.dims):
-            steps = tuple(index.coefficient(loop.name) for index in layout.index)
+            steps = tuple(index.coefficient(loop.name) for index in read.index)
             moves = (0,) * len(steps) if loop.name in digits else steps
             axes.append(Axis(loop.name, loop.extent, ((loop.name, 1),), moves, digits.get(loop.name)))
         elif loop.name in digits and used & set(loop.dims):
-            axes.append(Axis(loop.name, 1, ((loop.name, 1),), (0,) * len(layout.index), digits[loop.name]))
+            axes.append(Axis(loop.name, 1, ((loop.name, 1),), (0,) * len(read.index), digits[loop.name]))
     return tuple(axes)

@@ -3,9 +3,10 @@
 Pointer registers 0, 1, ... are rdi rsi rdx rcx r8 r9, rax r10 r11, then those a function must keep: rbx rbp r12..r15.
 """
 
+from bisect import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from operator import sub
 from typing import Any
 
 from iced_x86 import BlockEncoder, Code, Instruction, MemoryOperand, Register
@@ -55,7 +56,7 @@ def assemble(items: Sequence[Item], target: Isa) -> Assembled:
     emitter = _Emitter(target)
     ends = [0]
     for item in items:
-        emitter.item(item)
+        _EMIT[type(item)](emitter, item)
         ends.append(len(emitter.out))
     return Assembled(emitter.linked(), emitter.sizes(ends))
 
@@ -92,13 +93,6 @@ class _Emitter:
         self.labels: dict[str, int] = {}
         self.frame = 0
         self.has_vectors = False
-
-    def item(self, item: Item) -> None:
-        """Emit one item."""
-        if isinstance(item, MachineInstruction):
-            self.vector(item)
-        else:
-            _EMIT[type(item)](self, item)
 
     def add(self, instruction: Any) -> None:
         self.out.append(instruction)
@@ -233,9 +227,11 @@ class _Emitter:
 
     def sizes(self, ends: Sequence[int]) -> tuple[int, ...]:
         """Instructions of each item, given where each ends; a Return is the whole way out."""
-        way_out = len(self.way_out())
-        found = [stop - start + (way_out - 1 if stop - 1 in self.returns else 0) for start, stop in pairwise(ends)]
-        return (found[0] + len(self.way_in()), *found[1:])
+        found = list(map(sub, ends[1:], ends))
+        found[0] += len(self.way_in())
+        for place in self.returns:
+            found[bisect(ends, place) - 1] = len(self.way_out())
+        return tuple(found)
 
     def bind(self) -> None:
         """Instructions that labels stand before are told apart by an address, one more than their place."""
@@ -275,6 +271,7 @@ def _check_word(what: str, value: int) -> None:
 
 
 _EMIT: dict[type, Callable[[_Emitter, Any], None]] = {
+    MachineInstruction: _Emitter.vector,
     control.Label: _Emitter.label,
     control.Move: lambda emitter, item: emitter.two(Code.MOV_RM64_R64, item.dst, item.src),
     control.SetImmediate: _Emitter.set_immediate,

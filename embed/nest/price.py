@@ -19,6 +19,9 @@ from embed.layout import Axis, Layout
 from embed.nest.build import result_loops
 from embed.nest.schedule import Schedule
 
+_MOST_TILES = 4096
+"""Tiles of one loop at most."""
+
 MOST_PIECES = 16
 
 
@@ -203,8 +206,14 @@ class Task:
 
 def even_tiles(extent: int) -> list[int]:
     """Tile sizes ceil(extent / count), each the smallest for its count of tiles."""
-    sizes = {-(-extent // count) for count in range(1, min(extent, 4096) + 1)}
+    sizes = {-(-extent // count) for count in range(1, min(extent, _MOST_TILES) + 1)}
     return sorted(sizes)
+
+
+def is_even(extent: int, size: int) -> bool:
+    """Whether a tile size is one of `even_tiles`."""
+    count = -(-extent // size)
+    return count <= _MOST_TILES and -(-extent // count) == size
 
 
 def fits(task: Task, choice: Choice) -> bool:
