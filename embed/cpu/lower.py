@@ -36,6 +36,9 @@ _TENSORS, _BEGIN, _END = 0, 1, 2
 _LIMIT = _TENSORS
 """Once the pointers are read, their array's register holds where whole tiles end."""
 
+_FAR = 1 << 31
+"""Bytes that a pointer moves by at once."""
+
 
 def lower(
     nest: Nest,
@@ -200,22 +203,28 @@ class _Lowering(Sums):
         for name, found in self.streams.items():
             step = found.point.get(loop, 0) * iterations
             if step:
-                self.items += [AddImmediate(register, register, step) for register, _ in self.bases[name]]
+                self.items += [item for register, _ in self.bases[name] for item in self.moved(register, step)]
 
     def advance(self, node: Tiles, iterations: int) -> None:
         """Move every pointer by whole tiles of a loop, or by iterations where these lie as evenly as tiles do."""
         for name, found in self.streams.items():
             step = _bytes(found, node, iterations)
             if step:
-                self.items += [AddImmediate(register, register, step) for register, _ in self.bases[name]]
+                self.items += [item for register, _ in self.bases[name] for item in self.moved(register, step)]
         for slot, found in enumerate(self.finish.extras.values()):
             step = _bytes(found, node, iterations)
             if step:
                 self.items += [
                     LoadPointer(self.spare, STACK, 8 * slot),
-                    AddImmediate(self.spare, self.spare, step),
+                    *self.moved(self.spare, step),
                     StorePointer(self.spare, STACK, 8 * slot),
                 ]
+
+    def moved(self, pointer: int, step: int) -> list[Item]:
+        """Move a pointer; what an instruction does not hold goes through a register."""
+        if -_FAR <= step < _FAR:
+            return [AddImmediate(pointer, pointer, step)]
+        return [SetImmediate(self.spare + 1, step), Add(pointer, self.spare + 1)]
 
     def drain(self, spans: Spans) -> None:
         """Every accumulator through the epilogue to memory."""

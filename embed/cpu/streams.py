@@ -4,7 +4,7 @@ A tensor is read in place where the lanes of its operand lie next to each other 
 it is packed, words in the order in which the kernel reads them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -85,7 +85,8 @@ def _in_place(
     schedule: Schedule,
     masked: bool,
 ) -> Stream | None:
-    """None where lanes are not neighbours in memory, or some digit is fused or does not fill its last run.
+    """None where lanes are not neighbours in memory, some digit is fused or does not fill its last run, or only some
+    dimensions of a matrix of results are in use.
 
     Idle lanes of a sum, and without masks all idle lanes, are read and written: they must not lie where other words
     do, as those of a group would, or past the end of the array.
@@ -94,13 +95,17 @@ def _in_place(
     lanes = word_lanes(embedding, operand)
     results = {lane for index in embedding.pattern.output.index for lane in index.dims}
     groups = [lane for lane in lanes if lane not in results]
+    spread = not any(digit.lane in results for digit in digits)
+    held = {digit.lane for digit in digits}
+    if not spread and any(embedding.lanes[lane] > 1 for lane in lanes if lane in results - held):
+        return None
     if _spills(embedding, read, [digit for digit in digits if digit.lane in groups or not masked]):
         return None
     rounding = _rounding(embedding, read, digits, groups if masked else lanes)
     plain = physical.plain
     spare = plain.order[-1] if plain.order and plain.tensor.shape[plain.order[-1]] == 1 else None
     for lane in groups:
-        if embedding.lanes[lane] > 1 and not any(digit.lane == lane for digit in digits):
+        if embedding.lanes[lane] > 1 and lane not in held:
             if spare is None:
                 return None
             rounding[spare] = embedding.lanes[lane]
@@ -110,20 +115,33 @@ def _in_place(
         dim: size * sum(index.coefficient(dim) * stride for index, stride in zip(read.index, strides, strict=True))
         for dim in embedding.extents
     }
+    if not _are_neighbours(embedding, digits, lanes, groups, per_dim, size):
+        return None
+    word = size * prod(embedding.lanes[lane] for lane in (groups if spread else lanes))
+    points = _loop_bytes(embedding, per_dim)
+    tiles = {name: stride * schedule.tiles[name] for name, stride in points.items()}
+    return Stream(physical.tensor.name, points, tiles, word, spread, Feed(physical, before, shape))
+
+
+def _are_neighbours(
+    embedding: Embedding,
+    digits: Sequence[Digit],
+    lanes: Sequence[str],
+    groups: Collection[str],
+    per_dim: Mapping[str, int],
+    size: int,
+) -> bool:
+    """Whether a word's elements of `size` bytes are neighbours, and groups whole unless there is only one."""
     expected = size
     for lane in reversed(lanes):
         extent = embedding.lanes[lane]
         own = [digit for digit in digits if digit.lane == lane]
         if len(own) > 1 or any(len(digit.dims) > 1 or per_dim[digit.dims[0]] != expected for digit in own):
-            return None
+            return False
         if own and lane in groups and own[0].radix != extent and embedding.steps(own[0]) > 1:
-            return None
+            return False
         expected *= extent
-    spread = not any(digit.lane in results for digit in digits)
-    word = size * prod(embedding.lanes[lane] for lane in (groups if spread else lanes))
-    points = _loop_bytes(embedding, per_dim)
-    tiles = {name: stride * schedule.tiles[name] for name, stride in points.items()}
-    return Stream(physical.tensor.name, points, tiles, word, spread, Feed(physical, before, shape))
+    return True
 
 
 def _loop_bytes(embedding: Embedding, per_dim: Mapping[str, int]) -> dict[str, int]:

@@ -20,6 +20,7 @@ ACTIVATIONS = st.sampled_from(["NCHW", "NHWC", "NCHW4c", "NCHW8c", "NCHW16c"])
 MATRICES = st.sampled_from(["RC", "CR", "CR4c", "RC8c"])
 TYPES = {"neon": "f32", "neon_fp16": "f16:f16", "neon_dotprod": "i8", "neon_i8mm": "i8", "neon_bf16": "bf16"}
 SMALL = st.sampled_from([1, 2, 3, 5, 7])
+GUARD = 64
 
 pytestmark = pytest.mark.skipif(emulator.missing(), reason="unicorn is not installed")
 
@@ -138,3 +139,22 @@ def runs_right(kernel: CpuKernel, fixed: str = "") -> None:
     if fixed:
         kernel.fix(**{fixed: lying.pop(fixed)})
     assert np.array_equal(kernel(**lying), kernel.physical["out"].pack(evaluate(kernel.operator, inputs)))
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_small_results_leave_what_is_behind_them_alone(name: str) -> None:
+    """Outputs of few elements, in place, in an array that goes on behind them."""
+    shapes = [(m, n, k) for m, n in ((1, 1), (1, 2), (2, 1), (1, 3), (3, 1)) for k in (1, 16)]
+    kernels = [compile_cpu(gemm(m=m, n=n, k=k, dtype=TYPES[name]), isa.load(name)) for m, n, k in shapes]
+    for kernel in kernels:
+        output, *others = kernel.streams.values()
+        features = set(kernel.target.instructions[kernel.embedding.name].requires)
+        if not output.feed.in_place or (features & emulator.MISSING and not qemu.available()):
+            continue
+        inputs = arrays(kernel)
+        want = evaluate(kernel.operator, inputs).tobytes()
+        memory = np.full(len(want) + GUARD, 0xA5, np.uint8)
+        kernel.function((memory, *(found.feed(inputs[found.tensor]) for found in others), *kernel.tables))(
+            0, kernel.tiles
+        )
+        assert memory.tobytes() == want + b"\xa5" * GUARD, kernel.operator.title

@@ -16,7 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import isa
+from dataflow import gemm
 from dataflow.errors import UserError
+from embed.cpu.compile import compile_cpu
 from embed.cpu.control import (
     STACK,
     Add,
@@ -358,3 +360,12 @@ def test_calls_release_the_interpreter_lock_and_can_overlap() -> None:
     for thread in threads:
         thread.join(30)
     assert [state[1] for state in states] == [5, 6]
+
+
+def test_pointers_move_further_than_an_instruction_holds() -> None:
+    """A packed input of 32 GB: the pointer goes back over all of it through a register."""
+    product = gemm(m=1024, n=16, k=500_000, transpose_a=True, dtype="f32")
+    kernel = compile_cpu(product, isa.load("avx512"), constants=("a",))
+    far = [item for item in kernel.items if isinstance(item, SetImmediate) and abs(item.value) > 1 << 32]
+    assert far
+    assert kernel.code
