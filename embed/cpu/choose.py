@@ -149,8 +149,11 @@ def _pieces(lanes: int) -> Grid:
 
 def loads_per_step(tiles: Mapping[str, Grid], moves: Moves) -> Grid:
     """Load instructions in one step; a register that holds several steps is loaded that much less often."""
-    steps = 1 if moves.along in tiles else moves.lanes
-    return _words(tiles, moves) / (steps * moves.at_once)
+    return _words(tiles, moves) / _words_a_load(tiles, moves)
+
+
+def _words_a_load(tiles: Mapping[str, Grid], moves: Moves) -> int:
+    return moves.at_once * (1 if moves.along in tiles else moves.lanes)
 
 
 def _prices(
@@ -167,8 +170,9 @@ def _prices(
         tiles[name] = np.stack([size, rest]).reshape(*shape, -1)
         times = times * np.stack([full, rest > 0]).reshape(*shape, -1)
     computes = prod(tiles.values())
-    loads = sum(loads_per_step(tiles, moves) for moves in moving.values())
-    far = core.word_bytes * sum(_words(tiles, moves) for moves in moving.values() if moves.whole)
+    words = [(_words(tiles, moves), moves) for moves in moving.values()]
+    loads = sum(count / _words_a_load(tiles, moves) for count, moves in words)
+    far = core.word_bytes * sum(count for count, moves in words if moves.whole)
     cycles = np.maximum(computes / core.computes, loads / core.loads)
     cycles = np.maximum(
         np.maximum(cycles, (computes + loads) / core.width), np.maximum(far / core.far_bytes, _LATENCY_STEPS)

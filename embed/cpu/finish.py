@@ -39,6 +39,8 @@ class Finish:
 
 def spare_registers(plan: Plan) -> int:
     """The fewest registers besides the accumulators with which a plan can be carried out."""
+    if not plan.steps:
+        return 0
     slots = dict.fromkeys((*plan.moves, ""), Slots("", "register", "base", "disp", "mask"))
     places: dict[Point, Word] = {(at,): Word(2, at, False) for at in range(2)}
     words = {"": places, **{step.access: places for step in plan.steps}}
