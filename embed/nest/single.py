@@ -1,6 +1,5 @@
 """The loop nest of an embedding without a schedule: one invocation after the other, sums inside."""
 
-from embed import layout
 from embed.embedding import Embedding
 from embed.nest.build import result_loops
 from embed.nest.ir import Compute, Drain, Fill, Nest, Node, Reset, Tiles
@@ -17,4 +16,4 @@ def single(embedding: Embedding) -> Nest:
     for loop in reversed(embedding.loops):
         if loop.name in results:
             body = (Tiles(loop.name, 1, body),)
-    return Nest(embedding, layout.derive(embedding), body, 1)
+    return Nest(embedding, body, 1)
