@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from deepbench.cluster import DaskCluster
 from deepbench.executor import LocalProcesses
 from deepbench.options import CORES, CsvFile, HtmlFile, Jobs, Only, Ops, Out, Quick, Suites
 from deepbench.outcome import exit_code
@@ -28,6 +29,15 @@ AxisOption = Annotated[
         show_default=False,
     ),
 ]
+Scheduler = Annotated[
+    str,
+    typer.Option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="run on the workers of this Dask scheduler, not in processes of this machine (isa-embed[dask])",
+        show_default=False,
+    ),
+]
 
 
 def sweep_command(
@@ -41,6 +51,7 @@ def sweep_command(
     time_limit: TimeLimit = 10.0,
     seed: Seed = 0,
     jobs: Jobs = CORES,
+    scheduler: Scheduler = "",
     json: JsonFile = None,
     csv: CsvFile = None,
     html: HtmlFile = None,
@@ -52,11 +63,12 @@ def sweep_command(
     problems = select(suite or SUITES[:2], op or OPS, only or (), quick)
     check_writable(json, csv, html)
     make_directory(out)
+    executor = DaskCluster(scheduler) if scheduler else LocalProcesses(jobs)
     total = len(problems) * sum(not shape.refusal for shape in asked)
     with progress_bar() as progress:
         bar = progress.add_task("sweep", total=total, problem="")
         results, wall = run_sweep(
-            problems, asked, LocalProcesses(min(jobs, total)), out,
+            problems, asked, executor, out,
             lambda r: progress.update(bar, advance=1, problem=r.problem),
         )  # fmt: skip
     found = list(rows(results))
