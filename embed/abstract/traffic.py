@@ -7,7 +7,6 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from embed.abstract.homes import Home
 from embed.abstract.program import moving
 from embed.embedding import Embedding
 from embed.layout import Axis, Layout
@@ -39,18 +38,6 @@ def loaded(embedding: Embedding, layout: Layout, schedule: Schedule, tensor: str
     tiles = again * prod(counts[loop] for loop in movers)
     operands, stored = _summed(embedding, layout, schedule)
     return Moved(tiles, again * operands, again * stored)
-
-
-def moved_bytes(
-    embedding: Embedding, layouts: Mapping[str, Layout], homes: Mapping[str, Home], schedule: Schedule
-) -> int:
-    """Bytes that loads move between external memory and the memories of the file."""
-    output = embedding.operator.main.output.tensor
-    return sum(
-        loaded(embedding, layout, schedule, tensor).stored * homes[tensor].bytes
-        for tensor, layout in layouts.items()
-        if tensor != output and not homes[tensor].direct
-    )
 
 
 def _summed(embedding: Embedding, layout: Layout, schedule: Schedule) -> tuple[int, int]:
