@@ -75,7 +75,7 @@ def test_programs_compute_the_operator_and_do_what_the_report_counts(problem: tu
     kernel = kernel_of(operator, TARGETS[target][0])
     arrays = random_arrays(operator, seed)
     found, said = kernel.run(arrays), kernel.report
-    assert holds(operator, arrays, kernel.nest.layouts["out"].unpack(found.packed))
+    assert holds(operator, arrays, kernel.nest.layouts[kernel.nest.output].unpack(found.packed))
     assert found.invocations == said.invocations == kernel.embedding.invocations
     assert found.bytes == said.bytes
 
