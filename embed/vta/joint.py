@@ -18,15 +18,16 @@ from isa.model import Isa
 _NEAR = 0.02
 """A schedule this close to the least roofline of all is taken at once: no other embedding gains more."""
 
-_MOST = 8
+_MOST = 24
 """Embeddings that are scheduled besides the first."""
 
 
 def choose(operator: Operator, target: Isa, settings: Settings) -> tuple[Solution, Schedule]:
     """The best embedding under the objective with its schedule; raises NoEmbedding where none has one that fits.
 
-    With the objective `cycles` the scheduled ones count: the choice is proven within 2 % of the best, or it is the best
-    of the embeddings with the least rooflines.
+    With the objective `cycles` the scheduled ones count. OPTIMAL is an embedding whose roofline is proven least and
+    whose schedule comes within 2 % of it, or one whose schedule is no longer than the roofline of any embedding that
+    was not scheduled.
     """
     solution = search.best(operator, target, settings)
     try:
@@ -46,10 +47,12 @@ def _better(
     best: tuple[Solution, Schedule] | None,
     reason: NoEmbedding | None,
 ) -> tuple[Solution, Schedule]:
-    """The best of what is known and the next embeddings by roofline."""
-    others = search.alternatives(operator, target, settings)
-    for other in [others[place] for place in range(min(_MOST, len(others)))]:
+    """The best of what is known and the next embeddings by roofline; OPTIMAL if no other roofline is below it."""
+    others = search.alternatives(operator, target, settings, dominated=True)
+    proven = others.complete and len(others) <= _MOST
+    for other in (others[place] for place in range(min(_MOST, len(others)))):
         if best and other.costs.cycles >= best[1].cycles:
+            proven = others.complete
             break
         if best and other.embedding == best[0].embedding:
             continue
@@ -63,4 +66,4 @@ def _better(
     if best is None:
         assert reason is not None
         raise reason
-    return best
+    return replace(best[0], status="OPTIMAL" if proven else "FEASIBLE"), best[1]
