@@ -52,3 +52,9 @@ def test_installed_versions_keep_the_bounds(name: str) -> None:
 
 def test_changelog_names_the_version() -> None:
     assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_files_of_tests_have_names_of_their_own() -> None:
+    """pytest imports them by name alone."""
+    names = [file.name for file in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(set(names)) == sorted(names)
