@@ -70,8 +70,8 @@ def _orders(embedding: Embedding, layouts: Mapping[str, Layout]) -> list[tuple[s
 
 
 def _options(embedding: Embedding) -> dict[str, list[int]]:
-    """Tile sizes to try for each loop, thinned evenly until their combinations are few enough."""
-    options = {loop.name: even_tiles(loop.extent) for loop in embedding.loops}
+    """Tile sizes to try for each loop, 1 among them, thinned evenly until their combinations are few enough."""
+    options = {loop.name: sorted({1, *even_tiles(loop.extent)}) for loop in embedding.loops}
     while prod(map(len, options.values())) > _MOST_COMBINATIONS:
         longest = max(options, key=lambda name: len(options[name]))
         kept = options[longest]

@@ -147,3 +147,12 @@ def test_a_memory_of_one_operand_each_is_enough() -> None:
     arrays = random_arrays(operator, 0)
     assert set(kernel.schedule.tiles.values()) == {1}
     assert holds(operator, arrays, kernel(**arrays))
+
+
+@pytest.mark.parametrize("name", ["avx512", "sme", "gemmini"])
+def test_a_sum_of_any_length_has_a_schedule(name: str) -> None:
+    """DeepBench's longest sums have 500,000 terms, and registers hold one word of an input at the least."""
+    target = isa.load(name)
+    operator = dataflow.gemm(m=512, n=1, k=500_000, dtype="f32" if name == "avx512" else "i8")
+    kernel = compile_abstract(embed.best(operator, target).embedding, target)
+    assert min(kernel.schedule.tiles.values()) == 1
