@@ -8,9 +8,9 @@ from dataflow.computation import Tensor
 from embed.chain.options import Chain, Form, Offers, Option
 from embed.cpu.compile import candidates
 from embed.cpu.model import copy_cycles
-from embed.cpu.physical import LETTERS, Physical
 from embed.cpu.place import register_instructions
 from embed.errors import NoEmbedding
+from embed.physical import LETTERS, Physical
 from isa.model import Isa
 
 

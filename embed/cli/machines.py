@@ -22,8 +22,8 @@ from embed.cli.operators import read_pairs
 from embed.cli.options import natural, positive
 from embed.cpu.kernel import CpuKernel
 from embed.cpu.machine import machine_of
-from embed.cpu.physical import Physical
 from embed.embedding import Embedding
+from embed.physical import Physical
 from isa.model import Isa
 
 _RUNS = 5

@@ -23,8 +23,8 @@ from dataflow.operator import Operator
 from embed import atomic, serial
 from embed.cpu.kernel import CpuKernel
 from embed.cpu.machine import Code, machine_of
-from embed.cpu.physical import Array
 from embed.embedding import Embedding
+from embed.physical import Array
 from embed.plain import Reader, Writer
 from isa.errors import IsaError
 from isa.model import Isa

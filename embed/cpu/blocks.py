@@ -15,7 +15,7 @@ from dataflow.affine import Affine
 from dataflow.computation import Computation, Dim, Tensor
 from dataflow.expression import Read, map_reads
 from dataflow.operator import Operator
-from embed.cpu.physical import Physical
+from embed.physical import Physical
 
 Blocked = Mapping[str, Physical]
 

@@ -5,8 +5,8 @@ from math import prod
 
 from dataflow.dtypes import bits, is_integer, is_signed
 from embed.cpu.feed import Feed
-from embed.cpu.physical import Physical
 from embed.packing import Gather, Run
+from embed.physical import Physical
 
 _FLOATS = {"f32": "float", "f64": "double"}
 

@@ -16,8 +16,8 @@ from embed.cpu.c_packing import c_type, nested, place_of
 from embed.cpu.c_reference import HELPERS, reference_function
 from embed.cpu.emit import check_name, comment, functions, run_function, sizes
 from embed.cpu.kernel import CpuKernel
-from embed.cpu.physical import Physical
 from embed.cpu.sums import FIRST_POINTER
+from embed.physical import Physical
 
 _FRAME_BYTES = 4096
 _RANDOM = """\

@@ -18,7 +18,6 @@ from embed.cpu.kernel import CpuKernel
 from embed.cpu.lower import lower
 from embed.cpu.machine import machine_of
 from embed.cpu.model import Pricing, invocation_cycles, machine
-from embed.cpu.physical import Array, Physical
 from embed.cpu.place import options, register_instructions
 from embed.cpu.rank import Candidate, Ranking, Reached, rank, search
 from embed.cpu.regions import regions
@@ -31,6 +30,7 @@ from embed.epilogue import Epilogue
 from embed.errors import NoEmbedding
 from embed.nest.build import build
 from embed.nest.schedule import Schedule
+from embed.physical import Array, Physical
 from isa.model import Instruction, Isa
 
 _SPARE = 2

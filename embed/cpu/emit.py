@@ -12,8 +12,8 @@ from embed.cpu.c_packing import c_type, pack_function, unpack_function
 from embed.cpu.kernel import CpuKernel
 from embed.cpu.machine import machine_of
 from embed.cpu.object import LINE, relocatable
-from embed.cpu.physical import Physical
 from embed.cpu.streams import Stream
+from embed.physical import Physical
 
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _LABEL = re.compile(r"\bL\d+\b")

@@ -6,8 +6,8 @@ from math import prod
 import numpy as np
 
 from dataflow.dtypes import numpy_dtype
-from embed.cpu.physical import Array, Physical, aligned_zeros
 from embed.layout import Layout
+from embed.physical import Array, Physical, aligned_zeros
 
 
 @dataclass(frozen=True)

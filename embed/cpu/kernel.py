@@ -13,10 +13,10 @@ from dataflow.errors import UserError
 from dataflow.operator import Operator
 from embed.cpu.control import Item
 from embed.cpu.machine import Call, Code, Function, load, machine_of
-from embed.cpu.physical import Array, Physical
 from embed.cpu.streams import Stream
 from embed.embedding import Embedding
 from embed.nest import Nest, Schedule, Tiles
+from embed.physical import Array, Physical
 from isa.model import Isa
 
 

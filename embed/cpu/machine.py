@@ -10,7 +10,7 @@ from dataflow.errors import UserError
 from embed.cpu import aarch64, emulator, qemu, x86
 from embed.cpu.control import Item
 from embed.cpu.native import NativeFunction, pointers
-from embed.cpu.physical import Array
+from embed.physical import Array
 from isa.features import require
 from isa.model import Isa
 

@@ -9,9 +9,9 @@ from dataflow.operator import Operator
 from embed.binding import bindings
 from embed.costs import Rates
 from embed.cpu.indexed import indexed
-from embed.cpu.physical import Physical
 from embed.embedding import Placeable
 from embed.errors import NoEmbedding
+from embed.physical import Physical
 from embed.solver.model import Found, PricedPlacements
 from embed.solver.problem import Problem
 from embed.solver.settings import Settings

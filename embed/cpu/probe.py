@@ -16,8 +16,8 @@ from dataflow.errors import UserError
 from dataflow.expression import Const, Read
 from embed.cpu.control import Add, AddImmediate, Item, Label, LoadPointer, Loop, Move, Return, SetImmediate
 from embed.cpu.machine import Call, load, machine_of
-from embed.cpu.physical import Array, aligned_zeros
 from embed.cpu.place import register_instructions
+from embed.physical import Array, aligned_zeros
 from isa.machine import MachineInstruction
 from isa.model import Instruction, Isa
 

@@ -14,9 +14,9 @@ import numpy as np
 from dataflow.dtypes import bits, convert, is_integer, limits
 from dataflow.expression import COMMUTATIVE, Apply, Cast, Const, Expression, Read, dtype_of, render
 from embed.cpu.conversions import Change, Goal, chain, changes
-from embed.cpu.physical import Array
 from embed.cpu.simplify import interval, saturated_type, simplified, within
 from embed.errors import NoEmbedding
+from embed.physical import Array
 from isa.errors import IsaError
 from isa.machine import MachineInstruction
 from isa.memo import remembered

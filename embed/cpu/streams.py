@@ -11,10 +11,10 @@ from math import prod
 from dataflow.dtypes import bits
 from dataflow.expression import Read
 from embed.cpu.feed import Feed
-from embed.cpu.physical import Physical
 from embed.embedding import Digit, Embedding
 from embed.layout import Axis, Layout, word_lanes
 from embed.nest.schedule import Schedule
+from embed.physical import Physical
 
 
 @dataclass(frozen=True)

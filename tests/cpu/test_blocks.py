@@ -11,7 +11,7 @@ from dataflow import Operator, conv2d, depthwise_conv2d, evaluate, gemm
 from dataflow.dtypes import numpy_dtype
 from embed.cpu.blocks import in_blocks
 from embed.cpu.compile import compile_cpu
-from embed.cpu.physical import Physical
+from embed.physical import Physical
 
 BLOCKED = {"inp": "NCHW16c", "wgt": "KCRS16c16k", "out": "NCHW16c"}
 F32 = {"dtype": "f32"}

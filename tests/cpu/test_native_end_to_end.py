@@ -14,7 +14,7 @@ from dataflow import LIBRARY, Operator, UserError, conv2d, depthwise_conv2d, eva
 from dataflow.dtypes import numpy_dtype
 from embed.cpu.compile import compile_cpu
 from embed.cpu.kernel import CpuKernel
-from embed.cpu.physical import Physical
+from embed.physical import Physical
 
 TYPES = {"avx512": "f32", "avx2": "f32", "avx512_bf16": "bf16", "avx512_vnni": "u8*i8"}
 ISAS = [

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflow import Tensor, UserError
-from embed.cpu.physical import Physical
+from embed.physical import Physical
 
 ACTIVATIONS = Tensor("inp", "f32", (2, 35, 3, 5))
 WEIGHTS = Tensor("wgt", "i8", (20, 9, 3, 2))
