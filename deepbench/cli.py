@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,26 +16,9 @@ from deepbench.executor import Executor, LocalProcesses
 from deepbench.heatmap import write_heatmap
 from deepbench.journal import open_journal
 from deepbench.native_run import Files, read_threads, report, run_on_cpu, write_records
-from deepbench.options import (
-    CORES,
-    CompileTime,
-    CsvFile,
-    EveryIsa,
-    Export,
-    HtmlFile,
-    Jobs,
-    Only,
-    Ops,
-    Out,
-    Peers,
-    Quick,
-    Reference,
-    Seconds,
-    Suites,
-    Threads,
-)
+from deepbench.options import AskedFiles, AskedProblems, AskedTimes, EveryIsa, Export, Reference
 from deepbench.outcome import exit_code
-from deepbench.problems import OPS, SUITES, Problem, select
+from deepbench.problems import SUITES, Problem
 from deepbench.progress import progress_bar
 from deepbench.record import EmulatedRecord
 from deepbench.run_abstract import run_abstract
@@ -44,69 +27,53 @@ from deepbench.suite import Kind, NativeSettings, Settings, Task, run_suite
 from deepbench.sweep_cli import sweep_command
 from deepbench.table import print_report
 from embed.cli.app import app, run
+from embed.cli.asked import AskedIsa, AskedSearch
 from embed.cli.console import wide_console
-from embed.cli.files import check_writable, make_directory
-from embed.cli.operators import read_settings
-from embed.cli.options import IsaName, JsonFile, Objective, Seed, TimeLimit
-from embed.cli.options import Settings as SetOption
+from embed.cli.groups import grouped
 from embed.cli.record import Record
 from embed.cpu.machine import check_runs
 from embed.kernel import Machine
-from isa import load
 from isa.model import Isa
 
 app.command("sweep")(sweep_command)
 
 
 @app.command()
+@grouped
 def deepbench(
-    isa: IsaName = "vta",
-    settings: SetOption = None,
-    suite: Suites = None,
-    op: Ops = None,
-    only: Only = None,
-    quick: Quick = False,
-    objective: Objective = "cycles",
-    time_limit: TimeLimit = 10.0,
-    seed: Seed = 0,
-    jobs: Jobs = CORES,
-    json: JsonFile = None,
-    csv: CsvFile = None,
-    out: Out = Path("deepbench-results"),
-    threads: Threads = "1",
-    peers: Peers = False,
-    seconds: Seconds = 0.3,
-    html: HtmlFile = None,
-    compile_time: CompileTime = False,
+    isa: AskedIsa,
+    chosen: AskedProblems,
+    search: AskedSearch,
+    results: AskedFiles,
+    times: AskedTimes,
     table: EveryIsa = False,
     reference: Reference = False,
     export: Export = None,
 ) -> int:
     """Run DeepBench's problems on an instruction set: embed, compile, execute, check, and show what it costs."""
-    parameters = tuple(read_settings(settings or ()).items())
-    asked = Settings(isa, parameters, objective, time_limit, seed, reference, str(export.resolve()) if export else "")
+    asked = Settings(*_common(isa, search), reference, str(export.resolve()) if export else "")
     if table:
-        given = peers or compile_time or threads != "1"
-        return _table(_usual(suite, op, only, quick), asked, jobs, Files(out, json, csv, html), given)
-    target = load(isa, dict(asked.parameters))
+        return _table(chosen, asked, results, times)
+    target = isa.load()
     cpu = Machine.of(target) is Machine.CPU
     emulated = cpu and not target.is_x86
-    usual = SUITES[1:2] if emulated and not compile_time else SUITES[:2]
-    problems = select(suite or usual, op or OPS, only or (), quick)
-    files = Files(out, json, csv, html)
-    check_writable(json, csv, html)
-    make_directory(out)
+    problems = chosen.read(SUITES[1:2] if emulated and not times.compile_time else SUITES[:2])
     if Machine.of(target) is not Machine.MICRO_OPERATIONS and (reference or export):
         raise UserError(f"--reference and --export are for VTA, not for {target.name}")
-    if compile_time and cpu:
-        return _compile_times(problems, target, files)
+    if times.compile_time and cpu:
+        return _compile_times(problems, target, results.open())
     if cpu and not emulated:
-        native = NativeSettings(isa, parameters, objective, time_limit, seed, peers=peers, seconds=seconds)
-        return _on_cpu(problems, native, read_threads(threads), files, target)
-    native_only = {"--peers": peers, "--threads": threads != "1", "--compile-time": compile_time}
-    _refuse(target, native_only)
-    executor = LocalProcesses(min(jobs, len(problems)))
-    return (_emulated if emulated else _simulated)(problems, asked, executor, files, target)
+        native = NativeSettings(*_common(isa, search), peers=times.peers, seconds=times.seconds)
+        return _on_cpu(problems, native, read_threads(times.threads), results.open(), target)
+    if times.given:
+        raise UserError(f"{', '.join(times.given)}: only for a CPU that runs here, not for {target.name}")
+    executor = LocalProcesses(min(chosen.jobs, len(problems)))
+    return (_emulated if emulated else _simulated)(problems, asked, executor, results.open(), target)
+
+
+def _common(isa: AskedIsa, search: AskedSearch) -> tuple[str, tuple[tuple[str, int], ...], str, float, int]:
+    """What every record depends on, in the order of Settings."""
+    return isa.isa, tuple(isa.parameters.items()), search.objective, search.time_limit, search.seed
 
 
 def main() -> None:
@@ -114,18 +81,13 @@ def main() -> None:
     sys.exit(run(app))
 
 
-def _usual(suite: list[str] | None, op: list[str] | None, only: list[str] | None, quick: bool) -> list[Problem]:
-    return select(suite or SUITES[:2], op or OPS, only or (), quick)
-
-
-def _table(problems: list[Problem], asked: Settings, jobs: int, files: Files, native: bool) -> int:
-    """The suite on several instruction sets; raises UserError if options for CPUs, `native`, are given."""
-    if native:
+def _table(chosen: AskedProblems, asked: Settings, results: AskedFiles, times: AskedTimes) -> int:
+    """The suite on several instruction sets; raises UserError if options for CPUs are given."""
+    if times.given:
         raise UserError("--table runs ISA files, not CPUs: it takes no --peers, --threads or --compile-time")
     settings = [replace(asked, isa=name) for name in asked_isas(asked.isa)]
-    check_writable(files.json, files.csv, files.html)
-    make_directory(files.out)
-    executor = LocalProcesses(min(jobs, len(problems)))
+    problems, files = chosen.read(), results.open()
+    executor = LocalProcesses(min(chosen.jobs, len(problems)))
     with progress_bar() as progress:
         bar = progress.add_task("DeepBench x ISA", total=len(problems) * len(settings), problem="")
         found, wall = run_every(
@@ -147,13 +109,6 @@ def _simulated(problems: list[Problem], asked: Settings, executor: Executor, fil
         vta_html.write_html(files.html, records)
     print_report(wide_console(least=160), problems, records, wall)
     return exit_code(records)
-
-
-def _refuse(target: Isa, options: Mapping[str, object]) -> None:
-    """Raise UserError for options that were given and that this machine does not have."""
-    given = [name for name, value in options.items() if value]
-    if given:
-        raise UserError(f"{', '.join(given)}: only for a CPU that runs here, not for {target.name}")
 
 
 def _run(

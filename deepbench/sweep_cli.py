@@ -1,5 +1,6 @@
 """The command `isa-embed sweep`."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -7,18 +8,18 @@ import typer
 
 from deepbench.cluster import DaskCluster
 from deepbench.executor import LocalProcesses
-from deepbench.options import CORES, CsvFile, HtmlFile, Jobs, Only, Ops, Out, Quick, Suites
+from deepbench.options import AskedFiles, AskedProblems, Out
 from deepbench.outcome import exit_code
-from deepbench.problems import OPS, SUITES, select
 from deepbench.progress import progress_bar
 from deepbench.results import write_rows
 from deepbench.shapes import read_axes, shapes
 from deepbench.suite import Settings
 from deepbench.sweep import print_sweep, rows, run_sweep
 from deepbench.sweep_html import write_sweep
+from embed.cli.asked import AskedIsa, AskedSearch
 from embed.cli.console import wide_console
-from embed.cli.files import check_writable, make_directory, write_json_lines
-from embed.cli.options import IsaName, JsonFile, Objective, Seed, TimeLimit
+from embed.cli.files import write_json_lines
+from embed.cli.groups import grouped
 
 AxisOption = Annotated[
     list[str] | None,
@@ -34,49 +35,50 @@ Scheduler = Annotated[
     typer.Option(
         "--scheduler",
         metavar="ADDRESS",
-        help="run on the workers of this Dask scheduler, not in processes of this machine (isa-embed[dask])",
+        help="run on the workers of this Dask scheduler, not in processes of this machine (isa-embed\\[dask])",
         show_default=False,
     ),
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class _AskedShapes(AskedIsa):
+    """An instruction set in several shapes."""
+
+    settings: AxisOption = None
+
+
+@dataclass(frozen=True, slots=True)
+class _AskedFiles(AskedFiles):
+    out: Out = Path("sweep-results")
+
+
+@grouped
 def sweep_command(
-    isa: IsaName = "vta",
-    settings: AxisOption = None,
-    suite: Suites = None,
-    op: Ops = None,
-    only: Only = None,
-    quick: Quick = False,
-    objective: Objective = "cycles",
-    time_limit: TimeLimit = 10.0,
-    seed: Seed = 0,
-    jobs: Jobs = CORES,
+    isa: _AskedShapes,
+    chosen: AskedProblems,
+    search: AskedSearch,
+    results: _AskedFiles,
     scheduler: Scheduler = "",
-    json: JsonFile = None,
-    csv: CsvFile = None,
-    html: HtmlFile = None,
-    out: Out = Path("sweep-results"),
 ) -> int:
     """Run DeepBench's problems in several shapes of one instruction set: what would a larger array bring?"""
-    axes = read_axes(settings or ())
-    asked = shapes(Settings(isa, (), objective, time_limit, seed), axes)
-    problems = select(suite or SUITES[:2], op or OPS, only or (), quick)
-    check_writable(json, csv, html)
-    make_directory(out)
-    executor = DaskCluster(scheduler) if scheduler else LocalProcesses(jobs)
+    axes = read_axes(isa.settings or ())
+    asked = shapes(Settings(isa.isa, (), search.objective, search.time_limit, search.seed), axes)
+    problems, files = chosen.read(), results.open()
+    executor = DaskCluster(scheduler) if scheduler else LocalProcesses(chosen.jobs)
     total = len(problems) * sum(not shape.refusal for shape in asked)
     with progress_bar() as progress:
         bar = progress.add_task("sweep", total=total, problem="")
-        results, wall = run_sweep(
-            problems, asked, executor, out,
+        found, wall = run_sweep(
+            problems, asked, executor, files.out,
             lambda r: progress.update(bar, advance=1, problem=r.problem),
         )  # fmt: skip
-    found = list(rows(results))
-    for path in filter(None, (out / "results.jsonl", json)):
-        write_json_lines(path, found)
-    for path in filter(None, (out / "results.csv", csv)):
-        write_rows(path, found)
-    if html:
-        write_sweep(html, problems, results)
-    print_sweep(wide_console(least=160), results, wall)
-    return exit_code([record for records in results.values() for record in records])
+    lines = list(rows(found))
+    for path in filter(None, (files.out / "results.jsonl", files.json)):
+        write_json_lines(path, lines)
+    for path in filter(None, (files.out / "results.csv", files.csv)):
+        write_rows(path, lines)
+    if files.html:
+        write_sweep(files.html, problems, found)
+    print_sweep(wide_console(least=160), found, wall)
+    return exit_code([record for records in found.values() for record in records])

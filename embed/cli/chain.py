@@ -8,17 +8,20 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-import isa as isa_files
 from dataflow import Operator, UserError
 from embed.chain import Chain, Plan, plan
+from embed.cli.asked import AskedIsa
 from embed.cli.console import new_table, wide_console
 from embed.cli.files import check_writable, write_json_lines
-from embed.cli.operators import read_operator, read_settings
-from embed.cli.options import IsaName, JsonFile, Settings, TimeLimit
+from embed.cli.groups import grouped
+from embed.cli.operators import read_operator
+from embed.cli.options import JsonFile, TimeLimit
 
 _KEYS = ("name", "op", "expr", "dtype", "epilogue", "input")
 
-File = Annotated[Path, typer.Argument(metavar="FILE.toml", help="the operators, one [[operator]] each, in their order")]
+File = Annotated[
+    Path, typer.Argument(metavar="FILE.toml", help="the operators, one \\[\\[operator]] each, in their order")
+]
 Given = Annotated[
     str | None, typer.Option("--given", metavar="LAYOUT", help="on a CPU: how the first input lies", show_default=False)
 ]
@@ -28,10 +31,10 @@ Wanted = Annotated[
 ]
 
 
+@grouped
 def chain_command(
     file: File,
-    isa: IsaName = "vta",
-    settings: Settings = None,
+    isa: AskedIsa,
     given: Given = None,
     wanted: Wanted = None,
     time_limit: TimeLimit = 10.0,
@@ -40,7 +43,7 @@ def chain_command(
     """Choose the embeddings of a chain and the layouts between them in one model, and say what is still repacked."""
     check_writable(json)
     names, chain = read_chain(file)
-    target = isa_files.load(isa, read_settings(settings or ()))
+    target = isa.load()
     layouts = (given, wanted) if given or wanted else None
     found = plan(chain, target, layouts=layouts, time_limit=time_limit)
     if json:

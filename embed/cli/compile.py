@@ -7,34 +7,21 @@ from typing import Annotated
 import typer
 
 import embed
-import isa as isa_files
 from dataflow import Operator, UserError
 from embed.abstract.kernel import AbstractKernel, compile_abstract
 from embed.abstract.listing import listing
+from embed.cli.asked import AskedIsa, AskedKernel, AskedOperator, AskedSearch, refuse
 from embed.cli.data import read_inputs
 from embed.cli.files import Array, make_directory, write_whole
-from embed.cli.machines import Constants, Layouts, Threads, Tune, compile_for_cpu
-from embed.cli.operators import read_operator, read_settings
-from embed.cli.options import (
-    Dtype,
-    EpilogueText,
-    Expr,
-    Inputs,
-    IsaName,
-    Objective,
-    Seed,
-    Settings,
-    TimeLimit,
-    Words,
-    Written,
-)
+from embed.cli.groups import grouped
+from embed.cli.machines import compile_for_cpu
+from embed.cli.options import Inputs, Written
 from embed.cpu import archive, emit
 from embed.cpu.c_source import write_source
 from embed.cpu.kernel import CpuKernel
 from embed.embedding import Embedding
 from embed.kernel import Machine, best_embedding
 from embed.parse import read_embedding
-from embed.solver.settings import Settings as SearchSettings
 from embed.vta import bundle
 from embed.vta.executable import VtaKernel
 from isa.model import Isa
@@ -55,59 +42,49 @@ Emit = Annotated[
         show_default=False,
     ),
 ]
+Constants = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--constant", metavar="NAME=FILE.npy", help="an input that a CPU kernel holds, packed", show_default=False
+    ),
+]
 Name = Annotated[
     str | None,
     typer.Option("--name", metavar="NAME", help="the files' and the C function's name", show_default=False),
 ]
 
 
+@grouped
 def compile_command(
     out: Out,
-    words: Words = None,
-    expr: Expr = None,
-    dtype: Dtype = None,
-    epilogue: EpilogueText = "none",
-    isa: IsaName = "vta",
-    settings: Settings = None,
-    objective: Objective = "cycles",
-    time_limit: TimeLimit = 10.0,
-    seed: Seed = 0,
+    operator: AskedOperator,
+    isa: AskedIsa,
+    search: AskedSearch,
+    cpu: AskedKernel,
     inputs: Inputs = None,
     emit: Emit = None,
     name: Name = None,
-    layout: Layouts = None,
-    threads: Threads = 1,
-    tune: Tune = 0,
     constant: Constants = None,
     embedding: Written = None,
 ) -> None:
     """Compile an operator: for VTA to code, packed data and the expected result, for a CPU to code and a C header."""
-    operator = read_operator(words or (), expr=expr, dtype=dtype, epilogue=epilogue)
-    target = isa_files.load(isa, read_settings(settings or ()))
+    wanted, target = operator.read(), isa.load()
     _check_emit(emit, target)
-    chosen = read_embedding(embedding, operator, target) if embedding is not None else None
+    chosen = read_embedding(embedding, wanted, target) if embedding is not None else None
     if Machine.of(target) is Machine.CPU:
-        _refuse(target, "--input", inputs)
-        kernel = compile_for_cpu(
-            operator, target, layout or (), threads, objective, constant or (), tune, time_limit, chosen
-        )
-        _write(kernel, emit or _EMITS[Machine.CPU][0], out, name or operator.name)
+        refuse("compile", target, {"--input": inputs})
+        kernel = compile_for_cpu(wanted, target, search, cpu, constant or (), chosen)
+        _write(kernel, emit or _EMITS[Machine.CPU][0], out, name or wanted.name)
         return
-    for option, given in (
-        ("--layout", layout),
-        ("--constant", constant),
-        ("--name", name),
-        ("--threads", threads - 1),
-        ("--tune", tune),
-    ):
-        _refuse(target, option, given)
-    arrays = read_inputs(operator, inputs or (), seed)
-    chosen = chosen or best_embedding(operator, target, SearchSettings(objective, time_limit, 1, seed))
+    refuse("compile", target, {**cpu.given, "--constant": constant, "--name": name})
     if Machine.of(target) is Machine.ABSTRACT:
-        _refuse(target, "--input", inputs)
+        refuse("compile", target, {"--input": inputs})
+    arrays = read_inputs(wanted, inputs or (), search.seed)
+    chosen = chosen or best_embedding(wanted, target, search.read())
+    if Machine.of(target) is Machine.ABSTRACT:
         _program(compile_abstract(chosen, target), out)
         return
-    _bundle(operator, target, chosen, out, arrays)
+    _bundle(wanted, target, chosen, out, arrays)
 
 
 def _program(kernel: AbstractKernel, out: Path) -> None:
@@ -122,11 +99,6 @@ def _check_emit(emit: str | None, target: Isa) -> None:
     valid = _EMITS[Machine.of(target)]
     if emit is not None and emit not in valid:
         raise UserError(f"--emit: there is no '{emit}' for {target.name}; there are: {', '.join(valid)}")
-
-
-def _refuse(target: Isa, option: str, given: object) -> None:
-    if given:
-        raise UserError(f"{option} has no meaning for {target.name}; see isa-embed compile --help")
 
 
 def _bundle(operator: Operator, target: Isa, embedding: Embedding, out: Path, arrays: Mapping[str, Array]) -> None:

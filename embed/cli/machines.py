@@ -1,12 +1,10 @@
-"""What commands do for kernels on this machine's CPU: options, data in the kernel's layouts, a checked run."""
+"""What commands do for kernels on this machine's CPU: making them, data in the kernel's layouts, a checked run."""
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import typer
 from rich.table import Table
 
 import embed
@@ -15,11 +13,11 @@ from dataflow.accuracy import bounded
 from dataflow.dtypes import is_integer
 from dataflow.reference import check_array
 from embed.abstract.kernel import AbstractKernel
+from embed.cli.asked import AskedKernel, AskedSearch
 from embed.cli.console import error_console, new_table
 from embed.cli.exits import Defect
 from embed.cli.files import Array, read_array
 from embed.cli.operators import read_pairs
-from embed.cli.options import natural, positive
 from embed.cpu.kernel import CpuKernel
 from embed.cpu.machine import machine_of
 from embed.embedding import Embedding
@@ -28,60 +26,34 @@ from isa.model import Isa
 
 _RUNS = 5
 
-Layouts = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--layout", metavar="NAME=ORDER", help="how a tensor lies on a CPU, e.g. inp=NCHW16c", show_default=False
-    ),
-]
-Threads = Annotated[int, typer.Option("--threads", callback=positive, help="threads of a CPU kernel")]
-Constants = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--constant", metavar="NAME=FILE.npy", help="an input that a CPU kernel holds, packed", show_default=False
-    ),
-]
-
-
-Tune = Annotated[
-    int,
-    typer.Option(
-        "--tune", metavar="N", callback=natural, help="on a CPU: time the model's N best kernels and keep the fastest"
-    ),
-]
-
 
 def compile_for_cpu(
     operator: Operator,
     target: Isa,
-    layouts: Sequence[str],
-    threads: int,
-    objective: str,
+    search: AskedSearch,
+    asked: AskedKernel,
     constants: Sequence[str] = (),
-    tune: int = 0,
-    time_limit: float = 10.0,
     embedding: Embedding | None = None,
 ) -> CpuKernel:
     """The kernel of an operator, under `embedding` if given; a tuned one is kept in the user's cache.
 
     Says what the time limit left out. Raises UserError for options that do not fit.
     """
-    if objective != "cycles":
+    if search.objective != "cycles":
         raise UserError(f"--objective: kernels for {target.name} are chosen by cycles alone")
-    orders = read_pairs("--layout", layouts)
+    orders = read_pairs("--layout", asked.layout or ())
     _check_names("--layout", orders, (*operator.inputs, operator.output))
     fixed = _constants(operator, orders, constants)
-    cache = embed.Cache() if tune else None
     kernel = embed.compile(
         operator,
         target,
         embedding,
         layouts=orders,
-        threads=threads,
+        threads=asked.threads,
         constants=fixed,
-        cache=cache,
-        tune=tune,
-        time_limit=time_limit,
+        cache=embed.Cache() if asked.tune else None,
+        tune=asked.tune,
+        time_limit=search.time_limit,
     )
     assert isinstance(kernel, CpuKernel)
     if kernel.note:

@@ -1,7 +1,6 @@
 """Operators as words on the command line: `conv2d c=3 h=224 stride=2,1 ...`, or `--expr TEXT` and its sizes."""
 
 import inspect
-import shlex
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -102,17 +101,6 @@ def _option(key: str, value: str) -> object:
 
 def _described(keys: Iterable[str]) -> str:
     return ", ".join(key if _EPILOGUE[key] is bool else f"{key}={'TYPE' if key == 'dtype' else 'N'}" for key in keys)
-
-
-def compile_line(
-    words: Sequence[str], expr: str | None, dtype: str | None, epilogue: str, isa: str, settings: Sequence[str]
-) -> str:
-    """The command line that compiles the operator of these words and options, as a shell takes it."""
-    options = [("--expr", expr), ("--dtype", dtype), ("--epilogue", epilogue if epilogue != "none" else None)]
-    parts = ["isa-embed", "compile", *words, "--isa", isa]
-    parts += [part for option, value in options if value is not None for part in (option, value)]
-    parts += [part for each in settings for part in ("--set", each)]
-    return shlex.join(parts)
 
 
 def read_pairs(subject: str, words: Sequence[str]) -> dict[str, str]:

@@ -128,3 +128,16 @@ JsonFile = Annotated[
         "--json", metavar="FILE", help="write what the table shows, one JSON object per line", show_default=False
     ),
 ]
+Layouts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--layout", metavar="NAME=ORDER", help="how a tensor lies on a CPU, e.g. inp=NCHW16c", show_default=False
+    ),
+]
+Threads = Annotated[int, typer.Option("--threads", callback=positive, help="threads of a CPU kernel")]
+Tune = Annotated[
+    int,
+    typer.Option(
+        "--tune", metavar="N", callback=natural, help="on a CPU: time the model's N best kernels and keep the fastest"
+    ),
+]

@@ -1,7 +1,7 @@
 """`isa-embed run`: execute an operator, or what `compile` wrote, and compare with the reference."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,31 +10,20 @@ import typer
 from rich.table import Table
 
 import embed
-import isa as isa_files
-from dataflow import UserError, evaluate
+from dataflow import Operator, evaluate
 from embed.abstract.kernel import AbstractKernel
+from embed.cli.asked import AskedIsa, AskedKernel, AskedOperator, AskedSearch, refuse
 from embed.cli.console import new_table, wide_console
 from embed.cli.data import read_inputs
 from embed.cli.exits import Defect
 from embed.cli.files import Array, check_writable, read_bytes, write_array
-from embed.cli.machines import Layouts, Threads, Tune, compile_for_cpu, run_abstract, run_on_cpu
-from embed.cli.operators import read_operator, read_settings
-from embed.cli.options import (
-    Dtype,
-    EpilogueText,
-    Expr,
-    Inputs,
-    IsaName,
-    Objective,
-    Seed,
-    Settings,
-    TimeLimit,
-)
+from embed.cli.groups import grouped
+from embed.cli.machines import compile_for_cpu, run_abstract, run_on_cpu
+from embed.cli.options import Inputs
 from embed.cli.trace import check_ending, write_trace
 from embed.cpu import archive
 from embed.cpu.kernel import CpuKernel
 from embed.kernel import Machine, best_embedding
-from embed.solver.settings import Settings as SearchSettings
 from embed.vta import bundle
 from embed.vta.executable import VtaKernel
 from embed.vta.simulator import TimingReport, simulate
@@ -51,66 +40,63 @@ Trace = Annotated[
 Output = Annotated[Path | None, typer.Option("--output", metavar="FILE.npy", help="write the result")]
 
 
+@dataclass(frozen=True, slots=True)
+class _AskedRun(AskedOperator):
+    """An operator, or what `compile` wrote."""
+
+    words: Words = None
+
+
+@grouped
 def run_command(
-    words: Words = None,
-    expr: Expr = None,
-    dtype: Dtype = None,
-    epilogue: EpilogueText = "none",
-    isa: IsaName = "vta",
-    settings: Settings = None,
-    objective: Objective = "cycles",
-    time_limit: TimeLimit = 10.0,
-    seed: Seed = 0,
+    operator: _AskedRun,
+    isa: AskedIsa,
+    search: AskedSearch,
+    cpu: AskedKernel,
     inputs: Inputs = None,
     output: Output = None,
-    layout: Layouts = None,
-    threads: Threads = 1,
-    tune: Tune = 0,
     trace: Trace = None,
 ) -> None:
     """Execute an operator, a bundle or a kernel on given or random data, check the result, and show what it took."""
     check_writable(output, trace)
     check_ending(trace)
-    if expr is None and words and is_saved(words):
-        result, table = _run_saved(Path(words[0]), inputs or (), seed, trace)
+    words: Sequence[str] = operator.words or ()
+    if operator.expr is None and is_saved(words):
+        result, table = _run_saved(Path(words[0]), inputs or (), search.seed, trace)
     else:
-        operator = read_operator(words or (), expr=expr, dtype=dtype, epilogue=epilogue)
-        target = isa_files.load(isa, read_settings(settings or ()))
-        arrays = read_inputs(operator, inputs or (), seed)
-        if Machine.of(target) is Machine.CPU:
-            _refuse(target, {"--trace": trace})
-            kernel = compile_for_cpu(operator, target, layout or (), threads, objective, (), tune, time_limit)
-            result, table = _run_cpu(kernel, arrays)
-        else:
-            _refuse(target, {"--layout": layout, "--threads": threads - 1, "--tune": tune})
-            embedding = best_embedding(operator, target, SearchSettings(objective, time_limit, 1, seed))
-            typer.echo(f"{operator.title}\n{embedding}")
-            result, table = _run_compiled(embed.compile(operator, target, embedding), arrays, trace)
+        result, table = _run_operator(operator.read(), isa.load(), search, cpu, inputs or (), trace)
     if output:
         write_array(output, result)
     wide_console().print(table)
+
+
+def _run_operator(
+    operator: Operator, target: Isa, search: AskedSearch, cpu: AskedKernel, inputs: Sequence[str], trace: Path | None
+) -> tuple[Array, Table]:
+    arrays = read_inputs(operator, inputs, search.seed)
+    if Machine.of(target) is Machine.CPU:
+        refuse("run", target, {"--trace": trace})
+        return _run_cpu(compile_for_cpu(operator, target, search, cpu), arrays)
+    refuse("run", target, cpu.given)
+    embedding = best_embedding(operator, target, search.read())
+    typer.echo(f"{operator.title}\n{embedding}")
+    return _run_compiled(embed.compile(operator, target, embedding), arrays, trace)
 
 
 def _run_compiled(
     kernel: VtaKernel | CpuKernel | AbstractKernel, arrays: dict[str, Array], trace: Path | None
 ) -> tuple[Array, Table]:
     if isinstance(kernel, AbstractKernel):
-        _refuse(kernel.target, {"--trace": trace})
+        refuse("run", kernel.target, {"--trace": trace})
         return run_abstract(kernel, arrays)
     return _run_kernel(kernel, arrays, trace)
-
-
-def _refuse(target: Isa, options: Mapping[str, object]) -> None:
-    for option, given in options.items():
-        if given:
-            raise UserError(f"{option} has no meaning for {target.name}; see isa-embed run --help")
 
 
 def _run_saved(path: Path, words: Sequence[str], seed: int, trace: Path | None) -> tuple[Array, Table]:
     if not path.is_file():
         return _run_bundle(path, words, seed, trace)
     kernel = archive.load(path)
-    _refuse(kernel.target, {"--trace": trace})
+    refuse("run", kernel.target, {"--trace": trace})
     return _run_cpu(kernel, read_inputs(kernel.operator, words, seed))
 
 
@@ -119,7 +105,7 @@ def _run_cpu(kernel: CpuKernel, arrays: dict[str, Array]) -> tuple[Array, Table]
     return run_on_cpu(kernel, arrays)
 
 
-def is_saved(words: list[str]) -> bool:
+def is_saved(words: Sequence[str]) -> bool:
     """Whether the words are a path, the place of a bundle or kernel, and not an operator."""
     return len(words) == 1 and ("/" in words[0] or Path(words[0]).exists())
 

@@ -1,0 +1,119 @@
+"""What a user asks, the same in every command: an operator, an instruction set, how to search, what kernel.
+
+A new option of several commands is one alias in `options.py` and one field here.
+"""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import isa as isa_files
+from dataflow import Operator, UserError
+from embed.cli import options
+from embed.cli.files import check_writable
+from embed.cli.operators import read_operator, read_settings, read_solver_parameters
+from embed.demands import Demand
+from embed.solver.search import Alternatives, alternatives
+from embed.solver.settings import Settings
+from isa.model import Isa
+
+
+@dataclass(frozen=True, slots=True)
+class AskedOperator:
+    """An operator of the library or an expression, and what follows its sums."""
+
+    words: options.Words = None
+    expr: options.Expr = None
+    dtype: options.Dtype = None
+    epilogue: options.EpilogueText = "none"
+
+    def read(self) -> Operator:
+        """The operator; raises UserError for anything that names none."""
+        return read_operator(self.words or (), expr=self.expr, dtype=self.dtype, epilogue=self.epilogue)
+
+
+@dataclass(frozen=True, slots=True)
+class AskedIsa:
+    """An instruction set, and the parameters it is read with."""
+
+    isa: options.IsaName = "vta"
+    settings: options.Settings = None
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        """The values of `--set`."""
+        return read_settings(self.settings or ())
+
+    def load(self) -> Isa:
+        """The file; raises UserError or IsaError for what is wrong with it."""
+        return isa_files.load(self.isa, self.parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class AskedSearch:
+    """What the best embedding is, and how long to look for it: of every command that finds one."""
+
+    objective: options.Objective = "cycles"
+    time_limit: options.TimeLimit = 10.0
+    seed: options.Seed = 0
+
+    def read(self) -> Settings:
+        """For the solver."""
+        return Settings(self.objective, self.time_limit, seed=self.seed)
+
+
+@dataclass(frozen=True, slots=True)
+class AskedList(AskedSearch):
+    """Which embeddings count, and how the solver is set: of the commands that show many."""
+
+    pareto: options.Pareto = False
+    dominated: options.Dominated = False
+    demand: options.Demands = None
+    workers: options.Workers = 1
+    solver_params: options.SolverParameters = None
+    dump_model: options.DumpModel = None
+
+    def read(self) -> Settings:
+        """For the solver; raises UserError for a demand or a parameter that is none, and a file not to write."""
+        check_writable(self.dump_model)
+        own = read_solver_parameters(self.solver_params or ())
+        demands = tuple(map(Demand.read, self.demand or ()))
+        return Settings(
+            self.objective, self.time_limit, self.workers, self.seed, tuple(own.items()), self.dump_model, demands
+        )
+
+    def find(self, operator: Operator, target: Isa) -> Alternatives:
+        """All embeddings that count, or those that none of them beats."""
+        found = alternatives(operator, target, self.read(), self.dominated)
+        return found.pareto() if self.pareto else found
+
+
+@dataclass(frozen=True, slots=True)
+class AskedKernel:
+    """How a kernel for a CPU is made."""
+
+    layout: options.Layouts = None
+    threads: options.Threads = 1
+    tune: options.Tune = 0
+
+    @property
+    def given(self) -> dict[str, object]:
+        """By option, what differs from the usual."""
+        return {"--layout": self.layout, "--threads": self.threads - 1, "--tune": self.tune}
+
+
+def refuse(command: str, target: Isa, given: Mapping[str, object]) -> None:
+    """Raise UserError for an option that was given and that has no meaning for the machine."""
+    for option, value in given.items():
+        if value:
+            raise UserError(f"{option} has no meaning for {target.name}; see isa-embed {command} --help")
+
+
+def compile_line(operator: AskedOperator, target: AskedIsa) -> str:
+    """The command line that compiles the operator, as a shell takes it, up to `--embedding`."""
+    epilogue = None if operator.epilogue == "none" else operator.epilogue
+    named = [("--expr", operator.expr), ("--dtype", operator.dtype), ("--epilogue", epilogue)]
+    parts = ["isa-embed", "compile", *(operator.words or ()), "--isa", target.isa]
+    parts += [part for option, value in named if value is not None for part in (option, value)]
+    parts += [part for each in target.settings or () for part in ("--set", each)]
+    return shlex.join(parts)
