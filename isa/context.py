@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from isa.arithmetic import Formula, FormulaError
-from isa.encoding import Encoding, LayoutError, Widths, parse_layout
+from isa.encoding import Encoding
 from isa.errors import listing
+from isa.field_list import FieldListError, Widths, parse_field_list
 from isa.model import Format, Memory
 from isa.schema import ORDERS, Node
 
@@ -57,8 +58,8 @@ def layout(members: Mapping[str, Node], context: Context, operands: Mapping[str,
         raise members["word"].error(f"a word is a multiple of 8 bits and at most {_LARGEST_WORD}, not {word}")
     used: list[Formula] = []
     try:
-        return parse_layout(members["fields"].text(), order, word, _widths(context, used), operands or {})
-    except LayoutError as error:
+        return parse_field_list(members["fields"].text(), order, word, _widths(context, used), operands or {})
+    except FieldListError as error:
         origins = context.origins_of(*used)
         remedy = f"; its widths follow from {listing(origins)}: change these" if origins and error.sizes else ""
         raise members["fields"].error(error.message + remedy, error.offset) from None

@@ -13,7 +13,6 @@ from iced_x86 import Decoder, Encoder, Formatter, FormatterSyntax, OpKind, Regis
 from isa.errors import IsaError, listing
 from isa.forms import Form, ImmediateSlot, MemorySlot, RegisterSlot, Slot
 from isa.machine import MachineInstruction
-from isa.model import Instruction
 
 HARDWARE = {number: number for number in range(16)}
 """The identity: pointer registers by their own numbers."""
@@ -49,14 +48,13 @@ class _Template:
 
 
 class Codec:
-    """Encoder and decoder of the entries of one ISA."""
+    """Encoder and decoder of the entries of one ISA, each a form by its name."""
 
-    def __init__(self, entries: dict[str, Instruction]) -> None:
-        self._templates = {entry.name: _template(entry.name, entry.form) for entry in entries.values() if entry.form}
+    def __init__(self, forms: Mapping[str, Form]) -> None:
+        self._templates = {name: _template(name, form) for name, form in forms.items()}
         self._by_code: dict[int, list[tuple[str, Form]]] = {}
-        for entry in entries.values():
-            if entry.form:
-                self._by_code.setdefault(entry.form.code, []).append((entry.name, entry.form))
+        for name, form in forms.items():
+            self._by_code.setdefault(form.code, []).append((name, form))
 
     def instruction(self, item: MachineInstruction, pointers: Mapping[int, int] = HARDWARE) -> Any:
         """The iced Instruction of an item, whose pointer registers are numbered by `pointers`.
@@ -105,6 +103,10 @@ class Codec:
         """The items of a stream, in order; raises IsaError with the offset of bytes that are no entry."""
         for decoded in Decoder(64, data):
             yield self._item(decoded, data[decoded.ip : decoded.ip + decoded.len])
+
+    def disassemble(self, code: bytes) -> str:
+        """Code as text; instructions that are no entries as well."""
+        return disassemble(code)
 
     def _item(self, decoded: Any, data: bytes) -> MachineInstruction:
         for name, form in self._by_code.get(decoded.code, ()):

@@ -1,0 +1,161 @@
+"""One instruction of an ISA file: its pattern, its operands, its encoding."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dataflow.computation import Computation, Tensor
+from isa.arithmetic import Formula
+from isa.encoding import Encoding
+from isa.errors import IsaError, listing
+from isa.forms import Form
+
+FIELD = "field"
+"""`in = "field"`: the operand is not in a memory but is the value of a field of the instruction."""
+
+ADDRESS_PARTS = ("base", "index", "scale", "disp")
+"""The fields of an operand that a pointer addresses: register, register, 0 (no index) 1 2 4 8, bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A tensor of the pattern and where it lies: consecutive words of `memory` from the word `address`.
+
+    Where `when` is false, an input operand is zero and its memory is not read. `memory` is "field" for the
+    value of the field `at`; for a manual's own encoding `at` is the operand's slot (`ModRM.rm`). With `pointers` the
+    address is that register of this memory, plus an index register times a scale, plus a displacement in bytes; with
+    `stride`, the outermost dim of its shape, index times scale is the step of that dim instead.
+    """
+
+    name: str
+    memory: str
+    tensor: Tensor
+    address: Formula | None = None
+    when: Formula | None = None
+    at: str = ""
+    pointers: str = ""
+    stride: str = ""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Its fields in an entry that has no field encoding."""
+        return tuple(f"{self.name}.{part}" for part in ADDRESS_PARTS) if self.pointers else (self.name,)
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """The predicate of an entry: lanes act where the highest bit of the operand's element is set.
+
+    The other elements of the output become zero or keep their value, and of external memory they are not accessed.
+    """
+
+    operand: Operand
+    idle: str
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """One loop around the pattern: `start <= name < stop`, formulas over fields and outer loops."""
+
+    name: str
+    start: Formula
+    stop: Formula
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One entry. `index` is the box of the pattern, `choice` names constants that the encoding picks,
+    `repeat` the loops around it (outermost first), `when` says at which trips it acts.
+
+    `variants` are the pattern for every value of the choices, the last fastest; `pattern` is the first.
+    `fixed` are the values of the fields that make this entry; the other fields are a MachineInstruction's own.
+    `notation` is the encoding in a manual's own words, where it is not a field list; `form` what it was found to be.
+    `denormals` and `summation` say where float arithmetic differs from the pattern's plain meaning (isa.rounding).
+    `c` is a C expression for the output, or a call where it is in memory, with {operand} in it.
+    """
+
+    name: str
+    doc: str
+    index: dict[str, int]
+    choice: dict[str, int]
+    pattern: Computation | None
+    variants: tuple[Computation, ...]
+    operands: dict[str, Operand]
+    repeat: tuple[Repeat, ...]
+    when: Formula | None
+    requires: tuple[str, ...]
+    syntax: str
+    notation: str
+    encoding: Encoding | None
+    fixed: dict[str, int]
+    like: str | None = None
+    mask: Mask | None = None
+    denormals: str = ""
+    summation: str = ""
+    form: Form | None = None
+    c: str = ""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the fields that a MachineInstruction of this entry holds.
+
+        Without a field encoding they are the word numbers of its operands, its immediates and its choices, by name; an
+        operand behind a pointer has four: NAME.base, NAME.index, NAME.scale and NAME.disp.
+        """
+        if self.encoding is None:
+            placed = [name for operand in self.operands.values() for name in operand.fields]
+            return (*placed, *self.choice, *([self.mask.operand.name] if self.mask else []))
+        return tuple(name for name in self.encoding.fields if name not in self.fixed)
+
+    @property
+    def output(self) -> Operand | None:
+        """The operand the pattern writes."""
+        return self.operands[self.pattern.output.tensor] if self.pattern else None
+
+    @property
+    def inputs(self) -> tuple[Operand, ...]:
+        """The operands the pattern reads; the output is one if it is accumulated, updated, or not all written."""
+        if self.pattern is None:
+            return ()
+        names = [self.pattern.output.tensor] if self.pattern.accumulate or self._keeps else []
+        names += [read.tensor for read in self.pattern.reads]
+        return tuple(self.operands[name] for name in dict.fromkeys(names))
+
+    @property
+    def _keeps(self) -> bool:
+        """Whether elements of the output stay as they were."""
+        assert self.pattern is not None
+        written = math.prod(self.index[name] for name in self.pattern.output_dims)
+        return written < self.pattern.tensors[0].size
+
+    @property
+    def fixed_bits(self) -> tuple[int, int]:
+        """(mask, value) of the bits that are the same in every instruction of this entry."""
+        if self.encoding is None:
+            return 0, 0
+        mask, value = self.encoding.mask, self.encoding.value
+        for name, fixed in self.fixed.items():
+            field = self.encoding.fields[name]
+            mask |= field.mask
+            value |= field.place(fixed)
+        return mask, value
+
+    def values(self, fields: Mapping[str, int]) -> dict[str, int]:
+        """The value of every field, fixed ones and those not in `fields` included.
+
+        Raises IsaError for a field that the entry does not have or a value that does not fit.
+        """
+        own = self.fields
+        for name, value in fields.items():
+            if name not in own and self.fixed.get(name) != value:
+                raise IsaError(f"{self.name} has no field '{name}'; it has {listing(own)}")
+            self._check_fits(name, value)
+        return {**dict.fromkeys(own, 0), **self.fixed, **fields}
+
+    def _check_fits(self, name: str, value: int) -> None:
+        if self.encoding is None:
+            return
+        try:
+            self.encoding.fields[name].place(value)
+        except IsaError as error:
+            raise IsaError(f"{self.name}: {error}") from None
