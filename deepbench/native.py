@@ -3,7 +3,6 @@
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -161,10 +160,9 @@ def _measured(problem: Problem, settings: NativeSettings, target: Isa, blank: Na
     rows = [_enter(offer, ready, runners) for offer in (peers.offers(ready.work) if settings.peers else ())]
     entry = ready.kernel.embedding.name
     size = blank.weight_bytes if blank.group == "gemm n<=4" else blank.bytes
-    pool = _pool(settings.threads)
     probes = {
-        "peak": partial(_peak(settings.isa, entry, settings.threads).burst, pool=pool),
-        "read": partial(probe.read_bandwidth(target, size, settings.threads).burst, pool=pool),
+        "peak": _peak(settings.isa, entry, settings.threads).burst,
+        "read": probe.read_bandwidth(target, size, settings.threads).burst,
     }
     found = race(runners, probes, settings.seconds * len(runners))
     record = _timed(replace(blank, prepare_s=_preparing(ready)), found, size, ready.expected.executed)
@@ -300,13 +298,8 @@ def _chains(name: str, entry: str) -> float:
 
 @cache
 def _empty_call(name: str, entry: str) -> float:
-    call = _peak(name, entry, 1).calls[0]
-    return fastest(lambda: call(1, 1), 0.01)
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor | None:
-    return ThreadPoolExecutor(threads - 1) if threads > 1 else None
+    loop = _peak(name, entry, 1)
+    return fastest(lambda: loop.run(0), 0.01)
 
 
 def _blank(problem: Problem, settings: NativeSettings) -> NativeRecord:

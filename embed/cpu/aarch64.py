@@ -19,12 +19,12 @@ from isa.syntax import text_of
 POINTERS: tuple[int, ...] = (*range(16), *range(19, 29))
 """The register of every pointer number."""
 
-SAVED_POINTERS = range(19, 29)
+SAVED_POINTERS = range(19, 31)
 SAVED_VECTORS = range(8, 16)
 """Registers that a function leaves as they were; of vector registers, the low 64 bits."""
 
-_ADDRESS, _NUMBER, _ZERO, _SP = 16, 17, 31, 31
-_REGISTERS = ("dst", "src", "base", "left", "right", "register", "counter")
+_ADDRESS, _NUMBER, _LINK, _ZERO, _SP = 16, 17, 30, 31, 31
+_REGISTERS = ("dst", "src", "base", "left", "right", "register", "counter", "function")
 _LARGEST_FRAME = 1 << 20
 _HALVES = (0, 16, 32, 48)
 _WORD = 4
@@ -155,6 +155,12 @@ class _Emitter:
                 self.memory("ldrsw", base, disp, dst=pointer(dst))
             case control.StorePointer(src, base, disp):
                 self.memory("str", base, disp, src=pointer(src))
+            case control.Call(function):
+                self.emit("blr", src=pointer(function))
+            case control.Order():
+                self.emit("dmb")
+            case control.Pause():
+                self.emit("yield")
             case control.Return():
                 self.leave()
             case control.SetMask():
@@ -347,6 +353,7 @@ class _Frame:
         if reach >= _LARGEST_FRAME:
             raise IsaError(f"the function uses {reach} bytes of stack; there are {_LARGEST_FRAME}")
         registers = set(map(pointer, used))
+        registers.update(_LINK for item in items if isinstance(item, control.Call))
         return cls(_pairs(registers, SAVED_POINTERS), _pairs(written, SAVED_VECTORS), -(-reach // 16) * 16)
 
     @property

@@ -158,6 +158,26 @@ class SetMask:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """Call the `void f(void **, int64_t, int64_t)` whose address is in the register, with pointers 0, 1, 2.
+
+    Afterwards only those registers hold what they held that a function must keep.
+    """
+
+    function: int
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Other threads see the reads and writes before this place before those after it, but a later read may go first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Tell the core that this loop waits for another thread."""
+
+
+@dataclass(frozen=True, slots=True)
 class Return:
     """Leave the function; a program ends with one."""
 
@@ -179,6 +199,9 @@ Control = (
     | Loop
     | Prefetch
     | SetMask
+    | Call
+    | Order
+    | Pause
     | Return
 )
 

@@ -1,12 +1,9 @@
 """An operator compiled for this machine's CPU: native code that runs on numpy arrays."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
-from itertools import pairwise
+from functools import cached_property
 from operator import is_
-from os import getpid
 from pathlib import Path
 
 from dataflow.errors import UserError
@@ -134,15 +131,7 @@ class CpuKernel:
 
     def _run(self, run: Call) -> None:
         tiles = self.span or range(self.tiles)
-        edges = [tiles.start + len(tiles) * part // self.threads for part in range(self.threads + 1)]
-        if self.threads == 1:
-            run(*edges)
-            return
-        pool = _pool(self.threads, getpid())
-        jobs = [pool.submit(run, *span) for span in pairwise(edges[1:])]
-        run(*edges[:2])
-        for job in jobs:
-            job.result()
+        run([tiles.start + len(tiles) * part // self.threads for part in range(self.threads + 1)])
 
     @cached_property
     def assembled(self) -> Code:
@@ -162,9 +151,3 @@ class CpuKernel:
     def assembly(self) -> str:
         """The code as the assembler would write it."""
         return self.assembled.assembly()
-
-
-@cache
-def _pool(threads: int, process: int) -> ThreadPoolExecutor:  # noqa: ARG001 - a forked child has no threads of its parent
-    """The helpers of `threads` threads, the calling one included; started once in a process."""
-    return ThreadPoolExecutor(threads - 1)

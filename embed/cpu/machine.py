@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from threading import Lock
 from typing import Protocol
 
@@ -10,6 +11,7 @@ from dataflow.errors import UserError
 from embed.cpu import aarch64, emulator, qemu, x86
 from embed.cpu.control import Item
 from embed.cpu.native import NativeFunction, pointers
+from embed.cpu.team import Assemble, team
 from embed.physical import Array
 from isa.features import require
 from isa.model import Isa
@@ -57,8 +59,8 @@ def machine_of(target: Isa) -> Machine:
     raise UserError(f"{target.name} names no processor, so there is no code around its instructions")
 
 
-Call = Callable[[int, int], None]
-"""Runs tiles `begin` to `end` of the outermost loop."""
+Call = Callable[[Sequence[int]], None]
+"""Runs tiles of the outermost loop: those between each pair of the numbers given may have a thread of their own."""
 
 Function = Callable[[Sequence[Array]], Call]
 """Takes the arrays that the code reads and writes, in the order of its pointers."""
@@ -72,13 +74,13 @@ def load(target: Isa, code: Code) -> Function:
     machine = machine_of(target)
     if machine.native:
         require(f"{target.name} kernels", target.missing_features())
-        return _bound(NativeFunction(code.code))
+        return _bound(NativeFunction(code.code), lambda items: machine.assemble(items, target).code)
     if not isinstance(code, aarch64.Code):
         raise UserError(f"{target.name} kernels run on {machine.architecture}, not on {platform.machine()}")
     used = {feature for owner, item in code.words for feature in owner.instructions[item.name].requires}
     run = qemu.run if used & emulator.MISSING else emulator.run
     turn = Lock()
-    return lambda arrays: lambda begin, end: _emulate(turn, run, code, arrays, begin, end)
+    return lambda arrays: lambda edges: _emulate(turn, run, code, arrays, edges)
 
 
 def check_runs(target: Isa) -> None:
@@ -92,23 +94,31 @@ def check_runs(target: Isa) -> None:
         raise UserError(f"running {target.name} here needs unicorn: pip install 'isa-embed[arm]'")
 
 
-def _bound(function: NativeFunction) -> Function:
+def _bound(function: NativeFunction, assemble: Assemble) -> Function:
     def bind(arrays: Sequence[Array]) -> Call:
         table = pointers([array.ctypes.data for array in arrays])
-        return lambda begin, end: function(table, begin, end)
+
+        def run(edges: Sequence[int]) -> None:
+            if len(edges) > 2:
+                team(len(edges) - 1, assemble).run(function, table, edges)
+            else:
+                function(table, *edges)
+
+        return run
 
     return bind
 
 
 def _emulate(
-    turn: Lock, run: Callable[..., object], code: aarch64.Code, arrays: Sequence[Array], begin: int, end: int
+    turn: Lock, run: Callable[..., object], code: aarch64.Code, arrays: Sequence[Array], edges: Sequence[int]
 ) -> None:
     """Emulators want row-major arrays: the memory behind each array, in the order in which it lies.
 
-    They write whole arrays back, so that threads take turns.
+    They write whole arrays back, so that threads would take turns: there is one.
     """
     with turn:
-        run(code, [_lying(array) for array in arrays], begin, end)
+        for begin, end in pairwise(edges):
+            run(code, [_lying(array) for array in arrays], begin, end)
 
 
 def _lying(array: Array) -> Array:

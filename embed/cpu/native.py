@@ -48,6 +48,10 @@ class NativeFunction:
         self.memory = ExecutableMemory(code)
         self._call = _SIGNATURE(self.memory.address)
 
+    @property
+    def address(self) -> int:
+        return self.memory.address
+
     def __call__(self, tensors: "ctypes.Array[ctypes.c_void_p]", begin: int, end: int) -> None:
         self._call(tensors, begin, end)
 
@@ -55,6 +59,11 @@ class NativeFunction:
 def pointers(addresses: Sequence[int]) -> "ctypes.Array[ctypes.c_void_p]":
     """A C array of addresses, the first argument of a NativeFunction."""
     return (ctypes.c_void_p * len(addresses))(*addresses)
+
+
+def current_cpu() -> int:
+    """The number of the CPU that this thread runs on just now."""
+    return int(_libc().sched_getcpu())
 
 
 @cache

@@ -6,7 +6,6 @@ are slow on some cores.
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
 
@@ -14,15 +13,26 @@ import numpy as np
 
 from dataflow.errors import UserError
 from dataflow.expression import Const, Read
-from embed.cpu.control import Add, AddImmediate, Item, Label, LoadPointer, Loop, Move, Return, SetImmediate
+from embed.cpu.control import (
+    Add,
+    AddImmediate,
+    BranchIfZero,
+    Item,
+    Label,
+    LoadPointer,
+    Loop,
+    MultiplyImmediate,
+    Return,
+    SetImmediate,
+)
 from embed.cpu.machine import Call, load, machine_of
 from embed.cpu.place import register_instructions
 from embed.physical import Array, aligned_zeros
 from isa.machine import MachineInstruction
 from isa.model import Instruction, Isa
 
-_TENSORS, _BEGIN, _END, _LEFT, _ONE, _AT = range(6)
-"""Pointer registers: the three arguments, then those the loops use."""
+_TENSORS, _BEGIN, _PASSES, _LEFT, _ONE, _AT = range(6)
+"""Pointer registers: the first two arguments, then those the loops use."""
 
 _SPARE_REGISTERS = 2
 _MOST_CHAINS = 24
@@ -39,31 +49,32 @@ _CHAIN = 32
 
 @dataclass(frozen=True)
 class Probe:
-    """A loop whose one trip does `work` (operations, bytes, cycles); `threads` copies run at once, one per thread.
+    """A loop whose one trip does `work` (operations, bytes, cycles); `threads` threads run it at once.
 
-    `calls` are the loops, one for each thread, as functions of (passes, trips); a pass is `trips` trips.
+    `call` runs as many passes as the first array holds, of `trips` trips each, on the others.
     """
 
     work: float
-    calls: tuple[Call, ...]
+    call: Call
+    arrays: tuple[Array, ...]
     trips: int
+    threads: int = 1
 
-    def burst(self, seconds: float, pool: ThreadPoolExecutor | None = None) -> float:
+    def burst(self, seconds: float) -> float:
         """Work per second: the best of a few runs that together take about `seconds`, after one that warms up."""
         passes, wanted = 1, min(seconds / 8, _RUN_SECONDS)
-        while (spent := self._run(passes, pool)) < wanted:
+        while (spent := self.run(passes)) < wanted:
             passes = max(passes + 1, min(64 * passes, int(passes * 1.5 * wanted / max(spent, 1e-7))))
         best, end, runs = spent, time.perf_counter() + seconds, 0
         while time.perf_counter() < end or runs < _LEAST_RUNS:
-            best, runs = min(best, self._run(passes, pool)), runs + 1
-        return self.work * self.trips * passes * len(self.calls) / best
+            best, runs = min(best, self.run(passes)), runs + 1
+        return self.work * self.trips * passes * self.threads / best
 
-    def _run(self, passes: int, pool: ThreadPoolExecutor | None) -> float:
+    def run(self, passes: int) -> float:
+        """Seconds that so many passes take on every thread."""
+        self.arrays[0][0] = passes
         start = time.perf_counter()
-        others = [pool.submit(call, passes, self.trips) for call in self.calls[1:]] if pool else []
-        self.calls[0](passes, self.trips)
-        for other in others:
-            other.result()
+        self.call(range(self.threads + 1))
         return time.perf_counter() - start
 
 
@@ -72,14 +83,13 @@ def compute_peak(target: Isa, name: str, threads: int = 1) -> Probe:
     entry = target.instruction(name)
     chains = min(_count(target, entry) - _SPARE_REGISTERS, _MOST_CHAINS)
     body = [_accumulate(entry, chain, chains) for chain in range(chains)]
-    return Probe(chains * operations(entry), _loops(target, entry, body, chains, threads), 1 << 10)
+    return _probe(target, chains * operations(entry), body, 1 << 10, _cleared(target, entry, chains), threads=threads)
 
 
 def latency(target: Isa, name: str) -> Probe:
     """Instructions of the entry `name`, each of which adds to the sum of the one before."""
     entry = target.instruction(name)
-    body = [_accumulate(entry, 0, 1)] * _CHAIN
-    return Probe(_CHAIN, _loops(target, entry, body, 1, 1), 1 << 8)
+    return _probe(target, _CHAIN, [_accumulate(entry, 0, 1)] * _CHAIN, 1 << 8, _cleared(target, entry, 1))
 
 
 def clock(target: Isa) -> Probe:
@@ -88,8 +98,7 @@ def clock(target: Isa) -> Probe:
     Adding a constant would not do: cores from Golden Cove on need no cycle for it.
     """
     body: list[Item] = [Add(_AT, _ONE)] * _CLOCK_ADDS
-    items = [SetImmediate(_AT, 0), SetImmediate(_ONE, 1), *_counted(body), Return()]
-    return Probe(_CLOCK_ADDS, (_bind(target, items, ()),), 1 << 8)
+    return _probe(target, _CLOCK_ADDS, body, 1 << 8, [SetImmediate(_AT, 0), SetImmediate(_ONE, 1)])
 
 
 def read_bandwidth(target: Isa, size: int, threads: int = 1) -> Probe:
@@ -98,11 +107,14 @@ def read_bandwidth(target: Isa, size: int, threads: int = 1) -> Probe:
     step = _LOADS * _bytes(entry)
     trips = max(1, size // threads // step)
     body = [*(_read(entry, number) for number in range(_LOADS)), AddImmediate(_AT, _AT, step)]
-    items = [*_counted(body, [LoadPointer(_AT, _TENSORS, 0)]), Return()]
-    parts = [aligned_zeros(trips * step, np.dtype(np.uint8)) for _ in range(threads)]
-    for part in parts:
-        part[...] = 0  # untouched pages would all be the same page of zeros
-    return Probe(step, tuple(_bind(target, items, (part,)) for part in parts), trips)
+    to_part: list[Item] = [
+        LoadPointer(_AT, _TENSORS, 8),
+        MultiplyImmediate(_LEFT, _BEGIN, trips * step),
+        Add(_AT, _LEFT),
+    ]
+    buffer = aligned_zeros(threads * trips * step, np.dtype(np.uint8))
+    buffer[...] = 0  # untouched pages would all be the same page of zeros
+    return _probe(target, step, body, trips, before=to_part, buffer=buffer, threads=threads)
 
 
 def compute_entries(target: Isa) -> tuple[str, ...]:
@@ -115,26 +127,34 @@ def operations(entry: Instruction) -> int:
     return 2 * prod(entry.index.values())
 
 
-def _loops(target: Isa, entry: Instruction, body: Sequence[Item], chains: int, threads: int) -> tuple[Call, ...]:
+def _cleared(target: Isa, entry: Instruction, chains: int) -> list[Item]:
+    """Zeros in the registers of the sums and of what they add up."""
     zero = _zero(target, _word_bits(target, entry))
-    clear = [MachineInstruction(zero.name, {_result(zero): number}) for number in range(chains + _SPARE_REGISTERS)]
-    items = [*clear, *_counted(body), Return()]
-    return tuple(_bind(target, items, ()) for _ in range(threads))
+    return [MachineInstruction(zero.name, {_result(zero): number}) for number in range(chains + _SPARE_REGISTERS)]
 
 
-def _counted(body: Sequence[Item], before: Sequence[Item] = ()) -> list[Item]:
-    """`begin` passes of `end` trips of the body."""
-    inner: list[Item] = [*before, Move(_LEFT, _END), Label("trip"), *body, Loop(_LEFT, "trip")]
-    return [Label("pass"), *inner, Loop(_BEGIN, "pass")]
-
-
-def _bind(target: Isa, items: Sequence[Item], arrays: Sequence[Array]) -> Call:
+def _probe(
+    target: Isa,
+    work: float,
+    body: Sequence[Item],
+    trips: int,
+    once: Sequence[Item] = (),
+    *,
+    before: Sequence[Item] = (),
+    buffer: Array | None = None,
+    threads: int = 1,
+) -> Probe:
+    """The loop around a body: `once` before all, `before` each pass."""
+    count: list[Item] = [
+        LoadPointer(_PASSES, _TENSORS, 0),
+        LoadPointer(_PASSES, _PASSES, 0),
+        BranchIfZero(_PASSES, "end"),
+    ]
+    trip: list[Item] = [SetImmediate(_LEFT, trips), Label("trip"), *body, Loop(_LEFT, "trip")]
+    items: list[Item] = [*once, *count, Label("pass"), *before, *trip, Loop(_PASSES, "pass"), Label("end"), Return()]
+    arrays = (np.ones(1, np.int64), *([] if buffer is None else [buffer]))
     call = load(target, machine_of(target).assemble(items, target))(arrays)
-
-    def run(passes: int, trips: int, _keep: Sequence[Array] = arrays) -> None:
-        call(passes, trips)
-
-    return run
+    return Probe(work, call, arrays, trips, threads)
 
 
 def _accumulate(entry: Instruction, chain: int, chains: int) -> MachineInstruction:

@@ -93,6 +93,7 @@ class _Emitter:
         self.labels: dict[str, int] = {}
         self.frame = 0
         self.has_vectors = False
+        self.calls = False
 
     def add(self, instruction: Any) -> None:
         self.out.append(instruction)
@@ -205,6 +206,10 @@ class _Emitter:
         source = scratch if width == 64 else scratch - Register.RAX + Register.EAX
         self.add(Instruction.create_reg_reg(code, Register.K0 + item.mask, source))
 
+    def call(self, item: control.Call) -> None:
+        self.calls = True
+        self.add(Instruction.create_reg(Code.CALL_RM64, self.register(item.function)))
+
     def leave(self, _: control.Return) -> None:
         self.returns.append(len(self.out))
         self.add(None)
@@ -257,7 +262,8 @@ class _Emitter:
         return [*cleared, *freed, *pops, Instruction.create(Code.RETNQ)]
 
     def move_stack(self, short: int, long: int) -> list[Any]:
-        size = -(-self.frame // 16) * 16
+        """Room for the frame; where the function calls, its stack and the return address are a multiple of 16."""
+        size = -(-self.frame // 16) * 16 + (8 if self.calls and len(self.registers.saved) % 2 == 0 else 0)
         return [Instruction.create_reg_i32(short if _is_short(size) else long, Register.RSP, size)] if size else []
 
 
@@ -288,5 +294,8 @@ _EMIT: dict[type, Callable[[_Emitter, Any], None]] = {
     control.Loop: _Emitter.loop,
     control.Prefetch: _Emitter.prefetch,
     control.SetMask: _Emitter.set_mask,
+    control.Call: _Emitter.call,
+    control.Order: lambda *_: None,
+    control.Pause: lambda emitter, _: emitter.add(Instruction.create(Code.PAUSE)),
     control.Return: _Emitter.leave,
 }

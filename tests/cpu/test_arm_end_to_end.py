@@ -154,7 +154,6 @@ def test_small_results_leave_what_is_behind_them_alone(name: str) -> None:
         inputs = arrays(kernel)
         want = evaluate(kernel.operator, inputs).tobytes()
         memory = np.full(len(want) + GUARD, 0xA5, np.uint8)
-        kernel.function((memory, *(found.feed(inputs[found.tensor]) for found in others), *kernel.tables))(
-            0, kernel.tiles
-        )
+        given = (memory, *(found.feed(inputs[found.tensor]) for found in others), *kernel.tables)
+        kernel.function(given)([0, kernel.tiles])
         assert memory.tobytes() == want + b"\xa5" * GUARD, kernel.operator.title
