@@ -103,9 +103,12 @@ def moves_data(instruction: MachineInstruction) -> bool:
     return instruction["x_size"] != 0
 
 
-def steps(instructions: Iterable[MachineInstruction]) -> list[Step]:
-    """Place every instruction; flags its engine lacks end up in `illegal`. Unknown names raise UserError."""
-    return [_step(index, instruction) for index, instruction in enumerate(instructions)]
+def steps(instructions: Iterable[MachineInstruction], first: int = 0) -> list[Step]:
+    """Place every instruction, numbered from `first`; flags its engine lacks end up in `illegal`.
+
+    Unknown names raise UserError.
+    """
+    return [_step(index, instruction) for index, instruction in enumerate(instructions, first)]
 
 
 def by_engine(program: Iterable[Step]) -> dict[Engine, list[Step]]:

@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from embed.vta.simulator.costs import Traffic
 from embed.vta.simulator.timing import TimingModel
@@ -17,6 +18,19 @@ class _Request:
     bursts: int
     granted: int = 0
 
+    def sent(self, bursts: int) -> int:
+        """Beats of the first so many bursts."""
+        return bursts * self.beats // self.bursts
+
+
+class BusState(NamedTuple):
+    """What a bus does from some cycle on, in cycles from then: transfers under way and ends of bursts outstanding."""
+
+    waiting: tuple[tuple[int, int, int] | None, ...]
+    ends: tuple[int, ...]
+    next_grant: int
+    free: int
+
 
 class Bus:
     """Grants bursts in order of time; the owner tells it up to when no new request can arrive.
@@ -29,7 +43,8 @@ class Bus:
     def __init__(self, model: TimingModel) -> None:
         self._latency = model.memory_latency
         self._waiting: list[_Request | None] = [None] * len(CLIENTS)
-        self._ends: deque[int] = deque([0] * model.outstanding_bursts, model.outstanding_bursts)
+        self._places = model.outstanding_bursts
+        self._ends: deque[int] = deque([0] * self._places, self._places)
         self._next_grant = 0
         self._free = 0
 
@@ -41,36 +56,71 @@ class Bus:
 
     def advance(self, horizon: float) -> tuple[str, int] | None:
         """Grant bursts at times before `horizon` until a transfer is granted in full: its client and its last cycle."""
-        while True:
-            place = next((place for place, request in enumerate(self._waiting) if request), None)
-            if place is None:
+        for place, request in enumerate(self._waiting):
+            if request is None:
+                continue
+            self._grant(request, horizon)
+            if request.granted < request.bursts:
                 return None
-            request = self._waiting[place]
-            assert request is not None
-            if not self._grant(request, horizon):
-                return None
-            if request.granted == request.bursts:
-                self._waiting[place] = None
-                return CLIENTS[place], self._free
+            self._waiting[place] = None
+            return CLIENTS[place], self._free
+        return None
 
-    def _grant(self, request: _Request, horizon: float) -> bool:
-        """Grant bursts of one request before `horizon`; says whether it got them all."""
-        latency, ends, free, time = self._latency, self._ends, self._free, self._next_grant
-        beats, bursts, granted = request.beats, request.bursts, request.granted
-        sent = granted * beats // bursts
-        time = max(time, request.arrival)
-        while granted < bursts:
-            if ends[0] > time:
-                time = ends[0]
+    def state(self, now: int) -> "BusState":
+        """All that decides what happens from `now` on, relative to it; every grant before `now` has been made."""
+        waiting = tuple((each.granted, each.beats, each.bursts) if each else None for each in self._waiting)
+        ends = tuple(end - now if end > now else 0 for end in self._ends)
+        return BusState(waiting, ends, max(self._next_grant - now, 0), max(self._free - now, 0))
+
+    def shift(self, cycles: int) -> None:
+        """Move everything to a later time."""
+        for request in self._waiting:
+            if request is not None:
+                request.arrival += cycles
+        self._ends = deque((end + cycles for end in self._ends), self._places)
+        self._next_grant += cycles
+        self._free += cycles
+
+    def _grant(self, request: _Request, horizon: float) -> None:
+        """Grant bursts of one request before `horizon`."""
+        latency, ends, free = self._latency, self._ends, self._free
+        time = max(self._next_grant, request.arrival)
+        sent, chained = request.sent(request.granted), 0
+        while request.granted < request.bursts:
+            if chained == self._places and time <= ends[0] and self._streams(request):
+                self._free, self._next_grant = free, time
+                self._stream(request, horizon)
+                return
+            time = max(time, ends[0])
             if time >= horizon:
                 break
-            granted += 1
-            total = granted * beats // bursts
-            free = (free if free > time + latency else time + latency) + total - sent
+            request.granted += 1
+            total = request.sent(request.granted)
+            chained = chained + 1 if free >= time + latency else 0
+            free = max(free, time + latency) + total - sent
             sent = total
             ends.append(free)
             time += 1
-        request.granted, self._free = granted, free
-        if granted > 0:
+        self._free = free
+        if request.granted:
             self._next_grant = time
-        return granted == bursts
+
+    def _streams(self, request: _Request) -> bool:
+        """Whether beats follow beats as long as all places are taken: those outstanding hide the latency."""
+        return (self._places - 1) * request.beats // request.bursts >= self._latency
+
+    def _stream(self, request: _Request, horizon: float) -> None:
+        """Grant all bursts before `horizon` at once, each when the one `places` before it ends.
+
+        The bursts outstanding are the request's own, and their beats have followed one another: so will the others'.
+        """
+        places, first = self._places, self._free - request.sent(request.granted)
+        last = request.bursts
+        if horizon < float("inf"):
+            last = min(last, places + ((int(horizon) - first) * request.bursts - 1) // request.beats)
+        if last <= request.granted:
+            return
+        request.granted = last
+        self._ends = deque((first + request.sent(n) for n in range(last - places + 1, last + 1)), places)
+        self._free = self._ends[-1]
+        self._next_grant = first + request.sent(last - places) + 1
