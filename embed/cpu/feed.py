@@ -1,6 +1,7 @@
 """From the user's arrays to those that a kernel reads, and from what it writes back to the user's."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -47,21 +48,27 @@ class Feed:
         """The array to hand to the kernel."""
         if self.in_place:
             return array
-        tensor = self.physical.unpack(array)
-        if self.layout is not None:
-            return self._packed(self.layout, tensor)
-        bordered = self.room()
-        bordered[self._inside] = tensor
-        return bordered
+        room = self.room()
+        self.fill(room, array)
+        return room
 
     def room(self) -> Array:
-        """An array for a kernel to write, or for a border around an input."""
-        if self.layout is not None:
-            return aligned_zeros(prod(self._moved(self.layout)), numpy_dtype(self.physical.tensor.dtype))
+        """An array for a kernel to write, or to fill; one that was released, or zeros."""
         try:
             return self.spare.pop()
         except IndexError:
+            pass
+        if self.layout is None:
             return self.physical.plain.empty(self.shape)
+        return aligned_zeros(prod(self._moved(self.layout)), numpy_dtype(self.physical.tensor.dtype))
+
+    def fill(self, room: Array, array: Array) -> None:
+        """Copy the user's array into a room, whose border stays as it is."""
+        tensor = self.physical.unpack(array)
+        if self.layout is None:
+            room[self._inside] = tensor
+        else:
+            self._pack(self.layout, tensor, room)
 
     def restore(self, array: Array) -> Array:
         """The user's array, from what a kernel wrote into `room`."""
@@ -78,17 +85,16 @@ class Feed:
         padded = moved.reshape(*words[:count], *self.layout.word_shape)
         return self.layout.unpack(np.ascontiguousarray(padded[tuple(slice(axis.extent) for axis in self.layout.axes)]))
 
-    def release(self, array: Array) -> None:
-        """Take back a bordered array that a kernel has read or written, for the next call; its border is still zero."""
-        if self.layout is None and not self.in_place:
-            self.spare.append(array)
+    def release(self, room: Array) -> None:
+        """Take back a room that a kernel has read or written, for the next call."""
+        self.spare.append(room)
 
-    @property
+    @cached_property
     def _inside(self) -> tuple[slice, ...]:
         shape = self.physical.tensor.shape
         return tuple(slice(b, b + n) for b, n in zip(self.before or (0,) * len(shape), shape, strict=True))
 
-    def _packed(self, layout: Layout, array: Array) -> Array:
+    def _pack(self, layout: Layout, array: Array, room: Array) -> None:
         split, axes = self._split(layout)
         packed = layout.pack(array)
         rounding = [
@@ -96,9 +102,7 @@ class Feed:
         ]
         around = [*rounding[: len(layout.axes)], *((0, 0) for _ in layout.word_shape)]
         padded = np.pad(packed, around) if around else packed
-        out = aligned_zeros(padded.size, packed.dtype)
-        out.reshape(self._moved(layout))[...] = padded.reshape((*split, *layout.word_shape)).transpose(axes)
-        return out
+        room.reshape(self._moved(layout))[...] = padded.reshape((*split, *layout.word_shape)).transpose(axes)
 
     def _split(self, layout: Layout) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Tiles and words per tile of every axis in turn, and in which order these and the word's lanes lie."""

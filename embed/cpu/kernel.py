@@ -9,6 +9,7 @@ from pathlib import Path
 from dataflow.errors import UserError
 from dataflow.operator import Operator
 from embed.cpu.control import Item
+from embed.cpu.feed import Feed
 from embed.cpu.machine import Call, Code, Function, load, machine_of
 from embed.cpu.streams import Stream
 from embed.embedding import Embedding
@@ -18,16 +19,40 @@ from isa.model import Isa
 
 
 @dataclass(frozen=True, slots=True)
+class _Moved:
+    """An array of the user that the code does not read or write where it lies, and the room it has instead."""
+
+    feed: Feed
+    array: Array
+    room: Array
+
+
+@dataclass(frozen=True, slots=True)
 class _Call:
-    """The arrays of a call (the output last), the code bound to them, and what it keeps alive."""
+    """The arrays of a call, and the code bound to them or to their rooms; `held` keeps alive what it points to."""
 
     arrays: tuple[Array, ...]
+    out: Array
     run: Call
     held: tuple[Array, ...]
+    inputs: tuple[_Moved, ...]
+    output: tuple[_Moved, ...]
+
+    def fill(self) -> None:
+        for each in self.inputs:
+            each.feed.fill(each.room, each.array)
+
+    def restore(self) -> None:
+        for each in self.output:
+            self.out[...] = each.feed.restore(each.room)
+
+    def release(self) -> None:
+        for each in (*self.inputs, *self.output):
+            each.feed.release(each.room)
 
 
-def _same(arrays: Sequence[Array], last: Sequence[Array]) -> bool:
-    return len(arrays) == len(last) - 1 and all(map(is_, arrays, last))
+def _same(arrays: Sequence[Array], others: Sequence[Array]) -> bool:
+    return len(arrays) == len(others) and all(map(is_, arrays, others))
 
 
 @dataclass(frozen=True)
@@ -93,24 +118,38 @@ class CpuKernel:
 
         The output is allocated unless `out` is given. The same arrays as in the call before need no checks.
         """
-        last = self._last.get("call")
-        if last is not None and out is last.arrays[-1] and not named and _same(arrays, last.arrays):
-            self._run(last.run)
-            return out
+        call = self._last.pop("call", None)
+        if call is None or out is not call.out or named or not _same(arrays, call.arrays):
+            if call is not None:
+                call.release()
+            call = self._bind(arrays, named, out)
+        call.fill()
+        self._run(call.run)
+        call.restore()
+        if named:
+            call.release()
+        else:
+            self._last["call"] = call
+        return call.out
+
+    def _bind(self, arrays: Sequence[Array], named: Mapping[str, Array], out: Array | None) -> _Call:
+        """What a call with these arrays runs on."""
         given = self._given(arrays, named)
         physical = self.physical[self.operator.output.name]
         result = physical.empty() if out is None else physical.check(out)
-        held = [self._argument(found, given, result) for found in self.streams.values()]
+        users = {name: self.physical[name].check(array) for name, array in given.items()}
+        users[self.operator.output.name] = result
+        moved = {
+            name: _Moved(found.feed, users[found.tensor], found.feed.room())
+            for name, found in self.streams.items()
+            if found.tensor in users and not found.feed.in_place
+        }
+        lying = {**users, **self._constants}
+        held = tuple(moved[name].room if name in moved else lying[s.tensor] for name, s in self.streams.items())
         run = self.function((*held, *self.tables))
-        self._run(run)
-        if held[0] is not result:
-            result[...] = next(iter(self.streams.values())).feed.restore(held[0])
-        for found, array in zip(self.streams.values(), held, strict=True):
-            if found.tensor not in self._constants:
-                found.feed.release(array)
-        if not named and all(found.feed.in_place or found.tensor in self._constants for found in self.streams.values()):
-            self._last["call"] = _Call((*arrays, result), run, tuple(held))
-        return result
+        first = next(iter(self.streams))
+        inputs = tuple(each for name, each in moved.items() if name != first)
+        return _Call(tuple(arrays), result, run, held, inputs, (moved[first],) if first in moved else ())
 
     def _given(self, arrays: Sequence[Array], named: Mapping[str, Array]) -> dict[str, Array]:
         """The arrays by name."""
@@ -121,13 +160,6 @@ class CpuKernel:
         if missing or unknown or len(arrays) > len(names):
             raise UserError(f"the kernel takes {', '.join(names) or 'no arrays'}, not {', '.join(given) or 'none'}")
         return given
-
-    def _argument(self, found: Stream, given: Mapping[str, Array], result: Array) -> Array:
-        if found.tensor == self.operator.output.name:
-            return result if found.feed.in_place else found.feed.room()
-        if found.tensor in self._constants:
-            return self._constants[found.tensor]
-        return found.feed(self.physical[found.tensor].check(given[found.tensor]))
 
     def _run(self, run: Call) -> None:
         tiles = self.span or range(self.tiles)
