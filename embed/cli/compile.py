@@ -16,7 +16,7 @@ from embed.cli.files import Array, make_directory, write_whole
 from embed.cli.groups import grouped
 from embed.cli.machines import compile_for_cpu
 from embed.cli.options import Inputs, Written
-from embed.cpu import archive, emit
+from embed.cpu import emit
 from embed.cpu.c_source import write_source
 from embed.cpu.kernel import CpuKernel
 from embed.embedding import Embedding
@@ -115,7 +115,7 @@ def _write(kernel: CpuKernel, kind: str, out: Path, name: str) -> None:
     typer.echo(f"{kernel.operator.title}\n{kernel.embedding}")
     if kind == "kernel":
         path = out / f"{name}.kernel"
-        archive.save(kernel, path)
+        kernel.save(path)
         typer.echo(f"{path}\nrun it with: isa-embed run {path}")
         return
     written = {"asm": emit.write_assembly, "obj": emit.write_object, "c": write_source}[kind](kernel, out, name)

@@ -59,7 +59,7 @@ class Cache:
         """Keep a kernel, if the directory can be written."""
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            atomic.replace(self._path(key), archive.dump(kernel))
+            atomic.replace(self._path(key), kernel.dump())
             self._shrink()
         except OSError:
             return

@@ -1,13 +1,19 @@
 """An operator compiled for this machine's CPU: native code that runs on numpy arrays."""
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from importlib.resources import files
 from operator import is_
 from pathlib import Path
+from typing import get_type_hints
 
+from dataflow import serial as operators
 from dataflow.errors import UserError
 from dataflow.operator import Operator
+from embed import atomic, serial
+from embed.cpu import sealed
 from embed.cpu.control import Item
 from embed.cpu.feed import Feed
 from embed.cpu.machine import Call, Code, Function, load, machine_of
@@ -15,7 +21,11 @@ from embed.cpu.streams import Stream
 from embed.embedding import Embedding
 from embed.nest import Nest, Schedule, Tiles
 from embed.physical import Array, Physical
+from embed.plain import Writer
 from isa.model import Isa
+
+CONSTANTS = dict[str, Array]
+"""The type of what a kernel holds packed, by the name of the input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +86,7 @@ class CpuKernel:
     tables: tuple[Array, ...] = field(default=(), repr=False)
     span: range | None = None
     note: str = field(default="", compare=False, repr=False)
-    _constants: dict[str, Array] = field(default_factory=dict, repr=False)
+    _constants: CONSTANTS = field(default_factory=dict, repr=False)
     _last: "dict[str, _Call]" = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -108,10 +118,26 @@ class CpuKernel:
         return self._constants
 
     def save(self, path: str | Path) -> None:
-        """Write the kernel to one file, from which `embed.load` makes it again; raises UserError if it cannot."""
-        from embed.cpu import archive
+        """Write the kernel with its constants to one file, from which `embed.load` makes it again.
 
-        archive.save(self, Path(path))
+        The file appears whole or not at all; raises UserError if it cannot be written.
+        """
+        atomic.write(Path(path), self.dump())
+
+    def dump(self) -> bytes:
+        """The content of the file that `save` writes."""
+        writer = Writer({Embedding: lambda _: None, Operator: operators.to_json})
+        hints = get_type_hints(CpuKernel)
+        target = self.target
+        manifest = {
+            "isa": {"name": target.name, "digest": target.digest},
+            "parameters": {p.name: p.value for p in target.parameter_list if p.value != p.default},
+            "embedding": serial.embedding_to_json(self.embedding),
+            "kernel": {name: writer.write(getattr(self, name), hints[name]) for name in stored_fields()},
+            "constants": writer.write(self._constants, CONSTANTS),
+        }
+        text = json.dumps(manifest, separators=(",", ":")).encode()
+        return sealed.join([text, self.code, _isa_text(target), *writer.blobs])
 
     def __call__(self, *arrays: Array, out: Array | None = None, **named: Array) -> Array:
         """Run; inputs that are not fixed come in the operator's order or by name. Raises UserError for wrong arrays.
@@ -183,3 +209,19 @@ class CpuKernel:
     def assembly(self) -> str:
         """The code as the assembler would write it."""
         return self.assembled.assembly()
+
+
+def stored_fields() -> list[str]:
+    """What is saved of a kernel as it is; code takes the place of the items."""
+    own = ("embedding", "target", "items")
+    return [each.name for each in fields(CpuKernel) if each.init and each.name not in own and each.name[0] != "_"]
+
+
+def _isa_text(target: Isa) -> bytes:
+    """The ISA file, unless every isa-embed has it."""
+    if target.path == Path(str(files("isa") / f"{target.name}.toml")):
+        return b""
+    try:
+        return target.path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{target.path}: cannot be read, and a saved kernel holds it: {error.strerror}") from None

@@ -87,7 +87,7 @@ def test_damaged_entries_are_made_again(tmp_path: Path) -> None:
 
 def test_the_oldest_go_first(tmp_path: Path) -> None:
     kernels = [embed.compile(gemm(m=m, n=4, k=5, dtype="f32"), TARGET) for m in (2, 3, 4)]
-    sizes = [len(archive.dump(kernel)) for kernel in kernels]
+    sizes = [len(kernel.dump()) for kernel in kernels]
     store = Cache(tmp_path, limit=sum(sizes) - 1)
     for age, (name, kernel) in enumerate(zip("ab", kernels, strict=False)):
         store.put(name, kernel)
