@@ -9,18 +9,19 @@ from rich.console import Console
 from rich.table import Table
 
 from dataflow import Operator, UserError
+from deepbench.attempt import attempt, blank
 from deepbench.llvm import compiler, ir
 from deepbench.means import geomean
 from deepbench.native import constants_of, dtype_of, group_of, layouts_of, operator_of
 from deepbench.problems import Problem
 from deepbench.record import DONE
+from deepbench.suite import Settings
 from deepbench.table import sizes
 from embed.cli.console import new_table
 from embed.cli.record import JsonRecord
 from embed.cpu.compile import compile_cpu
 from embed.cpu.kernel import CpuKernel
 from embed.embedding import Embedding
-from embed.errors import NoEmbedding
 from isa.model import Isa
 
 _REPEATS = 3
@@ -45,7 +46,7 @@ class CompileRecord(JsonRecord):
     llvm_s: float | None = None
     llvm_parse_s: float | None = None
     llvm_bytes: int = 0
-    checked: bool | None = True
+    checked: bool | None = None
     error: str = ""
 
     @property
@@ -74,27 +75,22 @@ def print_compile_times(console: Console, problems: Sequence[Problem], records: 
 
 
 def _measured(problem: Problem, target: Isa) -> CompileRecord:
-    blank = CompileRecord(
-        problem.name,
-        problem.suite,
-        problem.operator().title,
-        target.name,
-        dict(target.parameters),
-        "NONE",
-        group_of(problem),
-    )
-    try:
-        operator = operator_of(problem, dtype_of(target))
-        start = time.perf_counter()
-        embedding = _kernel(problem, operator, target, None).embedding
-        whole = time.perf_counter() - start
-        runs = [_timed(problem, operator, target, embedding) for _ in range(_REPEATS)]
-    except NoEmbedding as error:
-        return replace(blank, error=str(error))
+    asked = Settings(target.name, tuple(target.parameters.items()))
+    empty = blank(CompileRecord, problem, asked, group=group_of(problem))
+    return attempt(empty, lambda: _compiled(problem, target, empty))
+
+
+def _compiled(problem: Problem, target: Isa, empty: CompileRecord) -> CompileRecord:
+    operator = operator_of(problem, dtype_of(target))
+    start = time.perf_counter()
+    embedding = _kernel(problem, operator, target, None).embedding
+    whole = time.perf_counter() - start
+    runs = [_timed(problem, operator, target, embedding) for _ in range(_REPEATS)]
     kernel = runs[0][0]
     found = replace(
-        blank,
+        empty,
         status=DONE,
+        checked=True,
         embedding=str(embedding),
         schedule=str(kernel.schedule),
         instructions=len(kernel.items),

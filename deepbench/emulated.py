@@ -6,16 +6,16 @@ from dataclasses import replace
 import numpy as np
 
 import isa
+from deepbench.attempt import attempt, blank
 from deepbench.native import dtype_of, group_of, prepared
 from deepbench.problems import Problem
 from deepbench.published import published
 from deepbench.record import DONE, EmulatedRecord
-from deepbench.suite import FAILED, Settings, Task
+from deepbench.suite import Settings, Task
 from embed.cli.files import Array
 from embed.cpu.count import count
 from embed.cpu.estimate import estimates
 from embed.cpu.kernel import CpuKernel
-from embed.errors import NoEmbedding
 from embed.nest.ir import Tiles
 from isa.model import Isa
 
@@ -27,21 +27,20 @@ SLICE_INSTRUCTIONS = 100_000_000
 
 
 def run_emulated(task: Task) -> EmulatedRecord:
-    """The record of one problem; what goes wrong is in the record, so that the other problems still run."""
-    settings = task.settings
-    blank = _blank(task.problem, settings)
-    try:
+    """The record of one problem, whatever happens."""
+    problem, settings = task.problem, task.settings
+    empty = blank(EmulatedRecord, problem, settings, dtype="", group=group_of(problem))
+
+    def work() -> EmulatedRecord:
         target = isa.load(settings.isa, dict(settings.parameters))
-        return _executed(task.problem, settings, target, replace(blank, dtype=dtype_of(target)))
-    except NoEmbedding as error:
-        return replace(blank, status="NONE", error=_line(str(error)))
-    except Exception as error:
-        return replace(blank, status=FAILED, error=_line(f"{type(error).__name__}: {error}"))
+        return _executed(problem, settings, target, replace(empty, dtype=dtype_of(target)))
+
+    return attempt(empty, work)
 
 
-def _executed(problem: Problem, settings: Settings, target: Isa, blank: EmulatedRecord) -> EmulatedRecord:
-    ready = prepared(problem, target, blank.dtype, 1, settings.seed)
-    record = _counted(replace(blank, compile_s=ready.compile_s), ready.kernel)
+def _executed(problem: Problem, settings: Settings, target: Isa, empty: EmulatedRecord) -> EmulatedRecord:
+    ready = prepared(problem, target, empty.dtype, 1, settings.seed)
+    record = _counted(replace(empty, compile_s=ready.compile_s), ready.kernel)
     computed, spans = None, spans_of(ready.kernel, record.instructions)
     if spans is None:
         ready.run()
@@ -118,20 +117,3 @@ def tile_numbers(kernel: CpuKernel) -> Array | None:
         flat = flat + scale * np.arange(extent).reshape([-1 if axis == axes[dim] else 1 for axis in range(len(shape))])
         scale *= extent
     return np.broadcast_to(flat // radix // outermost.tile, shape)
-
-
-def _blank(problem: Problem, settings: Settings) -> EmulatedRecord:
-    return EmulatedRecord(
-        problem=problem.name,
-        suite=problem.suite,
-        op=problem.operator().title,
-        isa=settings.isa,
-        parameters=dict(settings.parameters),
-        status=FAILED,
-        dtype="",
-        group=group_of(problem),
-    )
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())

@@ -13,17 +13,17 @@ import numpy as np
 import dataflow
 import isa
 from deepbench import peers
+from deepbench.attempt import attempt, blank, one_line
 from deepbench.causes import Limits, losses
 from deepbench.check import Reference, problem_arrays, reference
 from deepbench.problems import WEIGHTS, Problem
 from deepbench.race import Race, fastest, race
 from deepbench.record import DONE, NativeRecord, peer_row, rated
-from deepbench.suite import FAILED, NativeSettings, Task
+from deepbench.suite import NativeSettings, Task
 from embed.cli.files import Array
 from embed.cpu import probe
 from embed.cpu.compile import compile_cpu
 from embed.cpu.kernel import CpuKernel
-from embed.errors import NoEmbedding
 from isa.model import Isa
 
 LAYOUTS = {
@@ -71,17 +71,16 @@ class _Ready:
 
 
 def run_native(task: Task) -> NativeRecord:
-    """The record of one problem; what goes wrong is in the record, so that the other problems still run."""
-    settings = task.settings
+    """The record of one problem, whatever happens."""
+    problem, settings = task.problem, task.settings
     assert isinstance(settings, NativeSettings)
-    blank = _blank(task.problem, settings)
-    try:
+    empty = blank(NativeRecord, problem, settings, dtype="", threads=settings.threads, group=group_of(problem))
+
+    def work() -> NativeRecord:
         target = isa.load(settings.isa, dict(settings.parameters))
-        return _measured(task.problem, settings, target, replace(blank, dtype=dtype_of(target)))
-    except NoEmbedding as error:
-        return replace(blank, status="NONE", error=_line(str(error)))
-    except Exception as error:
-        return replace(blank, status=FAILED, error=_line(f"{type(error).__name__}: {error}"))
+        return _measured(problem, settings, target, replace(empty, dtype=dtype_of(target)))
+
+    return attempt(empty, work)
 
 
 def dtype_of(target: Isa) -> str:
@@ -199,7 +198,7 @@ def _enter(offer: peers.Offer, ready: _Ready, runners: dict[str, Callable[[], ob
         else:
             right = ready.expected.holds(result, contender.rounding)
     except Exception as error:
-        return peer_row(offer.name, note=_line(f"{type(error).__name__}: {error}")[:200])
+        return peer_row(offer.name, note=one_line(f"{type(error).__name__}: {error}")[:200])
     runners[offer.name] = contender.run
     return peer_row(offer.name, checked=right, note="" if right else "its result is not within the bound")
 
@@ -300,21 +299,3 @@ def _chains(name: str, entry: str) -> float:
 def _empty_call(name: str, entry: str) -> float:
     loop = _peak(name, entry, 1)
     return fastest(lambda: loop.run(0), 0.01)
-
-
-def _blank(problem: Problem, settings: NativeSettings) -> NativeRecord:
-    return NativeRecord(
-        problem=problem.name,
-        suite=problem.suite,
-        op=problem.operator().title,
-        isa=settings.isa,
-        parameters=dict(settings.parameters),
-        status=FAILED,
-        dtype="",
-        threads=settings.threads,
-        group=group_of(problem),
-    )
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())

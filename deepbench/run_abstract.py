@@ -13,10 +13,10 @@ import isa
 from dataflow import Operator, evaluate
 from dataflow.accuracy import bounded
 from dataflow.dtypes import is_integer
+from deepbench.attempt import attempt, blank
 from deepbench.problems import Problem
 from deepbench.reduced import reduced
-from deepbench.run_one import failure
-from deepbench.suite import FAILED, Settings, Task
+from deepbench.suite import Settings, Task
 from deepbench.typed import Typed
 from embed.abstract.kernel import AbstractKernel, compile_abstract
 from embed.checker import verify
@@ -25,7 +25,6 @@ from embed.cli.explain import solved
 from embed.cli.files import Array
 from embed.cli.record import Record
 from embed.embedding import Embedding
-from embed.errors import NoEmbedding
 
 FULL_WORK = 1_500_000
 """Problems whose invocations read more elements than that are executed on a reduced problem."""
@@ -38,14 +37,10 @@ _MACS_PER_ELEMENT = 16
 
 
 def run_abstract(task: Task) -> Record:
-    """The record of one problem; what goes wrong is in the record, so that the other problems still run."""
+    """The record of one problem, whatever happens."""
     problem, settings = task.problem, task.settings
-    try:
-        return _run(problem, settings)
-    except NoEmbedding as error:
-        return failure(problem, problem.operator(), settings, "NONE", str(error))
-    except Exception as error:
-        return failure(problem, problem.operator(), settings, FAILED, f"{type(error).__name__}: {error}")
+    empty = blank(Record, problem, settings, objective=settings.objective, embedding="")
+    return attempt(empty, lambda: _run(problem, settings))
 
 
 def _run(problem: Problem, settings: Settings) -> Record:

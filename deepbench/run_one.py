@@ -10,9 +10,10 @@ import numpy as np
 import embed
 import isa
 from dataflow import Operator, evaluate
+from deepbench.attempt import attempt, blank
 from deepbench.problems import Problem
 from deepbench.reference import reference_kernel
-from deepbench.suite import FAILED, Settings, Task
+from deepbench.suite import Settings, Task
 from embed.cli.data import random_arrays
 from embed.cli.explain import solved
 from embed.cli.files import Array
@@ -34,15 +35,10 @@ SLICE_MACS = 200_000_000
 
 
 def run_one(task: Task) -> Record:
-    """The record of one problem; what goes wrong is in the record, so that the other problems still run."""
+    """The record of one problem, whatever happens."""
     problem, settings = task.problem, task.settings
-    operator = problem.operator()
-    try:
-        return _run(problem, operator, settings)
-    except NoEmbedding as error:
-        return failure(problem, operator, settings, "NONE", str(error))
-    except Exception as error:
-        return failure(problem, operator, settings, FAILED, f"{type(error).__name__}: {error}")
+    empty = blank(Record, problem, settings, objective=settings.objective, embedding="")
+    return attempt(empty, lambda: _run(problem, problem.operator(), settings))
 
 
 def executed_share(problem: Problem) -> str:
@@ -116,18 +112,3 @@ def check_slice(problem: Problem, kernel: VtaKernel, arrays: Mapping[str, Array]
 def _corner(array: Array, shape: tuple[int, ...]) -> Array:
     """The first elements along each axis."""
     return array[tuple(map(slice, shape))]
-
-
-def failure(problem: Problem, operator: Operator, settings: Settings, status: str, message: str) -> Record:
-    """The record of a problem that came to nothing."""
-    return Record(
-        problem=problem.name,
-        suite=problem.suite,
-        op=operator.title,
-        isa=settings.isa,
-        parameters=dict(settings.parameters),
-        objective=settings.objective,
-        embedding="",
-        status=status,
-        error=" ".join(message.split()),
-    )

@@ -6,12 +6,13 @@ from pathlib import Path
 from rich.console import Console
 
 import isa
+from deepbench.attempt import blank, failed
 from deepbench.executor import Executor
 from deepbench.means import geomean
 from deepbench.overview import MEANS, means
 from deepbench.problems import Problem
 from deepbench.run_abstract import run_abstract
-from deepbench.run_one import failure, run_one
+from deepbench.run_one import run_one
 from deepbench.shapes import Shape
 from deepbench.suite import Settings, Task, run_grid
 from deepbench.table import complaints, shown_share
@@ -93,4 +94,6 @@ def _runner(settings: Settings) -> Callable[[Task], Record]:
 
 
 def _refused(problems: Sequence[Problem], shape: Shape) -> list[Record]:
-    return [failure(problem, problem.operator(), shape.settings, REFUSED, shape.refusal) for problem in problems]
+    settings = shape.settings
+    rows = [blank(Record, problem, settings, objective=settings.objective, embedding="") for problem in problems]
+    return [failed(row, REFUSED, shape.refusal) for row in rows]
