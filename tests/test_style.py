@@ -1,6 +1,7 @@
 """The written rules of style, as tests: ruff, mypy, short functions, imports that run one way."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -41,6 +42,21 @@ def test_imports_run_one_way() -> None:
             if top in LAYERS and LAYERS.index(top) > here:
                 wrong.append(f"{file.relative_to(ROOT)} imports {name}")
     assert wrong == []
+
+
+def folders() -> list[str]:
+    return sorted({f"{file.parent.relative_to(ROOT)}/" for file in sources()})
+
+
+def test_the_map_names_every_folder() -> None:
+    """docs/architecture.md has a row for each folder and names no other; its picture shows the upper ones."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = set(re.findall(r"^\| `([\w/]+/)` \|", text, re.MULTILINE))
+    assert sorted(rows) == folders(), "add the folder to the table of docs/architecture.md"
+    picture = (ROOT / "docs" / "architecture.svg").read_text(encoding="utf-8")
+    upper = [folder for folder in folders() if folder.count("/") <= 2]
+    missing = [folder for folder in upper if f"{folder.split('/')[-2]}/" not in picture]
+    assert missing == [], "draw the folder in docs/architecture.svg"
 
 
 def test_only_one_folder_talks_to_the_solver() -> None:

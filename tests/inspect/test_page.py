@@ -25,7 +25,6 @@ CONV = conv2d(c=3, h=9, w=9, k=6, r=3, s=3, stride=2, pad=1)
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here"),
-    pytest.mark.xdist_group("browser"),
 ]
 
 
