@@ -19,8 +19,9 @@ from embed.embedding import Embedding, Placeable
 from embed.epilogue import plan
 from embed.errors import NoEmbedding
 from embed.nest.build import build, derive
-from embed.nest.price import Choice, Task, price, tile_words
+from embed.nest.price import price, tile_words
 from embed.nest.schedule import Schedule
+from embed.nest.task import Choice, Task
 from embed.vta.executable import VtaKernel, lowered, room_of, tensor_homes
 from isa.model import Isa
 

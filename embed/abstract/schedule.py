@@ -23,8 +23,8 @@ from embed.errors import NoEmbedding
 from embed.layout import Layout
 from embed.moves import pieces
 from embed.nest.build import result_loops
-from embed.nest.price import even_tiles
 from embed.nest.schedule import Schedule
+from embed.nest.task import even_tiles
 from isa.model import Isa
 
 Grid = npt.NDArray[np.float64]

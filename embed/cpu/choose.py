@@ -12,8 +12,8 @@ import numpy.typing as npt
 from embed.cpu.indexed import pieces
 from embed.embedding import Embedding
 from embed.nest.build import result_loops
-from embed.nest.price import is_even
 from embed.nest.schedule import Schedule
+from embed.nest.task import is_even
 
 Grid = Any
 """Integers: one number, or an array of a number for each of many tiles."""

@@ -12,7 +12,8 @@ from math import prod
 from ortools.sat.python import cp_model
 
 from embed.errors import NoEmbedding
-from embed.nest.price import MOST_PIECES, Choice, Task, price
+from embed.nest.price import MOST_PIECES, price
+from embed.nest.task import Choice, Task
 from embed.solver.arithmetic import product
 
 Expression = cp_model.LinearExpr | int
@@ -38,18 +39,23 @@ class Planned:
         return self.cycles == self.bound
 
 
-def plan(task: Task) -> Planned:
-    """The cheapest schedule that fits; raises NoEmbedding where not even single iterations do."""
+def plan(task: Task, below: int | None = None) -> Planned:
+    """The cheapest schedule that fits; raises NoEmbedding where not even single iterations do.
+
+    Or where, of those that take less than `below` cycles, there is none.
+    """
     best: Planned | None = None
     bound: int | None = None
     for order in task.orders:
-        found, lowest = _Model(task, order).solve(best.cycles - 1 if best else None)
+        limit = best.cycles if best else below
+        found, lowest = _Model(task, order).solve(limit - 1 if limit is not None else None)
         if found is not None:
             cycles = price(task, found)
             best = Planned(found, cycles, cycles)
         bound = lowest if bound is None else min(bound, lowest)
     if best is None:
-        raise NoEmbedding(f"no tile of {task.embedding} fits the scratchpads: {dict(task.room.words)} words")
+        fast = f" in less than {below} cycles" if below is not None else ""
+        raise NoEmbedding(f"no tile of {task.embedding} fits the scratchpads{fast}: {dict(task.room.words)} words")
     return Planned(best.choice, best.cycles, min(best.cycles, bound or 0))
 
 

@@ -16,9 +16,10 @@ from embed.epilogue import plan
 from embed.moves import loads
 from embed.nest import Nest, Schedule, build
 from embed.nest.build import derive
-from embed.nest.choose import Room, choose
+from embed.nest.choose import choose
 from embed.nest.interpret import interpret
 from embed.nest.ir import Ranges
+from embed.nest.task import Room
 from embed.vta import memory
 from embed.vta.lower import lower
 from embed.vta.machine import Machine
@@ -123,11 +124,11 @@ def compile_vta(embedding: Embedding, target: Isa, schedule: Schedule | None = N
     return lowered(nest, schedule, target, tensor_homes(embedding, target))
 
 
-def scheduled(embedding: Embedding, target: Isa) -> Schedule:
-    """The best schedule of an embedding; raises NoEmbedding where no tile fits the scratchpads."""
+def scheduled(embedding: Embedding, target: Isa, below: int | None = None) -> Schedule:
+    """The best schedule of an embedding, of fewer cycles than `below`; raises NoEmbedding where no tile fits."""
     layouts = derive(embedding, plan(embedding.operator, target))
     price = rates(embedding.operator, target.instructions[embedding.name], target)
-    return choose(embedding, layouts, price, room_of(embedding, target))
+    return choose(embedding, layouts, price, room_of(embedding, target), below)
 
 
 def lowered(nest: Nest, schedule: Schedule, target: Isa, homes: Mapping[str, str]) -> VtaKernel:

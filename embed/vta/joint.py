@@ -57,12 +57,11 @@ def _better(
         if best and other.embedding == best[0].embedding:
             continue
         try:
-            found = scheduled(other.embedding, target)
+            found = scheduled(other.embedding, target, below=best[1].cycles if best else None)
         except NoEmbedding as error:
             reason = reason or error
             continue
-        if best is None or found.cycles < best[1].cycles:
-            best = replace(other, seconds=others.seconds), found
+        best = replace(other, seconds=others.seconds), found
     if best is None:
         assert reason is not None
         raise reason

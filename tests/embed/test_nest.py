@@ -26,7 +26,7 @@ from embed.nest import Compute, Nest, Node, Points, Schedule, Tiles, build
 from embed.nest.build import derive, result_loops
 from embed.nest.interpret import interpret
 from embed.nest.ir import pieces
-from embed.nest.price import even_tiles
+from embed.nest.task import even_tiles
 from embed.vta.executable import VtaKernel, compile_vta
 from isa.model import Isa
 from tests.operators import inputs, quantised

@@ -14,7 +14,8 @@ from embed.costs import rates
 from embed.embedding import Embedding
 from embed.epilogue import plan as epilogue_of
 from embed.nest.build import derive
-from embed.nest.price import MOST_PIECES, Choice, Room, Task, fits, price, schedule
+from embed.nest.price import MOST_PIECES, fits, price, schedule
+from embed.nest.task import Choice, Room, Task
 from embed.solver.schedule import plan
 from embed.vta.executable import compile_vta, room_of
 from isa.model import Isa
