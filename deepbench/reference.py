@@ -22,6 +22,7 @@ from embed.nest.build import build, derive
 from embed.nest.price import price, tile_words
 from embed.nest.schedule import Schedule
 from embed.nest.task import Choice, Task
+from embed.pinned import Held
 from embed.vta.executable import VtaKernel, lowered, room_of, tensor_homes
 from isa.model import Isa
 
@@ -55,9 +56,8 @@ def reference_kernel(problem: Problem, instruction: str, target: Isa) -> VtaKern
     embedding = next(fixed_embeddings(operator, Placeable.of(target, instruction)))
     task = _task(embedding, target)
     schedule = _schedule(task, _best(task, tuned(problem.name), problem.op))
-    return lowered(
-        build(embedding, schedule, plan(operator, target)), schedule, target, tensor_homes(embedding, target)
-    )
+    nest = build(embedding, schedule, plan(operator, target))
+    return lowered(nest, schedule, target, tensor_homes(embedding, target), Held.free(operator))
 
 
 def _task(embedding: Embedding, target: Isa) -> Task:

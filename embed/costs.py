@@ -5,19 +5,21 @@ once, and the store unit, whichever takes longest.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 
 from dataflow.dtypes import bits
 from dataflow.expression import Read
 from dataflow.operator import Operator
 from embed import layout
-from embed.binding import bindings
+from embed.binding import bindings, named_accesses
 from embed.embedding import Digit, Embedding, Placeable
 from embed.epilogue import Epilogue, plan
 from embed.errors import NoEmbedding
 from embed.lanes import allowed_dims
 from embed.moves import pieces, resets, stores
+from embed.physical import Physical
+from embed.pinned import Held, Packing, Pin, packing
 from isa.model import Instruction, Isa, Operand
 
 
@@ -29,6 +31,7 @@ class Rates:
     `store` the store unit's cycles per output word, `bus` the bytes that all reads share per cycle.
     `input_bytes` and `extra_bytes` are bytes per packed word of the operands and of `extras`, the epilogue's reads;
     `result_bytes` those of an output word in external memory, all byte planes together.
+    `pins` are the pinned layouts by access of the operator; what they leave to pack goes over the bus.
     """
 
     invocation: int
@@ -39,6 +42,7 @@ class Rates:
     extras: Mapping[str, Read]
     extra_bytes: int
     result_bytes: int
+    pins: Mapping[str, Pin] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class Costs:
 
     No program of this embedding takes less than `compute` cycles: its instructions at full rate, a reset and the
     epilogue's passes of every output word; nor than `bus`: each packed input read once. `cycles` counts stores too.
+    `packings` say for each access with a pinned layout what is left to pack.
     """
 
     invocations: int
@@ -55,6 +60,17 @@ class Costs:
     packed_bytes: Mapping[str, int]
     compute: int
     bus: int
+    packings: Mapping[str, Packing] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """Cycles of the program and of the packing that pinned layouts leave."""
+        return self.cycles + sum(packing.cycles for packing in self.packings.values())
+
+    @property
+    def moved(self) -> int:
+        """Bytes of the packed tensors and of that packing."""
+        return self.bytes + sum(packing.bytes for packing in self.packings.values())
 
     @property
     def bound(self) -> int:
@@ -77,8 +93,14 @@ def _epilogue(operator: Operator, instruction: Instruction, target: Isa) -> Epil
         return Epilogue((), 1, ())
 
 
-def rates(operator: Operator, instruction: Instruction, target: Isa) -> Rates:
-    """Read the ISA file's timing; an instruction without one takes a cycle a trip, memory without one is free."""
+_FREE: Mapping[str, Physical] = {}
+
+
+def rates(operator: Operator, instruction: Instruction, target: Isa, lies: Mapping[str, Physical] = _FREE) -> Rates:
+    """Read the ISA file's timing; an instruction without one takes a cycle a trip, memory without one is free.
+
+    `lies` are the pinned layouts of the operator's tensors.
+    """
     epilogue = _epilogue(operator, instruction, target)
     pattern = instruction.pattern
     assert pattern is not None
@@ -93,7 +115,24 @@ def rates(operator: Operator, instruction: Instruction, target: Isa) -> Rates:
         extras=epilogue.extras,
         extra_bytes=result * bits(pattern.tensors[0].dtype) // 8,
         result_bytes=result * bits(operator.output.dtype) // 8,
+        pins=_pins(operator, instruction, epilogue, lies) if lies else {},
     )
+
+
+def _pins(
+    operator: Operator, instruction: Instruction, epilogue: Epilogue, lies: Mapping[str, Physical]
+) -> dict[str, Pin]:
+    """The pins by access. Words of the epilogue's inputs hold the type of the sums; planes split the output's."""
+    assert instruction.pattern is not None
+    main, sums = operator.main, instruction.pattern.tensors[0].dtype
+    found = {}
+    for name, read in {**named_accesses(main), **epilogue.extras}.items():
+        if name == main.output.tensor and operator.output.name in lies:
+            found[name] = Pin(lies[operator.output.name], epilogue.planes == 1)
+        elif read.tensor in lies:
+            physical = lies[read.tensor]
+            found[name] = Pin(physical, name not in epilogue.extras or bits(physical.tensor.dtype) == bits(sums))
+    return found
 
 
 def evaluate(embedding: Embedding, rate: Rates) -> Costs:
@@ -107,9 +146,21 @@ def evaluate(embedding: Embedding, rate: Rates) -> Costs:
     results = layouts[main.output.tensor].words
     compute = rate.invocation * embedding.invocations + rate.result * results
     bus = -(-sum(packed.values()) // rate.bus) if rate.bus else 0
+    sizes = {**packed, main.output.tensor: results * rate.result_bytes}
     packed[embedding.operator.output.name] = results * rate.result_bytes
     cycles = max(compute, bus, rate.store * results)
-    return Costs(embedding.invocations, embedding.utilisation, cycles, packed, compute, bus)
+    found = {}
+    for name, pin in rate.pins.items():
+        words = layouts.get(name) or layout.derive_extra(embedding, rate.extras[name])
+        found[name] = packing(pin, words, sizes[name], rate.bus)
+    return Costs(embedding.invocations, embedding.utilisation, cycles, packed, compute, bus, found)
+
+
+def packings(held: Held, embedding: Embedding, target: Isa) -> Mapping[str, Packing]:
+    """What pinned layouts leave to pack, by access; without pins nothing."""
+    if not held.given:
+        return {}
+    return evaluate(embedding, rates(held.operator, target.instruction(embedding.name), target, held.lies)).packings
 
 
 def fixed_utilisation(operator: Operator, instruction: Instruction) -> float | None:

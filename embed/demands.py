@@ -21,6 +21,7 @@ _WORDS = {
     "lane=LANE:DIM": "{1} runs along {0}",
     "loop=DIM": "{0} is a loop",
     "exact=TENSOR": "{0} is packed without padding and without copies",
+    "in-place=TENSOR": "{0} is used where it lies, without packing",
     "bind=TENSOR:OPERAND": "{0} plays {1}",
     "instruction=NAME": "the instruction is {0}",
     "min-utilisation=SHARE": "the utilisation is at least {0}",
@@ -63,6 +64,11 @@ class Demand:
         return float(self.about[0])
 
 
+def in_place(demands: Iterable[Demand]) -> list[str]:
+    """Tensors that are to be used in place."""
+    return [demand.about[0] for demand in demands if demand.kind == "in-place"]
+
+
 def check(demands: Iterable[Demand], operator: Operator, target: Isa) -> None:
     """Raise UserError for a demand about something that is not there, or a number that is none."""
     computing = [e for e in target.instructions.values() if e.pattern is not None and e.pattern.accumulate]
@@ -76,6 +82,7 @@ def check(demands: Iterable[Demand], operator: Operator, target: Isa) -> None:
         "lane": (("lane dimension", list(lanes)), ("dim", dims)),
         "loop": (("dim", dims),),
         "exact": (("tensor", tensors),),
+        "in-place": (("tensor", [tensor.name for tensor in (*operator.inputs, operator.output)]),),
         "bind": (("tensor", tensors), ("operand", list(operands))),
         "instruction": (("instruction that accumulates", [entry.name for entry in computing]),),
     }
@@ -114,6 +121,8 @@ def meets(demand: Demand, embedding: Embedding, price: Costs) -> bool:
         case "exact":
             packed = layout.derive(embedding)[about[0]]
             return packed.words * prod(packed.word_shape) == packed.tensor.size
+        case "in-place":
+            return all(packing.in_place for packing in price.packings.values() if packing.tensor == about[0])
         case "bind":
             return embedding.binding.operands.get(about[0]) == about[1]
         case "instruction":
@@ -121,8 +130,8 @@ def meets(demand: Demand, embedding: Embedding, price: Costs) -> bool:
         case "min-utilisation":
             return price.utilisation >= demand.number - 1e-9
         case "max-cycles":
-            return price.cycles <= demand.number
-    return price.bytes <= demand.number
+            return price.total <= demand.number
+    return price.moved <= demand.number
 
 
 def _is_full(embedding: Embedding, lane: str) -> bool:

@@ -1,6 +1,7 @@
 """A compiled operator, whatever machine it is for: making one, and reading a saved one."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
@@ -72,14 +73,14 @@ def compile_kernel(
     machine = Machine.of(target)
     if machine is not Machine.CPU:
         given = {
-            "layouts": layouts,
             "constants": constants,
             "threads": range(threads - 1),
             "cache": cache,
             "tune": tune,
         }
         _refuse(target, given)
-        return _on_scratchpads(operator, target, embedding, machine, Settings(time_limit=time_limit))
+        settings = Settings(time_limit=time_limit, layouts=tuple(layouts.items()))
+        return _on_scratchpads(operator, target, embedding, machine, settings)
     _check(operator, layouts, threads, constants)
     kernel = _compiled(operator, target, embedding, layouts, threads, tuple(constants), cache, tune, time_limit)
     return kernel.fix(**constants) if constants else kernel
@@ -95,12 +96,15 @@ def best_embedding(operator: Operator, target: Isa, settings: Settings) -> Embed
 def _on_scratchpads(
     operator: Operator, target: Isa, embedding: Embedding | None, machine: Machine, settings: Settings
 ) -> VtaKernel | AbstractKernel:
-    if machine is not Machine.MICRO_OPERATIONS:
-        return compile_abstract(embedding or search.best(operator, target, settings).embedding, target)
+    held = search.held_under(operator, target, settings)
     if embedding is not None:
-        return compile_vta(embedding, target)
+        embedding = replace(embedding, operator=held.operator)
+    if machine is not Machine.MICRO_OPERATIONS:
+        return compile_abstract(embedding or search.best(operator, target, settings).embedding, target, held)
+    if embedding is not None:
+        return compile_vta(embedding, target, held=held)
     solution, schedule = joint.choose(operator, target, settings)
-    return compile_vta(solution.embedding, target, schedule)
+    return compile_vta(solution.embedding, target, schedule, held)
 
 
 def load_kernel(path: Path) -> VtaKernel | CpuKernel:

@@ -109,6 +109,20 @@ class Physical:
             step *= extents[dimension]
         return tuple(found)
 
+    def places(self, dimension: int) -> Array:
+        """Where each index along a dimension lies, in elements from index 0: places add up over dimensions."""
+        index = np.arange(self.tensor.shape[dimension], dtype=np.int64)
+        steps = self.strides()
+        if not self.blocks:
+            return index * steps[dimension]
+        inside = self.block(dimension)
+        found: Array = index // inside * steps[self.order.index(dimension)]
+        for (other, size), step in zip(self.blocks, steps[len(self.order) :], strict=True):
+            if other == dimension:
+                inside //= size
+                found = found + index // inside % size * step
+        return found
+
     def empty(self, shape: tuple[int, ...] | None = None) -> Array:
         """An array that lies so; of `shape`, or with blocks, its elements are zero, else they are anything."""
         extents = shape or self.shape

@@ -9,7 +9,6 @@ from typing import Any
 import numpy.typing as npt
 
 from dataflow.errors import UserError
-from dataflow.reference import check_array
 from embed.abstract.homes import Home, homes
 from embed.abstract.machine import Machine, Result, in_external
 from embed.abstract.places import Place, plan
@@ -22,6 +21,7 @@ from embed.epilogue import Epilogue
 from embed.epilogue import plan as plan_epilogue
 from embed.nest import Nest, Schedule, build
 from embed.nest.build import derive
+from embed.pinned import Held
 from isa.model import Isa
 
 Array = npt.NDArray[Any]
@@ -38,18 +38,19 @@ class AbstractKernel:
     epilogue: Epilogue
     homes: Mapping[str, Home]
     places: Mapping[str, Place]
+    held: Held
 
     def __call__(self, *arrays: Array, **named: Array) -> Array:
-        """Interpret the program on arrays in the shapes and dtypes of the operator's inputs; returns its output."""
+        """Interpret the program on arrays in the shapes and dtypes of the operator's inputs, lying as pinned."""
         names = [tensor.name for tensor in self.embedding.operator.inputs]
         if len(arrays) > len(names) or not named.keys() <= set(names[len(arrays) :]):
             raise UserError(f"the inputs are {', '.join(names)}, each once: in this order or by name")
         given = dict(zip(names, arrays, strict=False)) | named
-        return self.nest.layouts[self.nest.output].unpack(self.run(given).packed)
+        return self.held.handed(self.nest.layouts[self.nest.output].unpack(self.run(given).packed))
 
     def run(self, arrays: Mapping[str, Array]) -> Result:
         """Interpret the program on arrays by name; the packed output, and what was done."""
-        checked = {tensor.name: check_array(tensor, arrays) for tensor in self.embedding.operator.inputs}
+        checked = {tensor.name: self.held.taken(tensor, arrays) for tensor in self.embedding.operator.inputs}
         external = in_external(self.nest, self.places, checked)
         return Machine(self.target, self.nest, self.places, external).run(steps(self.nest, self.places))
 
@@ -63,12 +64,18 @@ class AbstractKernel:
         return report(self.embedding, self.nest.layouts, self.homes, self.schedule, self.epilogue, self.target)
 
 
-def compile_abstract(embedding: Embedding, target: Isa) -> AbstractKernel:
-    """Choose a schedule and places; raises NoEmbedding where no tile fits or the epilogue cannot be done."""
+def compile_abstract(embedding: Embedding, target: Isa, held: Held | None = None) -> AbstractKernel:
+    """Choose a schedule and places; raises NoEmbedding where no tile fits or the epilogue cannot be done.
+
+    `held` says how the user's arrays lie.
+    """
     epilogue = plan_epilogue(embedding.operator, target)
     price = rates(embedding.operator, target.instruction(embedding.name), target)
     layouts = derive(embedding, epilogue)
     found = homes(embedding, layouts, target)
     chosen = schedule(embedding, layouts, found, epilogue, price, target)
     nest = build(embedding, chosen, epilogue)
-    return AbstractKernel(embedding, target, chosen, nest, epilogue, found, plan(nest, chosen, found))
+    places = plan(nest, chosen, found)
+    return AbstractKernel(
+        embedding, target, chosen, nest, epilogue, found, places, held or Held.free(embedding.operator)
+    )

@@ -4,14 +4,14 @@ A new option of several commands is one alias in `options.py` and one field here
 """
 
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import isa as isa_files
 from dataflow import Operator, UserError
 from embed.cli import options
 from embed.cli.files import check_writable
-from embed.cli.operators import read_operator, read_settings, read_solver_parameters
+from embed.cli.operators import read_operator, read_pairs, read_settings, read_solver_parameters
 from embed.demands import Demand
 from embed.solver.search import Alternatives, alternatives
 from embed.solver.settings import Settings
@@ -63,12 +63,30 @@ class AskedSearch:
 
 
 @dataclass(frozen=True, slots=True)
-class AskedList(AskedSearch):
-    """Which embeddings count, and how the solver is set: of the commands that show many."""
+class AskedEmbedding(AskedSearch):
+    """What more the user says of an embedding: how tensors lie, and what he demands."""
+
+    layout: options.Layouts = None
+    demand: options.Demands = None
+
+    @property
+    def layouts(self) -> dict[str, str]:
+        """By tensor."""
+        return read_pairs("--layout", self.layout or ())
+
+    def read(self) -> Settings:
+        """For the solver; raises UserError for a demand or a layout that is none."""
+        demands = tuple(map(Demand.read, self.demand or ()))
+        layouts = tuple(self.layouts.items())
+        return Settings(self.objective, self.time_limit, seed=self.seed, demands=demands, layouts=layouts)
+
+
+@dataclass(frozen=True, slots=True)
+class AskedList(AskedEmbedding):
+    """Which embeddings are listed, and how the solver is set: of the commands that show many."""
 
     pareto: options.Pareto = False
     dominated: options.Dominated = False
-    demand: options.Demands = None
     workers: options.Workers = 1
     solver_params: options.SolverParameters = None
     dump_model: options.DumpModel = None
@@ -76,11 +94,8 @@ class AskedList(AskedSearch):
     def read(self) -> Settings:
         """For the solver; raises UserError for a demand or a parameter that is none, and a file not to write."""
         check_writable(self.dump_model)
-        own = read_solver_parameters(self.solver_params or ())
-        demands = tuple(map(Demand.read, self.demand or ()))
-        return Settings(
-            self.objective, self.time_limit, self.workers, self.seed, tuple(own.items()), self.dump_model, demands
-        )
+        own = tuple(read_solver_parameters(self.solver_params or ()).items())
+        return replace(AskedEmbedding.read(self), workers=self.workers, parameters=own, dump=self.dump_model)
 
     def find(self, operator: Operator, target: Isa) -> Alternatives:
         """All embeddings that count, or those that none of them beats."""
@@ -92,14 +107,13 @@ class AskedList(AskedSearch):
 class AskedKernel:
     """How a kernel for a CPU is made."""
 
-    layout: options.Layouts = None
     threads: options.Threads = 1
     tune: options.Tune = 0
 
     @property
     def given(self) -> dict[str, object]:
         """By option, what differs from the usual."""
-        return {"--layout": self.layout, "--threads": self.threads - 1, "--tune": self.tune}
+        return {"--threads": self.threads - 1, "--tune": self.tune}
 
 
 def refuse(command: str, target: Isa, given: Mapping[str, object]) -> None:
@@ -109,11 +123,12 @@ def refuse(command: str, target: Isa, given: Mapping[str, object]) -> None:
             raise UserError(f"{option} has no meaning for {target.name}; see isa-embed {command} --help")
 
 
-def compile_line(operator: AskedOperator, target: AskedIsa) -> str:
+def compile_line(operator: AskedOperator, target: AskedIsa, layouts: Sequence[str] = ()) -> str:
     """The command line that compiles the operator, as a shell takes it, up to `--embedding`."""
     epilogue = None if operator.epilogue == "none" else operator.epilogue
     named = [("--expr", operator.expr), ("--dtype", operator.dtype), ("--epilogue", epilogue)]
     parts = ["isa-embed", "compile", *(operator.words or ()), "--isa", target.isa]
     parts += [part for option, value in named if value is not None for part in (option, value)]
     parts += [part for each in target.settings or () for part in ("--set", each)]
+    parts += [part for each in layouts for part in ("--layout", each)]
     return shlex.join(parts)

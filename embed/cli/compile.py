@@ -1,25 +1,25 @@
 """`isa-embed compile`: one operator as files that others can run: a bundle for VTA, a kernel or an object for a CPU."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import embed
-from dataflow import Operator, UserError
-from embed.abstract.kernel import AbstractKernel, compile_abstract
+from dataflow import UserError
+from embed.abstract.kernel import AbstractKernel
 from embed.abstract.listing import listing
-from embed.cli.asked import AskedIsa, AskedKernel, AskedOperator, AskedSearch, refuse
+from embed.cli.asked import AskedEmbedding, AskedIsa, AskedKernel, AskedOperator, refuse
 from embed.cli.data import read_inputs
 from embed.cli.files import Array, make_directory, write_whole
 from embed.cli.groups import grouped
 from embed.cli.machines import compile_for_cpu
 from embed.cli.options import Inputs, Written
+from embed.costs import packings
 from embed.cpu import emit
 from embed.cpu.c_source import write_source
 from embed.cpu.kernel import CpuKernel
-from embed.embedding import Embedding
 from embed.kernel import Machine, best_embedding
 from embed.parse import read_embedding
 from embed.vta import bundle
@@ -59,7 +59,7 @@ def compile_command(
     out: Out,
     operator: AskedOperator,
     isa: AskedIsa,
-    search: AskedSearch,
+    search: AskedEmbedding,
     cpu: AskedKernel,
     inputs: Inputs = None,
     emit: Emit = None,
@@ -82,17 +82,24 @@ def compile_command(
     arrays = read_inputs(wanted, inputs or (), search.seed)
     chosen = chosen or best_embedding(wanted, target, search.read())
     if Machine.of(target) is Machine.ABSTRACT:
-        _program(compile_abstract(chosen, target), out)
+        _program(embed.compile(wanted, target, chosen, layouts=search.layouts), out)
         return
-    _bundle(wanted, target, chosen, out, arrays)
+    _bundle(embed.compile(wanted, target, chosen, layouts=search.layouts), out, arrays)
 
 
-def _program(kernel: AbstractKernel, out: Path) -> None:
+def _program(kernel: VtaKernel | CpuKernel | AbstractKernel, out: Path) -> None:
     """The listing of an abstract program."""
+    assert isinstance(kernel, AbstractKernel)
     make_directory(out)
     path = out / f"{kernel.embedding.operator.name}.txt"
     write_whole(path, f"{listing(kernel)}\n")
-    typer.echo(f"{kernel.embedding.operator.title}\n{kernel.embedding}\n{path}")
+    typer.echo("\n".join([kernel.held.own.title, str(kernel.embedding), *_packings(kernel), str(path)]))
+
+
+def _packings(kernel: VtaKernel | AbstractKernel) -> Iterator[str]:
+    """A line for each pinned tensor: what is left to pack."""
+    for left in packings(kernel.held, kernel.embedding, kernel.target).values():
+        yield f"{left.tensor} as {left.layout}: {left}"
 
 
 def _check_emit(emit: str | None, target: Isa) -> None:
@@ -101,11 +108,11 @@ def _check_emit(emit: str | None, target: Isa) -> None:
         raise UserError(f"--emit: there is no '{emit}' for {target.name}; there are: {', '.join(valid)}")
 
 
-def _bundle(operator: Operator, target: Isa, embedding: Embedding, out: Path, arrays: Mapping[str, Array]) -> None:
-    kernel = embed.compile(operator, target, embedding)
+def _bundle(kernel: VtaKernel | CpuKernel | AbstractKernel, out: Path, arrays: Mapping[str, Array]) -> None:
     assert isinstance(kernel, VtaKernel)
-    bundle.save(kernel, out, arrays)
-    typer.echo(f"{operator.title}\n{embedding}\n{out}: {', '.join(sorted(file.name for file in out.iterdir()))}")
+    bundle.save(kernel, out, kernel.held.lying(arrays))
+    files = ", ".join(sorted(file.name for file in out.iterdir()))
+    typer.echo("\n".join([kernel.held.own.title, str(kernel.embedding), *_packings(kernel), f"{out}: {files}"]))
     typer.echo(f"run it with: isa-embed run {out}")
 
 

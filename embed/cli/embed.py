@@ -9,9 +9,8 @@ from embed.cli.explain import alternatives_table, explain, solved
 from embed.cli.files import check_writable, write_json_lines
 from embed.cli.groups import grouped
 from embed.cli.options import All, First, JsonFile, Limit, Show, Verbose, Written
-from embed.costs import evaluate, rates
 from embed.parse import read_embedding
-from embed.solver.search import Alternatives, Solution, best, stream
+from embed.solver.search import Alternatives, Solution, best, given, stream
 from isa.model import Isa
 
 
@@ -41,7 +40,12 @@ def embed_command(
     if json:
         write_json_lines(json, [solved(wanted.title, "", target, search.objective, one).to_dict() for one in shown])
     pieces = (
-        explain(wanted, target, shown[0], search.objective, compile_line(operator, isa))
+        explain(
+            target,
+            shown[0],
+            search.objective,
+            compile_line(operator, isa, search.layout or ()),
+        )
         if listed is None or show
         else (alternatives_table(wanted, listed, shown),)
     )
@@ -60,8 +64,7 @@ def _one(operator: Operator, target: Isa, search: AskedList, text: str | None, f
     """The embedding that is written down, or the first found, or the best."""
     if text is not None:
         chosen = read_embedding(text, operator, target)
-        price = evaluate(chosen, rates(operator, target.instruction(chosen.name), target))
-        return Solution(chosen, price, "GIVEN", 0.0)
+        return given(chosen, target, search.read())
     settings = search.read()
     found = next(stream(operator, target, settings, search.dominated), None) if first else None
     return found or best(operator, target, settings)

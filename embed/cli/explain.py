@@ -18,13 +18,11 @@ from embed.pareto import lane_strides
 from isa.model import Isa
 
 
-def explain(
-    operator: Operator, target: Isa, solution: Solution, objective: str, command: str
-) -> Iterator[RenderableType]:
+def explain(target: Isa, solution: Solution, objective: str, command: str) -> Iterator[RenderableType]:
     """What `isa-embed embed` prints, piece by piece; `command` compiles this operator, however it is embedded."""
     embedding = solution.embedding
-    yield Text(operator.title, style="bold")
-    for statement in operator.statements:
+    yield Text(embedding.operator.title, style="bold")
+    for statement in embedding.operator.statements:
         yield Text(f"  {statement}")
     yield Text(f"on {target.name} {' '.join(f'{key}={value}' for key, value in target.parameters.items())}\n")
     yield Text(str(embedding), style="bold")
@@ -74,6 +72,8 @@ def cost_table(target: Isa, solution: Solution, objective: str) -> Table:
     table.add_row("utilisation", f"{price.utilisation:.4f}{_fixed_note(target, solution)}")
     table.add_row("cycles, modelled", f"{price.cycles:,}")
     table.add_row("bytes, packed", f"{price.bytes:,}")
+    for left in price.packings.values():
+        table.add_row(f"packing {left.tensor}, {left.layout}", str(left))
     table.add_row("status", _status(solution, objective))
     return table
 

@@ -24,7 +24,7 @@ def inspect_command(html: Page, operator: AskedOperator, isa: AskedIsa, search: 
     check_writable(html)
     listed = search.find(wanted, target)
     shown = list(islice(listed, limit))
-    line = compile_line(operator, isa)
+    line = compile_line(operator, isa, search.layout or ())
     commands = [f"{line} --embedding {shlex.quote(str(one.embedding))} --out DIR" for one in shown]
     write_whole(html, page(page_data(listed, shown, commands)))
     typer.echo(f"{wanted.title}: {len(shown)} of {len(listed)} embeddings in {html}")

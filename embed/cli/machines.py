@@ -13,15 +13,17 @@ from dataflow.accuracy import bounded
 from dataflow.dtypes import is_integer
 from dataflow.reference import check_array
 from embed.abstract.kernel import AbstractKernel
-from embed.cli.asked import AskedKernel, AskedSearch
+from embed.cli.asked import AskedEmbedding, AskedKernel, refuse
 from embed.cli.console import error_console, new_table
 from embed.cli.exits import Defect
 from embed.cli.files import Array, read_array
 from embed.cli.operators import read_pairs
+from embed.costs import packings
 from embed.cpu.kernel import CpuKernel
 from embed.cpu.machine import machine_of
 from embed.embedding import Embedding
 from embed.physical import Physical
+from embed.vta.executable import VtaKernel
 from isa.model import Isa
 
 _RUNS = 5
@@ -30,7 +32,7 @@ _RUNS = 5
 def compile_for_cpu(
     operator: Operator,
     target: Isa,
-    search: AskedSearch,
+    search: AskedEmbedding,
     asked: AskedKernel,
     constants: Sequence[str] = (),
     embedding: Embedding | None = None,
@@ -39,9 +41,10 @@ def compile_for_cpu(
 
     Says what the time limit left out. Raises UserError for options that do not fit.
     """
+    refuse("embed", target, {"--demand": search.demand})
     if search.objective != "cycles":
         raise UserError(f"--objective: kernels for {target.name} are chosen by cycles alone")
-    orders = read_pairs("--layout", asked.layout or ())
+    orders = search.layouts
     _check_names("--layout", orders, (*operator.inputs, operator.output))
     fixed = _constants(operator, orders, constants)
     kernel = embed.compile(
@@ -82,10 +85,11 @@ def _constants(operator: Operator, orders: Mapping[str, str], words: Sequence[st
 
 def run_abstract(kernel: AbstractKernel, arrays: Mapping[str, Array]) -> tuple[Array, Table]:
     """Interpret, check, and show what the program costs; raises Defect for a wrong result."""
-    out = kernel(**arrays)
+    out = kernel.held.plain(kernel(**kernel.held.lying(arrays)))
     found = kernel.report
     table = new_table("")
-    table.add_row("result", compared(kernel.embedding.operator, arrays, out))
+    table.add_row("result", compared(kernel.held.own, arrays, out))
+    show_packings(table, kernel)
     table.add_row("ran in", f"the interpreter of {kernel.target.name}'s patterns")
     table.add_row("schedule", str(kernel.schedule))
     table.add_row("invocations", f"{found.invocations:,}")
@@ -98,6 +102,12 @@ def run_abstract(kernel: AbstractKernel, arrays: Mapping[str, Array]) -> tuple[A
     for memory, size in found.bytes.items():
         table.add_row(f"  {memory}", f"{size:,}")
     return out, table
+
+
+def show_packings(table: Table, kernel: VtaKernel | AbstractKernel) -> None:
+    """A row for each pinned tensor: what is left to pack."""
+    for left in packings(kernel.held, kernel.embedding, kernel.target).values():
+        table.add_row(f"packing {left.tensor}, {left.layout}", str(left))
 
 
 def run_on_cpu(kernel: CpuKernel, arrays: Mapping[str, Array]) -> tuple[Array, Table]:

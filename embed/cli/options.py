@@ -131,7 +131,7 @@ JsonFile = Annotated[
 Layouts = Annotated[
     list[str] | None,
     typer.Option(
-        "--layout", metavar="NAME=ORDER", help="how a tensor lies on a CPU, e.g. inp=NCHW16c", show_default=False
+        "--layout", metavar="NAME=ORDER", help="how a tensor lies, e.g. inp=NHWC or inp=NCHW16c", show_default=False
     ),
 ]
 Threads = Annotated[int, typer.Option("--threads", callback=positive, help="threads of a CPU kernel")]

@@ -12,13 +12,13 @@ from rich.table import Table
 import embed
 from dataflow import Operator, evaluate
 from embed.abstract.kernel import AbstractKernel
-from embed.cli.asked import AskedIsa, AskedKernel, AskedOperator, AskedSearch, refuse
+from embed.cli.asked import AskedEmbedding, AskedIsa, AskedKernel, AskedOperator, refuse
 from embed.cli.console import new_table, wide_console
 from embed.cli.data import read_inputs
 from embed.cli.exits import Defect
 from embed.cli.files import Array, check_writable, read_bytes, write_array
 from embed.cli.groups import grouped
-from embed.cli.machines import compile_for_cpu, run_abstract, run_on_cpu
+from embed.cli.machines import compile_for_cpu, run_abstract, run_on_cpu, show_packings
 from embed.cli.options import Inputs
 from embed.cli.trace import check_ending, write_trace
 from embed.cpu import archive
@@ -51,7 +51,7 @@ class _AskedRun(AskedOperator):
 def run_command(
     operator: _AskedRun,
     isa: AskedIsa,
-    search: AskedSearch,
+    search: AskedEmbedding,
     cpu: AskedKernel,
     inputs: Inputs = None,
     output: Output = None,
@@ -71,7 +71,7 @@ def run_command(
 
 
 def _run_operator(
-    operator: Operator, target: Isa, search: AskedSearch, cpu: AskedKernel, inputs: Sequence[str], trace: Path | None
+    operator: Operator, target: Isa, search: AskedEmbedding, cpu: AskedKernel, inputs: Sequence[str], trace: Path | None
 ) -> tuple[Array, Table]:
     arrays = read_inputs(operator, inputs, search.seed)
     if Machine.of(target) is Machine.CPU:
@@ -80,7 +80,7 @@ def _run_operator(
     refuse("run", target, cpu.given)
     embedding = best_embedding(operator, target, search.read())
     typer.echo(f"{operator.title}\n{embedding}")
-    return _run_compiled(embed.compile(operator, target, embedding), arrays, trace)
+    return _run_compiled(embed.compile(operator, target, embedding, layouts=search.layouts), arrays, trace)
 
 
 def _run_compiled(
@@ -113,7 +113,7 @@ def is_saved(words: Sequence[str]) -> bool:
 def _run_bundle(directory: Path, words: Sequence[str], seed: int, trace: Path | None) -> tuple[Array, Table]:
     """Run the bundle's own bytes on its own data; or, with data given, on that."""
     kernel, program = bundle.load(directory)
-    operator = kernel.embedding.operator
+    operator = kernel.held.own
     typer.echo(f"{operator.title}\n{kernel.embedding}")
     if words:
         return _run_kernel(kernel, read_inputs(operator, words, seed), trace)
@@ -122,7 +122,7 @@ def _run_bundle(directory: Path, words: Sequence[str], seed: int, trace: Path | 
     if not np.array_equal(data, expected):
         raise Defect(f"{directory}: the result differs from expected/{name}.bin")
     timing = _timed(replace(kernel, code=program), trace)
-    return kernel.unpack(data), run_table(timing, f"equals expected/{name}.bin")
+    return kernel.held.plain(kernel.unpack(data)), run_table(timing, f"equals expected/{name}.bin")
 
 
 def _timed(kernel: VtaKernel, trace: Path | None) -> TimingReport:
@@ -135,11 +135,13 @@ def _timed(kernel: VtaKernel, trace: Path | None) -> TimingReport:
 
 def _run_kernel(kernel: VtaKernel | CpuKernel, arrays: dict[str, Array], trace: Path | None) -> tuple[Array, Table]:
     assert not isinstance(kernel, CpuKernel)
-    operator = kernel.embedding.operator
-    result = kernel(**arrays)
+    operator = kernel.held.own
+    result = kernel.held.plain(kernel(**kernel.held.lying(arrays)))
     if not np.array_equal(result, evaluate(operator, arrays)):
         raise Defect(f"the result of {operator.title} differs from the reference; please report it")
-    return result, run_table(_timed(kernel, trace), "equals the reference bit for bit")
+    table = run_table(_timed(kernel, trace), "equals the reference bit for bit")
+    show_packings(table, kernel)
+    return result, table
 
 
 def run_table(timing: TimingReport, checked: str) -> Table:

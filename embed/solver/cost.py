@@ -8,6 +8,8 @@ from math import prod
 from ortools.sat.python import cp_model
 
 from embed.layout import Window
+from embed.pinned import Pin
+from embed.solver import in_place
 from embed.solver.arithmetic import chain, product
 from embed.solver.problem import Problem
 from embed.solver.variables import Key, Variables
@@ -17,12 +19,16 @@ Expression = cp_model.LinearExpr | int
 
 @dataclass(frozen=True, slots=True)
 class CostTerms:
-    """What an objective may be made of; `invocations` is an exact product, the others follow from packed `words`."""
+    """What an objective may be made of; `invocations` is an exact product, the others follow from packed `words`.
+
+    `cycles` and `bytes` count the copies that pinned layouts leave; `in_place` has a literal for each pinned access.
+    """
 
     invocations: Expression
     words: Mapping[str, Expression]
     bytes: Expression
-    cycles: cp_model.IntVar
+    cycles: Expression
+    in_place: Mapping[str, cp_model.IntVar]
 
 
 def build(model: cp_model.CpModel, problem: Problem, variables: Variables) -> CostTerms:
@@ -46,7 +52,31 @@ def build(model: cp_model.CpModel, problem: Problem, variables: Variables) -> Co
     model.add(cycles >= rates.store * words[output])
     if rates.bus:
         model.add(rates.bus * cycles >= reading)
-    return CostTerms(invocations, words, reading + rates.result_bytes * words[output], cycles)
+    packed: Expression = reading + rates.result_bytes * words[output]
+    total: Expression = cycles
+    holds: dict[str, cp_model.IntVar] = {}
+    for access, pin in rates.pins.items():
+        holds[access] = in_place.build(model, problem, variables, access, pin)
+        moved, spent = _copy(model, problem, access, pin, words[access], holds[access])
+        packed, total = packed + moved, total + spent
+    return CostTerms(invocations, words, packed, total, holds)
+
+
+def _copy(
+    model: cp_model.CpModel, problem: Problem, access: str, pin: Pin, words: Expression, holds: cp_model.IntVar
+) -> tuple[cp_model.IntVar, Expression]:
+    """Bytes and cycles of packing a pinned access, bounded from below: none where it is in place."""
+    rates, output = problem.rates, problem.operator.main.output.tensor
+    own = rates.input_bytes.get(problem.binding.operands.get(access, ""), rates.extra_bytes)
+    each = rates.result_bytes if access == output else own
+    most = pin.bytes + 2 * each * prod(n for dim, n in problem.extents.items() if problem.uses(access, dim))
+    moved = model.new_int_var(0, most, f"copied {access}")
+    model.add(moved >= pin.bytes + each * words).only_enforce_if(~holds)
+    if not rates.bus:
+        return moved, 0
+    cycles = model.new_int_var(0, -(-most // rates.bus), f"copying {access}")
+    model.add(rates.bus * cycles >= moved)
+    return moved, cycles
 
 
 def _longest(problem: Problem) -> int:

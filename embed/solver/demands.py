@@ -26,6 +26,7 @@ class Demands:
             "lane": self.lane,
             "loop": self.loop,
             "exact": self.exact,
+            "in-place": self.in_place,
             "bind": self.bind,
             "instruction": self.instruction,
             "min-utilisation": self.busy,
@@ -75,6 +76,13 @@ class Demands:
         word = prod(self.problem.pattern.tensor(operand).shape)
         self._require(prod(self.problem.shape(tensor)) % word == 0)
         self.model.add(self.terms.words[tensor] * word == prod(self.problem.shape(tensor)))
+
+    def in_place(self, demand: Demand) -> None:
+        """Every access of the tensor."""
+        pins = self.problem.rates.pins
+        for access, literal in self.terms.in_place.items():
+            if pins[access].physical.tensor.name == demand.about[0]:
+                self.model.add_bool_or(literal)
 
     def bind(self, demand: Demand) -> None:
         tensor, operand = demand.about

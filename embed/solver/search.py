@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -14,12 +14,15 @@ from dataflow.symbolic import sums_apart
 from embed.binding import bindings
 from embed.checker import verify
 from embed.costs import Costs, evaluate, rates
-from embed.demands import check, meets
+from embed.demands import check, in_place, meets
 from embed.embedding import Embedding, Placeable, as_accumulation
 from embed.errors import NoEmbedding
 from embed.pareto import front
+from embed.physical import Physical
+from embed.pinned import Held, hold
 from embed.solver.model import Found, Placements, PricedPlacements
 from embed.solver.problem import Problem
+from embed.solver.remedy import remedies
 from embed.solver.settings import MODELS, Settings, log
 from embed.solver.whynot import conflict, explained
 from isa.model import Isa
@@ -48,7 +51,8 @@ def best(operator: Operator, target: Isa, settings: Settings) -> Solution:
     order = _order(settings)
     chosen: Found | None = None
     proven = True
-    asked = list(problems(operator, target))
+    held = held_under(operator, target, settings)
+    asked = list(problems(held.operator, target, held.lies))
     check(settings.demands, operator, target)
     for number, problem in enumerate(asked, 1):
         bound = chosen.values if chosen else []
@@ -64,7 +68,24 @@ def best(operator: Operator, target: Isa, settings: Settings) -> Solution:
     seconds = time.perf_counter() - start
     if chosen is None or chosen.embedding is None:
         raise NoEmbedding(_why_not(operator, target, asked, settings, proven))
-    return _checked(chosen.embedding, target, "OPTIMAL" if proven else "FEASIBLE", seconds)
+    return _checked(chosen.embedding, target, held, "OPTIMAL" if proven else "FEASIBLE", seconds)
+
+
+def given(embedding: Embedding, target: Isa, settings: Settings) -> Solution:
+    """An embedding that the user wrote down, with its price under the layouts that are pinned."""
+    held = held_under(embedding.operator, target, settings)
+    return _checked(replace(embedding, operator=held.operator), target, held, "GIVEN", 0.0)
+
+
+def held_under(operator: Operator, target: Isa, settings: Settings) -> Held:
+    """The operator over the arrays that the layouts pin, and over those that are to be used in place.
+
+    Raises UserError for pins on a CPU, whose kernels read tensors where lanes are neighbours, and for unknown ones.
+    """
+    named = in_place(settings.demands)
+    if target.processor and (named or settings.layouts):
+        raise UserError(f"layouts: what {target.name} reads in place depends on the kernel; compile and run take them")
+    return hold(operator, dict(settings.layouts), named)
 
 
 def _why_not(operator: Operator, target: Isa, asked: list[Problem], settings: Settings, proven: bool) -> str:
@@ -73,7 +94,14 @@ def _why_not(operator: Operator, target: Isa, asked: list[Problem], settings: Se
         return f"no embedding of {target.name} in {operator.title} was found within {settings.time_limit:g} s"
     deadline = time.perf_counter() + settings.time_limit
     clash = conflict(asked, settings.demands, settings, deadline)
-    return f"{operator.title}: {explained(asked, clash, settings, deadline)}"
+    text = explained(asked, clash, settings, deadline)
+
+    def posed(other: Settings) -> list[Problem]:
+        held = held_under(operator, target, other)
+        return list(problems(held.operator, target, held.lies))
+
+    others = list(remedies(operator, posed, replace(settings, demands=tuple(clash)), deadline))
+    return f"{operator.title}: {text}" + (f", or pin --layout {' or '.join(others)}" if others else "")
 
 
 @dataclass(frozen=True)
@@ -108,7 +136,8 @@ def stream(operator: Operator, target: Isa, settings: Settings, dominated: bool 
     """
     start = time.perf_counter()
     check(settings.demands, operator, target)
-    for problem in problems(operator, target):
+    held = held_under(operator, target, settings)
+    for problem in problems(held.operator, target, held.lies):
         for embedding in Placements(problem).stream(settings, start + settings.time_limit, not dominated):
             price = evaluate(embedding, problem.rates)
             if all(meets(demand, embedding, price) for demand in settings.demands):
@@ -126,7 +155,8 @@ def alternatives(operator: Operator, target: Isa, settings: Settings, dominated:
     found: list[tuple[Embedding, Costs]] = []
     complete = True
     check(settings.demands, operator, target)
-    for number, problem in enumerate(problems(operator, target), 1):
+    held = held_under(operator, target, settings)
+    for number, problem in enumerate(problems(held.operator, target, held.lies), 1):
         placements = Placements(problem)
         streamed = placements.stream(settings, start + settings.time_limit, not dominated)
         priced = ((embedding, evaluate(embedding, problem.rates)) for embedding in streamed)
@@ -146,7 +176,7 @@ def _numbered(path: Path, number: int) -> Path:
 
 def _rank(order: tuple[str, ...], price: Costs, embedding: Embedding) -> tuple[float, ...]:
     """What the objective minimises, as a key to sort by."""
-    values = {"cycles": price.cycles, "invocations": price.invocations, "bytes": price.bytes, "traffic": price.bytes}
+    values = {"cycles": price.total, "invocations": price.invocations, "bytes": price.moved, "traffic": price.moved}
     return (*(values[name] for name in order), sum(len(digit.dims) + 1 for digit in embedding.digits))
 
 
@@ -156,8 +186,8 @@ def _order(settings: Settings) -> tuple[str, ...]:
     return OBJECTIVES[settings.objective]
 
 
-def problems(operator: Operator, target: Isa) -> Iterator[Problem]:
-    """Every (instruction, binding) whose bodies agree; raises NoEmbedding where there is none."""
+def problems(operator: Operator, target: Isa, lies: Mapping[str, Physical] | None = None) -> Iterator[Problem]:
+    """Every (instruction, binding) whose bodies agree, under pinned layouts; raises NoEmbedding where there is none."""
     if not sums_apart(operator.main):
         raise NoEmbedding(f"`{operator.main}` adds to one element from several points of its output dims")
     _check_names(operator.main)
@@ -167,7 +197,7 @@ def problems(operator: Operator, target: Isa) -> Iterator[Problem]:
             continue
         for binding in bindings(operator.main, as_accumulation(instruction.pattern)):
             none = False
-            rate = rates(operator, instruction, target)
+            rate = rates(operator, instruction, target, lies or {})
             yield Problem(operator, Placeable.of(target, instruction.name), binding, rate)
     if none:
         raise NoEmbedding(f"no instruction of {target.name} computes `{operator.main}`: {_offers(target)}")
@@ -192,7 +222,7 @@ def _offers(target: Isa) -> str:
     return "; ".join(found) if found else "it has no instruction that accumulates"
 
 
-def _checked(embedding: Embedding, target: Isa, status: str, seconds: float) -> Solution:
+def _checked(embedding: Embedding, target: Isa, held: Held, status: str, seconds: float) -> Solution:
     verify(embedding)
-    instruction = target.instructions[embedding.name]
-    return Solution(embedding, evaluate(embedding, rates(embedding.operator, instruction, target)), status, seconds)
+    rate = rates(held.operator, target.instruction(embedding.name), target, held.lies)
+    return Solution(embedding, evaluate(embedding, rate), status, seconds)

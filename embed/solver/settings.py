@@ -21,7 +21,7 @@ class Settings:
     """How to search: `time_limit` seconds in all, solver `workers`, random `seed`.
 
     `parameters` are fields of CP-SAT's SatParameters and come last; every model is written to the file `dump`. Only
-    embeddings that meet all `demands` count.
+    embeddings that meet all `demands` count. `layouts` pins those of tensors, by name; packing them has a price.
     """
 
     objective: str = "cycles"
@@ -31,6 +31,7 @@ class Settings:
     parameters: tuple[tuple[str, bool | int | float], ...] = ()
     dump: Path | None = None
     demands: tuple[Demand, ...] = ()
+    layouts: tuple[tuple[str, str], ...] = ()
 
 
 def new_solver(settings: Settings, deadline: float) -> cp_model.CpSolver:

@@ -1,6 +1,6 @@
 """From variable values to an `Embedding`, in canonical form."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import prod
 
@@ -18,7 +18,7 @@ def extract(problem: Problem, variables: Variables, value: Callable[[cp_model.In
         found = [
             _digit(key, variables, value) for key in reversed(variables.of_lane(lane)) if value(variables.present(key))
         ]
-        digits += _filled(found, problem.extents, lanes)
+        digits += filled(found, problem.extents, lanes)
     return Embedding(problem.operator, problem.instruction, problem.binding, tuple(digits))
 
 
@@ -27,7 +27,7 @@ def _digit(key: Key, variables: Variables, value: Callable[[cp_model.IntVar], in
     return Digit(key[0], tuple(reversed(dims)), value(variables.radix[key]))
 
 
-def _filled(digits: list[Digit], extents: dict[str, int], lanes: int) -> list[Digit]:
+def filled(digits: list[Digit], extents: Mapping[str, int], lanes: int) -> list[Digit]:
     """From the last digit to the first, the fewest runs that free lanes allow; the last that is cut takes the rest."""
     sizes = [prod(extents[dim] for dim in digit.dims) for digit in digits]
     radices = [_least(size, digit.radix) for size, digit in zip(sizes, digits, strict=True)]

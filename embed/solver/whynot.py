@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from embed.demands import Demand
+from embed.demands import Demand, in_place
+from embed.pinned import Pin
 from embed.solver.model import PricedPlacements
 from embed.solver.problem import Problem
 from embed.solver.settings import Settings
@@ -36,7 +37,9 @@ def explained(problems: Sequence[Problem], demands: Sequence[Demand], settings: 
     reasons = ", and ".join(map(str, demands))
     options = " or ".join(demand.written for demand in demands)
     facts = [_reach(problems, demand, demands, settings, deadline) for demand in demands if demand.kind in _TERMS]
-    if len(facts) < len(demands):
+    pins = {pin.physical.tensor.name: pin for problem in problems for pin in problem.rates.pins.values()}
+    facts += [_lies(pins[name], name) for name in in_place(demands)]
+    if len(facts) < len(demands) or in_place(demands):
         facts += dict.fromkeys(_offer(problem, demands) for problem in problems)
     return f"no embedding is such that {reasons}: {'; '.join(facts)}. Leave out {options}"
 
@@ -53,6 +56,11 @@ def _reach(
         pattern = problems[0].pattern
         return f"{word} is {problems[0].operator.main.points / (best * pattern.points):.4f}"
     return f"{word} is {best:,}"
+
+
+def _lies(pin: Pin, name: str) -> str:
+    text = f"{name} lies as {pin.physical.name} in {list(pin.physical.shape)}"
+    return text if pin.same_type else f"{text}, and no memory holds its elements in its type"
 
 
 def _offer(problem: Problem, demands: Sequence[Demand]) -> str:

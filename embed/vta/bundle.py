@@ -23,6 +23,7 @@ from embed import serial
 from embed.embedding import Array
 from embed.epilogue import plan
 from embed.nest import build
+from embed.pinned import held_as
 from embed.vta.executable import VtaKernel, lowered, tensor_homes
 from embed.vta.machine import Machine
 from embed.vta.program import Program, Segment
@@ -91,7 +92,8 @@ def _compiled(saved: Mapping[str, Any]) -> VtaKernel:
     if sorted(schedule.tiles) != sorted(loop.name for loop in embedding.loops):
         raise UserError(f"its schedule is not one of the loops of {embedding}")
     nest = build(embedding, schedule, plan(embedding.operator, target))
-    return lowered(nest, schedule, target, tensor_homes(embedding, target))
+    held = held_as(embedding.operator, dict(saved.get("layouts", {})))
+    return lowered(nest, schedule, target, tensor_homes(embedding, target), held)
 
 
 def kernel(directory: Path) -> VtaKernel:
@@ -147,6 +149,7 @@ def _kernel(kernel: VtaKernel) -> dict[str, Any]:
         "parameters": {p.name: p.value for p in kernel.target.parameter_list if p.value != p.default},
         "embedding": serial.embedding_to_json(kernel.embedding),
         "schedule": serial.schedule_to_json(kernel.schedule),
+        "layouts": kernel.held.names,
     }
 
 

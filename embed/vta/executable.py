@@ -9,7 +9,6 @@ import numpy as np
 
 from dataflow.dtypes import numpy_dtype
 from dataflow.errors import UserError
-from dataflow.reference import check_array
 from embed.costs import rates
 from embed.embedding import Array, Embedding, TileLoop
 from embed.epilogue import plan
@@ -20,6 +19,7 @@ from embed.nest.choose import choose
 from embed.nest.interpret import interpret
 from embed.nest.ir import Ranges
 from embed.nest.task import Room
+from embed.pinned import Held
 from embed.vta import memory
 from embed.vta.lower import lower
 from embed.vta.machine import Machine
@@ -40,9 +40,10 @@ class VtaKernel:
     nest: Nest
     plan: memory.Plan
     code: Program
+    held: Held
 
     def __call__(self, *arrays: Array, **named: Array) -> Array:
-        """Run on numpy arrays in the shapes and dtypes of the operator's inputs; returns its output."""
+        """Run on numpy arrays of the inputs' shapes and dtypes, lying as pinned; returns the output."""
         names = [tensor.name for tensor in self.embedding.operator.inputs]
         if len(arrays) > len(names) or not named.keys() <= set(names[len(arrays) :]):
             raise UserError(f"the inputs are {', '.join(names)}, each once: in this order or by name")
@@ -53,8 +54,8 @@ class VtaKernel:
         """Write a bundle that runs on `arrays`, zeros where none are given; raises UserError if it cannot."""
         from embed.vta import bundle
 
-        zeros = {t.name: np.zeros(t.shape, numpy_dtype(t.dtype)) for t in self.embedding.operator.inputs}
-        bundle.save(self, Path(path), {**zeros, **(arrays or {})})
+        zeros = {t.name: np.zeros(t.shape, numpy_dtype(t.dtype)) for t in self.held.own.inputs}
+        bundle.save(self, Path(path), {**self.held.lying(zeros), **(arrays or {})})
 
     @cached_property
     def machine(self) -> Machine:
@@ -76,15 +77,15 @@ class VtaKernel:
 
     def _packed(self, name: str, arrays: Mapping[str, Array]) -> Array:
         layout = self.nest.layouts[name]
-        return layout.pack(check_array(layout.tensor, arrays), _OPERAND_TYPES[self.plan.places[name].memory])
+        return layout.pack(self.held.taken(layout.tensor, arrays), _OPERAND_TYPES[self.plan.places[name].memory])
 
     def unpack(self, data: Array) -> Array:
-        """The user's output array from the bytes of the output segment."""
+        """The user's output array, lying as pinned, from the bytes of the output segment."""
         layout = self.nest.layouts[self.nest.output]
         output = self.embedding.operator.output
         planes = data.reshape(self.nest.planes, -1)
         joined = np.ascontiguousarray(planes.T).reshape(-1).view(numpy_dtype(output.dtype))
-        return layout.unpack(joined.reshape(layout.shape))
+        return self.held.handed(layout.unpack(joined.reshape(layout.shape)))
 
     def expected(self, arrays: Mapping[str, Array]) -> Array:
         """The bytes of the output segment by the loop-nest interpreter, idle lanes included."""
@@ -117,11 +118,13 @@ class VtaKernel:
         return time_program(self.code, self.machine, model or TimingModel.from_table(self.target.timing.constants))
 
 
-def compile_vta(embedding: Embedding, target: Isa, schedule: Schedule | None = None) -> VtaKernel:
-    """Lower an embedding under a schedule, the best one unless it is given."""
+def compile_vta(
+    embedding: Embedding, target: Isa, schedule: Schedule | None = None, held: Held | None = None
+) -> VtaKernel:
+    """Lower an embedding under a schedule, the best one unless it is given; `held` says how arrays lie."""
     schedule = schedule or scheduled(embedding, target)
     nest = build(embedding, schedule, plan(embedding.operator, target))
-    return lowered(nest, schedule, target, tensor_homes(embedding, target))
+    return lowered(nest, schedule, target, tensor_homes(embedding, target), held or Held.free(embedding.operator))
 
 
 def scheduled(embedding: Embedding, target: Isa, below: int | None = None) -> Schedule:
@@ -131,10 +134,11 @@ def scheduled(embedding: Embedding, target: Isa, below: int | None = None) -> Sc
     return choose(embedding, layouts, price, room_of(embedding, target), below)
 
 
-def lowered(nest: Nest, schedule: Schedule, target: Isa, homes: Mapping[str, str]) -> VtaKernel:
-    """Lower a nest under its schedule; `homes` names each tensor's scratchpad."""
+def lowered(nest: Nest, schedule: Schedule, target: Isa, homes: Mapping[str, str], held: Held) -> VtaKernel:
+    """Lower a nest under its schedule; `homes` names each tensor's scratchpad, `held` says how arrays lie."""
     places = memory.plan(nest, schedule, Machine.of(target), homes)
-    return VtaKernel(nest.embedding, target, schedule, nest, places, _code(nest, schedule, target, places, nest.whole))
+    code = _code(nest, schedule, target, places, nest.whole)
+    return VtaKernel(nest.embedding, target, schedule, nest, places, code, held)
 
 
 def _code(nest: Nest, schedule: Schedule, target: Isa, places: memory.Plan, ranges: Ranges) -> Program:

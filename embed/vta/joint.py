@@ -51,13 +51,14 @@ def _better(
     others = search.alternatives(operator, target, settings, dominated=True)
     proven = others.complete and len(others) <= _MOST
     for other in (others[place] for place in range(min(_MOST, len(others)))):
-        if best and other.costs.cycles >= best[1].cycles:
+        if best and other.costs.total >= _total(best):
             proven = others.complete
             break
         if best and other.embedding == best[0].embedding:
             continue
         try:
-            found = scheduled(other.embedding, target, below=best[1].cycles if best else None)
+            below = _total(best) - _packing(other) if best else None
+            found = scheduled(other.embedding, target, below=below)
         except NoEmbedding as error:
             reason = reason or error
             continue
@@ -66,3 +67,13 @@ def _better(
         assert reason is not None
         raise reason
     return replace(best[0], status="OPTIMAL" if proven else "FEASIBLE"), best[1]
+
+
+def _total(one: tuple[Solution, Schedule]) -> int:
+    """Cycles of a scheduled embedding and of its packing."""
+    return one[1].cycles + _packing(one[0])
+
+
+def _packing(solution: Solution) -> int:
+    """Cycles of the copies that pinned layouts leave."""
+    return solution.costs.total - solution.costs.cycles

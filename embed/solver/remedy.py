@@ -1,0 +1,51 @@
+"""Layouts in which a tensor could be used in place, where it cannot in the one that it has."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import permutations
+
+from dataflow.computation import Tensor
+from dataflow.operator import Operator
+from embed.demands import in_place
+from embed.embedding import Embedding
+from embed.layout import word_lanes
+from embed.physical import LETTERS, Physical
+from embed.solver.problem import Problem
+from embed.solver.settings import Settings
+from embed.solver.whynot import possible
+
+Posed = Callable[[Settings], Sequence[Problem]]
+"""The problems of an operator under the layouts of some settings."""
+
+
+def remedies(operator: Operator, posed: Posed, settings: Settings, deadline: float) -> Iterator[str]:
+    """For each tensor to be used in place a usual layout, as the user writes it, under which the demands can be met."""
+    for name in in_place(settings.demands):
+        tensor = next(tensor for tensor in (*operator.inputs, operator.output) if tensor.name == name)
+        names = usual(tensor, set(_words(posed(settings), name)))
+        for layout in sorted(names, key=lambda layout: Physical.of(tensor, layout).size):
+            asked = replace(settings, layouts=(*settings.layouts, (name, layout)))
+            if possible(posed(asked), settings.demands, asked, deadline):
+                yield f"{name}={layout}"
+                break
+
+
+def usual(tensor: Tensor, words: set[tuple[int, ...]]) -> Iterator[str]:
+    """Row-major and with the second dimension last, plain and with blocks as large as words."""
+    letters = LETTERS.get(len(tensor.shape), ("",))[0]
+    for blocks in [(), *sorted(words)]:
+        for dimensions in permutations(letters, len(blocks)):
+            inner = "".join(f"{size}{letter.lower()}" for size, letter in zip(blocks, dimensions, strict=True))
+            yield letters + inner
+            if len(letters) > 2:
+                yield letters[0] + letters[2:] + letters[1] + inner
+
+
+def _words(problems: Sequence[Problem], tensor: str) -> Iterator[tuple[int, ...]]:
+    """The shapes of the words that a tensor may be packed in, without dimensions of 1."""
+    for problem in problems:
+        for access, pin in problem.rates.pins.items():
+            if pin.physical.tensor.name == tensor:
+                embedding = Embedding(problem.operator, problem.instruction, problem.binding, ())
+                operand = problem.binding.operands.get(access, problem.pattern.output.tensor)
+                yield tuple(problem.lanes[lane] for lane in word_lanes(embedding, operand) if lane in problem.lanes)
