@@ -5,16 +5,19 @@ kernel = embed.compile(op, isa.load("vta"))
 out = kernel(inp, wgt)
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dataflow.operator import Operator
 from embed.abstract.kernel import AbstractKernel
 from embed.cpu.cache import Cache
 from embed.cpu.kernel import CpuKernel
+from embed.demands import Demand
 from embed.embedding import Embedding
 from embed.errors import NoEmbedding
 from embed.kernel import Array, Kernel, compile_kernel, load_kernel
+from embed.physical import Physical
 from embed.solver import search
 from embed.solver.search import OBJECTIVES, Alternatives, Solution
 from embed.solver.settings import Settings
@@ -30,6 +33,7 @@ __all__ = [
     "Embedding",
     "Kernel",
     "NoEmbedding",
+    "Physical",
     "Solution",
     "VtaKernel",
     "alternatives",
@@ -50,14 +54,18 @@ def best(
     seed: int = 0,
     parameters: Mapping[str, bool | int | float] | None = None,
     dump: Path | None = None,
+    layouts: Mapping[str, str] | None = None,
+    demands: Sequence[str] = (),
 ) -> Solution:
     """The best embedding of any instruction of `target` in `operator`, with its price and proof status.
 
     `objective` is one of OBJECTIVES; `time_limit` is in seconds; `parameters` are CP-SAT's own; the models are written
-    to the file `dump`, numbered where there are several. Raises NoEmbedding with the reason.
+    to the file `dump`, numbered where there are several. `layouts` pins how tensors lie ({"inp": "NHWC"}): what an
+    embedding leaves to pack then counts, and the operator of the result is one over arrays as they lie. Each of
+    `demands` must hold, written as on the command line ("in-place=inp"). Raises NoEmbedding with the reason.
     """
-    own = tuple((parameters or {}).items())
-    return search.best(operator, target, Settings(objective, time_limit, workers, seed, own, dump))
+    settings = _settings(objective, time_limit, seed, parameters, dump, layouts, demands)
+    return search.best(operator, target, replace(settings, workers=workers))
 
 
 def alternatives(
@@ -70,14 +78,17 @@ def alternatives(
     parameters: Mapping[str, bool | int | float] | None = None,
     dump: Path | None = None,
     dominated: bool = False,
+    layouts: Mapping[str, str] | None = None,
+    demands: Sequence[str] = (),
 ) -> Alternatives:
     """Every maximal regular embedding of any instruction of `target`, best first; iterate for Solutions.
 
     Maximal: no loop's dim would save invocations on idle lanes; `dominated` lists the others too. `complete` says
-    whether `time_limit` seconds were enough for all, `pareto()` keeps the front. Raises NoEmbedding with the reason.
+    whether `time_limit` seconds were enough for all, `pareto()` keeps the front; `layouts` and `demands` as for `best`.
+    Raises NoEmbedding with the reason.
     """
-    own = tuple((parameters or {}).items())
-    return search.alternatives(operator, target, Settings(objective, time_limit, 1, seed, own, dump), dominated)
+    settings = _settings(objective, time_limit, seed, parameters, dump, layouts, demands)
+    return search.alternatives(operator, target, settings, dominated)
 
 
 def stream(
@@ -87,9 +98,26 @@ def stream(
     time_limit: float = 10.0,
     seed: int = 0,
     dominated: bool = False,
+    layouts: Mapping[str, str] | None = None,
+    demands: Sequence[str] = (),
 ) -> Iterator[Solution]:
     """The embeddings of `alternatives` as they are found, each checked; `next(stream(...))` is the first."""
-    return search.stream(operator, target, Settings("cycles", time_limit, 1, seed), dominated)
+    return search.stream(
+        operator, target, _settings("cycles", time_limit, seed, None, None, layouts, demands), dominated
+    )
+
+
+def _settings(
+    objective: str,
+    time_limit: float,
+    seed: int,
+    parameters: Mapping[str, bool | int | float] | None,
+    dump: Path | None,
+    layouts: Mapping[str, str] | None,
+    demands: Sequence[str],
+) -> Settings:
+    own, pins = tuple((parameters or {}).items()), tuple((layouts or {}).items())
+    return Settings(objective, time_limit, 1, seed, own, dump, tuple(map(Demand.read, demands)), pins)
 
 
 def compile(  # noqa: A001
@@ -106,8 +134,9 @@ def compile(  # noqa: A001
 ) -> VtaKernel | CpuKernel | AbstractKernel:
     """Code for `operator` under the given embedding, or the best one. Call it with numpy arrays.
 
-    The rest is for register machines: `layouts` names how tensors lie ({"inp": "NHWC"}; row-major where not given;
-    arrays of blocked ones such as NCHW16c have the packed shape, which `kernel.physical[name].pack` makes), `threads`
+    `layouts` names how tensors lie ({"inp": "NHWC"}; row-major where not given; arrays of blocked ones such as NCHW16c
+    have the packed shape, which `embed.Physical.of(tensor, "NCHW16c").pack` makes). A register machine takes the rest:
+    `threads`
     share the outermost loop, `constants` are inputs given once and packed now, and `cache` keeps compiled kernels
     (constants aside) on disk: `embed.Cache()` in the user's cache directory. The model of the core picks the kernel;
     with `tune` the best so many that it names are timed on this machine and the fastest is kept.
