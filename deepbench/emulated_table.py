@@ -1,7 +1,6 @@
 """The tables of a run in an emulator: every problem, geometric means of each group, and what to know about the run."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import median
 
 from rich.console import Console
 from rich.table import Table
@@ -9,7 +8,7 @@ from rich.table import Table
 from deepbench.means import geomean
 from deepbench.problems import Problem
 from deepbench.record import EmulatedRecord
-from deepbench.table import milliseconds, shown_check, shown_share, sizes
+from deepbench.table import compile_times, complaint, milliseconds, shown_check, shown_share, sizes
 from embed.cli.console import new_table
 
 Rows = Sequence[tuple[Problem, EmulatedRecord]]
@@ -129,16 +128,12 @@ def summary(records: Sequence[EmulatedRecord], wall: float) -> Iterator[str]:
             f"published: {', '.join(devices)}, {', '.join(how)}, on all cores, of matrix products only: the program "
             "that timed its convolutions swaps C and N"
         )
-    times = [record.compile_s * 1000 for record in records if record.compile_s is not None]
-    if times:
-        yield f"compile time: median {median(times):.1f} ms, max {max(times):.0f} ms"
+    yield from compile_times(records)
     full = sum(record.executed == "full" for record in records)
     yield f"{len(records)} problems in {wall:.0f} s; {full} executed and compared in full"
     for record in records:
-        if record.error:
-            yield f"{record.problem}: {record.error}"
-        elif not record.checked:
-            yield f"{record.problem}: the result differs from the reference"
+        if complaint(record):
+            yield complaint(record)
         elif record.tiles_run < record.tiles:
             yield f"{record.problem}: {record.tiles_run} of {record.tiles} outermost tiles executed; counts are of all"
         elif record.executed != "full":

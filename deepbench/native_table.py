@@ -10,7 +10,7 @@ from deepbench.causes import cause
 from deepbench.means import geomean
 from deepbench.problems import Problem
 from deepbench.record import NativeRecord
-from deepbench.table import milliseconds, shown_check, shown_share, sizes
+from deepbench.table import compile_times, complaints, milliseconds, shown_check, shown_share, sizes
 from embed.cli.console import new_table
 
 _WORST = 20
@@ -107,9 +107,7 @@ def worst(records: Sequence[NativeRecord]) -> list[NativeRecord]:
 
 def summary(records: Sequence[NativeRecord], wall: float) -> Iterator[str]:
     """Compile times, the spread of the probes, what was sampled, what failed, which peers were missing."""
-    times = [record.compile_s * 1000 for record in records if record.compile_s is not None]
-    if times:
-        yield f"compile time: median {median(times):.1f} ms, max {max(times):.0f} ms"
+    yield from compile_times(records)
     peaks = [(r.peak_lowest, r.peak_gflops) for r in records if r.peak_gflops and r.peak_lowest]
     if peaks:
         low, high = min(low for low, _ in peaks), max(high for _, high in peaks)
@@ -119,11 +117,7 @@ def summary(records: Sequence[NativeRecord], wall: float) -> Iterator[str]:
         yield f"{above} rows with a share above 1: padding that is skipped but counted, or a clock that drifts"
     executed = sum(record.executed == "full" for record in records)
     yield f"{len(records)} problems in {wall:.0f} s; {executed} compared in full"
-    for record in records:
-        if record.error:
-            yield f"{record.problem}: {record.error}"
-        elif not record.checked:
-            yield f"{record.problem}: the result differs from the reference"
+    yield from complaints(records)
     notes: dict[str, list[str]] = {}
     for record in records:
         for peer in record.peers:

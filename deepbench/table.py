@@ -1,6 +1,6 @@
 """The tables at the end of a suite: every problem, geometric means of each group, and what to know about the run."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Protocol
 
@@ -9,6 +9,7 @@ from rich.table import Table
 
 from deepbench.means import geomean
 from deepbench.problems import Problem
+from deepbench.record import EmulatedRecord, NativeRecord
 from deepbench.speed import bound_ratio, speed_tables
 from embed.cli.console import new_table
 from embed.cli.record import Record
@@ -18,6 +19,12 @@ Group = tuple[str, str]
 
 class Checked(Protocol):
     """What a record says about its result."""
+
+    @property
+    def problem(self) -> str: ...
+
+    @property
+    def error(self) -> str: ...
 
     @property
     def checked(self) -> bool | None: ...
@@ -82,13 +89,23 @@ def summary(records: Sequence[Record], wall: float) -> Iterator[str]:
     yield from complaints(records)
 
 
-def complaints(records: Sequence[Record]) -> Iterator[str]:
+def complaints(records: Sequence[Checked]) -> Iterator[str]:
     """A line for each problem that has no result or a wrong one."""
-    for record in records:
-        if record.error:
-            yield f"{record.problem}: {record.error}"
-        elif not record.checked:
-            yield f"{record.problem}: the result differs from the reference"
+    yield from filter(None, map(complaint, records))
+
+
+def complaint(record: Checked) -> str:
+    """Why a problem has no result, or that it has a wrong one; empty where all is well."""
+    if record.error:
+        return f"{record.problem}: {record.error}"
+    return "" if record.checked else f"{record.problem}: the result differs from the reference"
+
+
+def compile_times(records: Iterable[NativeRecord | EmulatedRecord]) -> Iterator[str]:
+    """How long kernels took to make, if any was made."""
+    times = [record.compile_s * 1000 for record in records if record.compile_s is not None]
+    if times:
+        yield f"compile time: median {median(times):.1f} ms, max {max(times):.0f} ms"
 
 
 def _columns() -> list[Column]:

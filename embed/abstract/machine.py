@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dataflow.dtypes import bits, convert, numpy_dtype
+from dataflow.dtypes import bits, numpy_dtype
 from embed.abstract.operands import operands_of, words_of
 from embed.abstract.places import Place
 from embed.abstract.program import Clear, Invoke, Load, Step, Store, Update, Words
 from embed.layout import Layout
 from embed.nest.ir import Nest
+from embed.nest.planes import Planes
 from isa.batch import run_batch
 from isa.model import FIELD, Instruction, Isa, Operand
 from isa.words import Bytes, from_bytes, to_bytes
@@ -46,7 +47,6 @@ class Machine:
     places: Mapping[str, Place]
     external: Mapping[str, Bytes]
     memories: dict[str, Bytes] = field(default_factory=dict)
-    planes: list[Array] = field(default_factory=list)
     bytes: Counter[str] = field(default_factory=Counter)
     invocations: int = 0
 
@@ -58,8 +58,7 @@ class Machine:
             elif name not in self.memories:
                 assert memory is not None
                 self.memories[name] = np.zeros((memory.count or 0, memory.word_bytes), np.uint8)
-        output = self.nest.layouts[self.nest.output]
-        self.planes = [np.zeros(output.shape, self._stored()) for _ in range(self.nest.planes)]
+        self.planes = Planes(self.nest)
 
     def run(self, program: Iterable[Step]) -> Result:
         """Run the steps in order."""
@@ -75,7 +74,7 @@ class Machine:
                     self.update(step)
                 case Store():
                     self.store(step)
-        return Result(self.joined(), self.invocations, dict(self.bytes))
+        return Result(self.planes.joined(), self.invocations, dict(self.bytes))
 
     def load(self, step: Load) -> None:
         layout, place = self.nest.layouts[step.tensor], self.places[step.tensor]
@@ -135,26 +134,13 @@ class Machine:
         values = self.read(self.nest.output, home.operand, first)
         read = self.nest.embedding.pattern.output
         words = words_of(layout, home.operand, read, values).reshape(*map(len, step.box), *layout.word_shape)
-        narrow = self.nest.embedding.operator.output.dtype if self.nest.planes == 1 else "i8"
-        self.planes[step.plane][tuple(slice(span.start, span.stop) for span in step.box)] = convert(words, narrow)
+        self.planes.write(step.plane, step.box, words)
         if not home.direct:
-            self.bytes[home.memory] += words.size * bits(narrow) // 8
+            self.bytes[home.memory] += words.size * bits(self.planes.dtype) // 8
 
     def _side(self, tensor: str) -> str:
         home = self.places[tensor].home
         return "direct" if home.direct else home.memory
-
-    def joined(self) -> Array:
-        """The planes joined into words of the output's dtype."""
-        output = self.nest.embedding.operator.output.dtype
-        if self.nest.planes == 1:
-            return self.planes[0]
-        joined = np.ascontiguousarray(np.stack(self.planes, axis=-1))
-        return joined.view(numpy_dtype(output))[..., 0]
-
-    def _stored(self) -> np.dtype[Any]:
-        output = self.nest.embedding.operator.output.dtype
-        return numpy_dtype(output) if self.nest.planes == 1 else np.dtype(np.int8)
 
     def words(self, tensor: str, operand: Operand) -> int:
         """Words of a tensor's memory that an operand takes."""

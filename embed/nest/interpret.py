@@ -6,13 +6,12 @@ reference interpreter evaluates it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 from dataflow.affine import Affine
 from dataflow.computation import Computation, Dim, Tensor
-from dataflow.dtypes import bits, convert, numpy_dtype
+from dataflow.dtypes import bits, numpy_dtype
 from dataflow.expression import Expression, Read, map_reads
 from dataflow.reference import evaluate
 from embed.embedding import Array
@@ -35,6 +34,7 @@ from embed.nest.ir import (
     pieces,
     tail_pieces,
 )
+from embed.nest.planes import Planes
 
 _RESULT = "result"
 
@@ -43,34 +43,20 @@ def interpret(nest: Nest, arrays: Mapping[str, Array]) -> Array:
     """Run the nest on packed inputs by access name; returns the packed output in its dtype, of shape (*axes, *word)."""
     state = _State(nest, arrays)
     state.walk(nest.body, nest.whole)
-    return state.result()
+    return state.planes.joined()
 
 
 @dataclass
 class _State:
-    """The packed arrays, the tiles at hand and where in their arrays they lie, and the byte planes written so far."""
+    """The packed arrays, the tiles at hand and where in their arrays they lie, and the output so far."""
 
     nest: Nest
     arrays: Mapping[str, Array]
     tiles: dict[str, Array] = field(default_factory=dict)
     places: dict[str, tuple[range, ...]] = field(default_factory=dict)
-    planes: list[Array] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        shape = self.nest.layouts[self.nest.output].shape
-        self.planes = [np.zeros(shape, self._stored()) for _ in range(self.nest.planes)]
-
-    def _stored(self) -> np.dtype[Any]:
-        output = self.nest.embedding.operator.output.dtype
-        return numpy_dtype(output) if self.nest.planes == 1 else np.dtype(np.int8)
-
-    def result(self) -> Array:
-        """The planes joined into words of the output's dtype."""
-        output = self.nest.embedding.operator.output.dtype
-        if self.nest.planes == 1:
-            return self.planes[0]
-        joined = np.ascontiguousarray(np.stack(self.planes, axis=-1))
-        return joined.view(numpy_dtype(output))[..., 0]
+        self.planes = Planes(self.nest)
 
     def walk(self, body: tuple[Node, ...], ranges: Ranges) -> None:
         for node in body:
@@ -167,13 +153,10 @@ class _State:
         return Read(name, (*axes, *(Affine.of([(f"lane {lane}", 1)]) for lane in layout.word_lanes)))
 
     def drain(self, plane: int, ranges: Ranges) -> None:
-        layout = self.nest.layouts[self.nest.output]
-        place = tuple(slice(span.start, span.stop) for span in box(layout, ranges))
-        output = self.nest.embedding.operator.output.dtype
-        narrow = output if self.nest.planes == 1 else "i8"
-        if bits(narrow) > bits(self.nest.embedding.pattern.tensors[0].dtype):
-            raise ValueError(f"cannot store {narrow} from {self.nest.embedding.pattern.tensors[0]}")
-        self.planes[plane][place] = convert(self.tiles[self.nest.output], narrow)
+        sums = self.nest.embedding.pattern.tensors[0]
+        if bits(self.planes.dtype) > bits(sums.dtype):
+            raise ValueError(f"cannot store {self.planes.dtype} from {sums}")
+        self.planes.write(plane, box(self.nest.layouts[self.nest.output], ranges), self.tiles[self.nest.output])
 
 
 def _taken(layout: Layout, array: Array, spans: tuple[range, ...]) -> Array:

@@ -103,7 +103,7 @@ def test_the_scalar_interpreter_runs_the_same_program(target: isa.Isa) -> None:
             interpreter.run(target, MachineInstruction(kernel.embedding.name, fields), memories)
     for name, memory in batch.memories.items():
         np.testing.assert_array_equal(memory, scalar.memories[name])
-    np.testing.assert_array_equal(batch.joined(), scalar.joined())
+    np.testing.assert_array_equal(batch.planes.joined(), scalar.planes.joined())
 
 
 @pytest.mark.parametrize(("target", "entry"), ENTRIES, ids=[f"{t.name}-{e.name}" for t, e in ENTRIES])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import printed
 
 import dataflow
 from deepbench.cli import app
@@ -14,17 +15,7 @@ from embed.cli.app import run
 GEMM = ["gemm", "m=5", "n=6", "k=7"]
 KEYS = ["problem", "op", "isa", "parameters", "embedding", "status", "solve_s", "utilisation", "utilisation_fixed"]
 
-
-@pytest.fixture(autouse=True)
-def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
-
-
-def printed(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    code = run(app, arguments)
-    out, err = capsys.readouterr()
-    assert (code, err) == (0, "")
-    return out
+pytestmark = pytest.mark.usefixtures("wide")
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import printed
 
 import dataflow
 import embed
 import isa
-from deepbench.cli import app
-from embed.cli.app import run
 from embed.cli.exits import Defect
 from embed.cli.machines import check
 
@@ -19,17 +18,7 @@ ON_CPU = ["--isa", "avx2", "--layout", "inp=NHWC", "--layout", "out=NHWC"]
 RUNS = platform.machine() == "x86_64" and not isa.load("avx2").missing_features()
 NATIVE = pytest.mark.skipif(not RUNS, reason="this CPU lacks AVX2 or FMA")
 
-
-@pytest.fixture(autouse=True)
-def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
-
-
-def printed(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    code = run(app, arguments)
-    out, err = capsys.readouterr()
-    assert (code, err) == (0, "")
-    return out
+pytestmark = pytest.mark.usefixtures("wide")
 
 
 @NATIVE
