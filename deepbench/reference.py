@@ -12,18 +12,17 @@ from dataclasses import dataclass
 from importlib.resources import files
 from itertools import product
 
-from dataflow import Operator
 from deepbench.problems import Problem
-from embed.costs import fixed_embeddings, rates
-from embed.embedding import Embedding, Placeable
+from embed.costs import fixed_embeddings
+from embed.embedding import Placeable
 from embed.epilogue import plan
 from embed.errors import NoEmbedding
-from embed.nest.build import build, derive
+from embed.nest.build import build
 from embed.nest.price import price, tile_words
 from embed.nest.schedule import Schedule
 from embed.nest.task import Choice, Task
 from embed.pinned import Held
-from embed.vta.executable import VtaKernel, lowered, room_of, tensor_homes
+from embed.vta.executable import VtaKernel, lowered, task_of, tensor_homes
 from isa.model import Isa
 
 
@@ -54,16 +53,10 @@ def reference_kernel(problem: Problem, instruction: str, target: Isa) -> VtaKern
     """The program of TVM's strategy with one instruction of a target; raises NoEmbedding where no tile fits."""
     operator = problem.operator()
     embedding = next(fixed_embeddings(operator, Placeable.of(target, instruction)))
-    task = _task(embedding, target)
+    task = task_of(embedding, target)
     schedule = _schedule(task, _best(task, tuned(problem.name), problem.op))
     nest = build(embedding, schedule, plan(operator, target))
     return lowered(nest, schedule, target, tensor_homes(embedding, target), Held.free(operator))
-
-
-def _task(embedding: Embedding, target: Isa) -> Task:
-    operator: Operator = embedding.operator
-    price_of = rates(operator, target.instructions[embedding.name], target)
-    return Task(embedding, derive(embedding, plan(operator, target)), price_of, room_of(embedding, target))
 
 
 def _order(task: Task) -> tuple[str, ...]:

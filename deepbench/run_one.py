@@ -1,5 +1,6 @@
 """One problem from start to end: embedded, compiled, executed, compared with the reference bit for bit."""
 
+import time
 import zlib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -49,9 +50,11 @@ def executed_share(problem: Problem) -> str:
 def _run(problem: Problem, operator: Operator, settings: Settings) -> Record:
     target = isa.load(settings.isa, dict(settings.parameters))
     wanted = SearchSettings(settings.objective, settings.time_limit, 1, settings.seed)
+    start = time.process_time()
     solution, schedule = choose(operator, target, wanted)
-    fullest = embed.best(operator, target, objective="invocations", time_limit=settings.time_limit, seed=settings.seed)
     kernel = compile_vta(solution.embedding, target, schedule)
+    compile_s = time.process_time() - start
+    fullest = embed.best(operator, target, objective="invocations", time_limit=settings.time_limit, seed=settings.seed)
     share = executed_share(problem)
     arrays = random_arrays(operator, zlib.crc32(problem.name.encode()) + settings.seed)
     checked = check_slice(problem, kernel, arrays) if share == "slice" else check_full(operator, kernel, arrays)
@@ -66,7 +69,10 @@ def _run(problem: Problem, operator: Operator, settings: Settings) -> Record:
         cycles=timing.cycles,
         predicted_cycles=kernel.schedule.cycles or None,
         bytes=sum(timing.bytes.values()),
+        compile_s=compile_s,
         lost=lost_cycles(timing, solution.costs.compute),
+        store_cycles=timing.engines[Engine.STORE].busy,
+        reads=_reads(kernel, timing),
         reference_cycles=reference.timing().cycles if reference else None,
         reference_utilisation=reference.embedding.utilisation if reference else None,
         checked=checked,
@@ -94,6 +100,12 @@ def lost_cycles(timing: TimingReport, bound: int) -> dict[str, int]:
     }
     waits = {causes.get(cause, cause): count for cause, count in spent.waiting.items()}
     return {"instruction starts": spent.busy - bound, **waits}
+
+
+def _reads(kernel: VtaKernel, timing: TimingReport) -> float:
+    """How often the program loads the packed inputs."""
+    places = [kernel.plan.places[tensor] for tensor in kernel.embedding.inputs]
+    return sum(timing.bytes[place.memory] for place in places) / max(1, sum(place.bytes for place in places))
 
 
 def check_full(operator: Operator, kernel: VtaKernel, arrays: Mapping[str, Array]) -> bool:

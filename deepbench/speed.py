@@ -14,6 +14,7 @@ CLOCK_HZ = 100_000_000
 
 _WORST = 20
 _NOTABLE = 0.005
+_READ_AGAIN = 1.2
 
 
 def speed_tables(groups: Mapping[tuple[str, str], Sequence[Record]]) -> Iterable[Table]:
@@ -70,10 +71,14 @@ def worst_table(records: Sequence[Record]) -> Table:
 
 
 def causes(record: Record) -> str:
-    """What the compute unit did besides the bound's work, the largest part first."""
+    """What the compute unit did besides the bound's work, the largest part first, and what the bounds leave out."""
     cycles = record.cycles or 1
     parts = sorted(((count / cycles, name) for name, count in record.lost.items()), reverse=True)
-    return ", ".join(f"{name} {share:.1%}" for share, name in parts if share > _NOTABLE)
+    said = [f"{name} {share:.1%}" for share, name in parts if share > _NOTABLE]
+    stores = (record.store_cycles or 0) / max(record.compute_bound or 0, record.bus_bound or 0, 1)
+    said += [f"stores alone take {stores:.2f} of the bound"] if stores > 1 else []
+    said += [f"inputs are read {record.reads:.1f} times"] if record.reads and record.reads > _READ_AGAIN else []
+    return ", ".join(said)
 
 
 def published_table(records: Sequence[Record]) -> Table:

@@ -75,10 +75,13 @@ def group_table(groups: Mapping[Group, Sequence[Record]]) -> Table:
 
 
 def summary(records: Sequence[Record], wall: float) -> Iterator[str]:
-    """Lines about the run: solve times, what was executed on a slice, what failed."""
+    """Lines about the run: solve and compile times, what was executed on a slice, what failed."""
     times = sorted(record.solve_s for record in records if record.solve_s is not None)
     if times:
         yield f"solve time: median {median(times) * 1000:.1f} ms, max {times[-1] * 1000:.0f} ms"
+    made = sorted(record.compile_s for record in records if record.compile_s is not None)
+    if made:
+        yield f"embedding, schedule and code: median {median(made):.2f} s of processor time, max {made[-1]:.1f} s"
     yield f"{len(records)} problems in {wall:.0f} s; {sum(r.executed == 'full' for r in records)} executed in full"
     if any(record.executed == "reduced" for record in records):
         yield "the others were executed on a reduced problem under the same embedding; cycles and bytes are modelled"

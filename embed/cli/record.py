@@ -39,7 +39,9 @@ class Record(JsonRecord):
 
     `executed` is "full", "slice", "reduced" or "no"; `checked` says that what ran equals the reference bit for bit (or
     is within the error bound of floats). `traffic` is `bytes` by the memory on the other side, where they are modelled.
-    `predicted_cycles` are the schedule's, `lost` the compute unit's cycles by cause that its bound does not count.
+    `compile_s` is processor time for embedding, schedule and code. `predicted_cycles` are the schedule's, `lost` the
+    compute unit's cycles by cause that its bound does not count, `store_cycles` the store unit's, in neither bound;
+    `reads` says how often the packed inputs are loaded.
     The reference is TVM's strategy on the same simulator, where asked for. `utilisation_best` is what the objective
     `invocations` reaches and `modelled_cycles_at_best` its price.
     """
@@ -47,6 +49,7 @@ class Record(JsonRecord):
     objective: str
     embedding: str
     solve_s: float | None = None
+    compile_s: float | None = None
     utilisation: float | None = None
     utilisation_fixed: float | None = None
     utilisation_best: float | None = None
@@ -60,6 +63,8 @@ class Record(JsonRecord):
     bus_bound: int | None = None
     predicted_cycles: int | None = None
     lost: dict[str, int] = field(default_factory=dict)
+    store_cycles: int | None = None
+    reads: float | None = None
     traffic: dict[str, int] = field(default_factory=dict)
     reference_cycles: int | None = None
     reference_utilisation: float | None = None

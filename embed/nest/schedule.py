@@ -9,11 +9,11 @@ class Schedule:
     """`tiles` gives each tile loop's iterations per tile; `order` the loops from outermost to innermost.
 
     `buffers` tiles of each input and `result_buffers` tiles of the output are in flight at once; `slots` says where an
-    input has another number: as many as its tiles, and each is loaded once. Tensors in `whole` are loaded in one piece
-    before everything else. The epilogue of the last output tile is cut along one loop, `tail`, into pieces of so many
-    iterations: the first results are stored while the others are still computed. With `reload` every step
-    loads its tiles even where they are already. `cycles` is the modelled price, and
-    `bound` what no schedule in the model goes below; 0 where nobody asked.
+    input has another number: as many as its tiles, and each is loaded once, or more, so that loads run ahead. Tensors
+    in `whole` are loaded in one piece before everything else. The epilogue of the last output tile is cut along one
+    loop, `tail`, into pieces of so many iterations: the first results are stored while the others are still computed.
+    With `reload` every step loads its tiles even where they are already. `cycles` is the modelled price, and `bound`
+    what no schedule in the model goes below; 0 where nobody asked.
     """
 
     tiles: Mapping[str, int]

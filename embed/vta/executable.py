@@ -18,7 +18,7 @@ from embed.nest.build import derive
 from embed.nest.choose import choose
 from embed.nest.interpret import interpret
 from embed.nest.ir import Ranges
-from embed.nest.task import Room
+from embed.nest.task import Room, Task
 from embed.pinned import Held
 from embed.vta import memory
 from embed.vta.lower import lower
@@ -129,9 +129,14 @@ def compile_vta(
 
 def scheduled(embedding: Embedding, target: Isa, below: int | None = None) -> Schedule:
     """The best schedule of an embedding, of fewer cycles than `below`; raises NoEmbedding where no tile fits."""
+    return choose(task_of(embedding, target), below)
+
+
+def task_of(embedding: Embedding, target: Isa) -> Task:
+    """What there is to schedule, with the machine's prices and room."""
     layouts = derive(embedding, plan(embedding.operator, target))
     price = rates(embedding.operator, target.instructions[embedding.name], target)
-    return choose(embedding, layouts, price, room_of(embedding, target), below)
+    return Task(embedding, layouts, price, room_of(embedding, target))
 
 
 def lowered(nest: Nest, schedule: Schedule, target: Isa, homes: Mapping[str, str], held: Held) -> VtaKernel:

@@ -13,6 +13,7 @@ from embed.solver import search
 from embed.solver.search import Solution
 from embed.solver.settings import Settings
 from embed.vta.executable import scheduled
+from embed.vta.prefetch import prefetched
 from isa.model import Isa
 
 _NEAR = 0.02
@@ -29,6 +30,11 @@ def choose(operator: Operator, target: Isa, settings: Settings) -> tuple[Solutio
     whose schedule comes within 2 % of it, or one whose schedule is no longer than the roofline of any embedding that
     was not scheduled.
     """
+    solution, schedule = _chosen(operator, target, settings)
+    return solution, prefetched(solution.embedding, target, schedule)
+
+
+def _chosen(operator: Operator, target: Isa, settings: Settings) -> tuple[Solution, Schedule]:
     solution = search.best(operator, target, settings)
     try:
         schedule = scheduled(solution.embedding, target)

@@ -10,26 +10,15 @@ import embed
 import isa
 from dataflow import Operator, conv2d, gemm, requantise
 from embed import serial
-from embed.costs import rates
-from embed.embedding import Embedding
-from embed.epilogue import plan as epilogue_of
-from embed.nest.build import derive
 from embed.nest.price import MOST_PIECES, fits, price, schedule
 from embed.nest.task import Choice, Room, Task
 from embed.solver.schedule import plan
-from embed.vta.executable import compile_vta, room_of
-from isa.model import Isa
+from embed.vta.executable import compile_vta, task_of
 
 LITTLE = isa.load("vta", {"block_in": 4, "block_out": 4, "inp_bytes": 256, "wgt_bytes": 512, "acc_bytes": 512})
 """VTA 1x4x4 with 64 inp, 32 wgt and 32 acc words."""
 
 VTA = isa.load("vta")
-
-
-def task_of(embedding: Embedding, target: Isa) -> Task:
-    layouts = derive(embedding, epilogue_of(embedding.operator, target))
-    price_of = rates(embedding.operator, target.instructions[embedding.name], target)
-    return Task(embedding, layouts, price_of, room_of(embedding, target))
 
 
 def every(task: Task) -> Iterator[Choice]:
