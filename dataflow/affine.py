@@ -43,6 +43,16 @@ class Affine:
         moved = sum(coefficient * origin.get(dim, 0) for dim, coefficient in self.terms)
         return Affine(self.terms, self.constant + moved)
 
+    def replaced(self, places: Mapping[str, "Affine"]) -> "Affine":
+        """The function with dims replaced by affine functions of others; dims that `places` lacks stay."""
+        terms: list[tuple[str, int]] = []
+        constant = self.constant
+        for dim, coefficient in self.terms:
+            place = places.get(dim)
+            terms += [(dim, coefficient)] if place is None else [(n, coefficient * c) for n, c in place.terms]
+            constant += 0 if place is None else coefficient * place.constant
+        return Affine.of(terms, constant)
+
     def __str__(self) -> str:
         text = ""
         for dim, coefficient in self.terms:

@@ -1,11 +1,12 @@
 """The solver-free checker: the rules an embedding must satisfy, tested on the map itself, point by point.
 
 `verify` looks at whole invocations: every one of a small operator, and of a large one those at the corners of the
-loop nest and some in between. It uses only the operator's and the pattern's accesses.
+loop nest and some in between. It uses only the operator's and the pattern's accesses. Where the operator was rewritten,
+the rules are those of the map to the points of the user's operator.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 
@@ -13,8 +14,9 @@ import numpy as np
 
 from dataflow.expression import Read
 from dataflow.symbolic import sums_apart
-from embed.binding import bindings
+from embed.binding import bindings, named_accesses
 from embed.embedding import Array, Digit, Embedding
+from embed.relax.check import lost_or_doubled, wrong_access
 
 _INVOCATIONS = 24
 _FEWEST, _LANES = 4, 1 << 22
@@ -31,6 +33,7 @@ def verify(embedding: Embedding) -> None:
     _cover(embedding)
     sample = _Sample.of(embedding)
     _inside(embedding, sample)
+    sample = _asked(embedding, sample)
     _once(embedding, sample)
     _accesses(embedding, sample)
     _idle(embedding, sample)
@@ -100,8 +103,25 @@ class _Sample:
         return flat if self.busy is None else flat[self.busy]
 
 
+def _asked(embedding: Embedding, sample: _Sample) -> _Sample:
+    """The sample in the dims of the user's operator; lanes with an added point are idle."""
+    relaxed = embedding.relaxed
+    if relaxed is None:
+        return sample
+    lost = lost_or_doubled(relaxed)
+    if lost is not None:
+        raise CheckError(f"once: {relaxed} does not have each point of {lost} once")
+    taken = {dim: sample.taken(place) for dim, place in sample.points.items()}
+    wrong = wrong_access(relaxed, taken, *relaxed.back(taken))
+    if wrong is not None:
+        raise CheckError(f"relaxation: {wrong}")
+    points, real = relaxed.back(sample.points)
+    idle = sample.idle | ~np.broadcast_to(real, sample.shape)
+    return replace(sample, points=points, idle=idle, busy=np.flatnonzero(~idle) if idle.any() else None)
+
+
 def _labels(embedding: Embedding) -> None:
-    if embedding.binding not in bindings(embedding.operator.main, embedding.pattern):
+    if embedding.binding not in bindings(embedding.asked.main, embedding.pattern):
         raise CheckError(f"labels: {embedding.binding} does not make the scalar bodies agree")
 
 
@@ -131,7 +151,7 @@ def _inside(embedding: Embedding, sample: _Sample) -> None:
 def _once(embedding: Embedding, sample: _Sample) -> None:
     """No point of the operator twice, neither in one invocation nor in two of those looked at."""
     total: Array = np.zeros(1, np.int64)
-    for dim, extent in embedding.extents.items():
+    for dim, extent in embedding.asked.main.extents.items():
         total = total * extent + sample.points[dim]
     numbers = sample.taken(total)
     if _distinct(numbers) < numbers.size:
@@ -141,11 +161,13 @@ def _once(embedding: Embedding, sample: _Sample) -> None:
 def _accesses(embedding: Embedding, sample: _Sample) -> None:
     """Sharing for every operand; for the output also that no two accumulators hold one sum."""
     output = embedding.pattern.output.tensor
-    if not sums_apart(embedding.operator.main):
-        raise CheckError(f"accumulation: several points of the output dims of `{embedding.operator.main}` share a sum")
+    main = embedding.asked.main
+    accesses = named_accesses(main)
+    if not sums_apart(main):
+        raise CheckError(f"accumulation: several points of the output dims of `{main}` share a sum")
     for operand, access in embedding.binding.pairs:
         register = sample.taken(_numbers(embedding.pattern.accesses[operand], sample.lanes, sample.invocation))
-        element = sample.taken(_numbers(embedding.accesses[access], sample.points, sample.invocation))
+        element = sample.taken(_numbers(accesses[access], sample.points, sample.invocation))
         held = np.full(int(register.max(initial=-1)) + 1, -1, np.int64)
         held[register] = element
         if not np.array_equal(held[register], element):

@@ -18,6 +18,7 @@ from dataflow.errors import UserError
 from dataflow.expression import Apply, Read
 from dataflow.operator import Operator
 from embed.binding import Binding, named_accesses
+from embed.relax.rewritten import Rewritten
 from isa.model import Isa
 
 Array = npt.NDArray[Any]
@@ -86,13 +87,20 @@ def as_accumulation(pattern: Computation) -> Computation:
 class Embedding:
     """An instruction placed in `operator` under `binding`.
 
-    `digits` are grouped by lane dimension, innermost first; dims that stand in no digit are loops.
+    `digits` are grouped by lane dimension, innermost first; dims that stand in no digit are loops. `relaxed` says that
+    `operator` is a rewriting of the one that the user asked for.
     """
 
     operator: Operator
     instruction: Placeable
     binding: Binding
     digits: tuple[Digit, ...]
+    relaxed: Rewritten | None = None
+
+    @property
+    def asked(self) -> Operator:
+        """The user's operator."""
+        return self.relaxed.user if self.relaxed else self.operator
 
     @property
     def name(self) -> str:
@@ -156,7 +164,7 @@ class Embedding:
     @property
     def utilisation(self) -> float:
         """Useful points over the points that the invocations pay for."""
-        return self.operator.main.points / (self.invocations * self.pattern.points)
+        return self.asked.main.points / (self.invocations * self.pattern.points)
 
     def lane_digits(self, lane: str, values: Array) -> tuple[dict[Digit, Array], Array]:
         """Value of each digit at lane positions `values`, and which positions lie beyond the digits (idle)."""
@@ -194,8 +202,10 @@ class Embedding:
         return found, idle
 
     def __str__(self) -> str:
-        """One readable line: which tensor plays which operand, and what fills each lane dimension."""
+        """One readable line: which tensor plays which operand, what fills each lane dimension, and the relaxations."""
         filled = [
             f"{lane}={'*'.join(map(str, self.digits_of(lane))) or '-'}" for lane in self.lanes if self.lanes[lane] > 1
         ]
-        return f"{self.name}({', '.join(f'{t}->{o}' for o, t in self.binding.pairs[1:])}) {' '.join(filled)}"
+        bound = ", ".join(f"{tensor}->{operand}" for operand, tensor in self.binding.pairs[1:])
+        relaxed = f" with {self.relaxed}" if self.relaxed else ""
+        return f"{self.name}({bound}) {' '.join(filled)}{relaxed}"

@@ -142,7 +142,7 @@ def check_elementwise(statement: Computation, operator: Operator) -> None:
     shape = tuple(statement.extents.get(str(index), 0) for index in statement.output.index)
     if not plain or not shape == statement.tensors[0].shape == sums.shape:
         raise NoEmbedding(f"the epilogue `{statement}` must write each element of {sums} once, in the same place")
-    if prod(operator.main.extents[dim] for dim in operator.main.output_dims) != sums.size:
+    if prod(operator.main.extents[dim] for dim in operator.main.output_dims) < sums.size:
         raise NoEmbedding(f"`{operator.main}` leaves elements of {sums} unwritten, which its epilogue would change")
 
 
@@ -184,19 +184,13 @@ def _stored(body: Expression, dtype: str) -> Expression:
 def _substitute(node: Expression, places: dict[str, Affine]) -> Expression:
     match node:
         case Read(tensor, index):
-            return Read(tensor, tuple(compose(part, places) for part in index))
+            return Read(tensor, tuple(part.replaced(places) for part in index))
         case Cast(dtype, argument):
             return Cast(dtype, _substitute(argument, places))
         case Apply(operation, arguments):
             return Apply(operation, tuple(_substitute(argument, places) for argument in arguments))
         case _:
             return node
-
-
-def compose(index: Affine, places: dict[str, Affine]) -> Affine:
-    """`index` with each dim replaced by an affine expression."""
-    terms = [(dim, c * inner) for name, c in index.terms for dim, inner in places[name].terms]
-    return Affine.of(terms, index.constant + sum(c * places[name].constant for name, c in index.terms))
 
 
 class _Chooser:

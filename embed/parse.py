@@ -9,10 +9,11 @@ from dataflow.operator import Operator
 from embed.binding import Binding, bindings
 from embed.checker import CheckError, verify
 from embed.embedding import Digit, Embedding, Placeable
+from embed.relax import steps
 from isa.model import Isa
 
-_WHOLE = re.compile(r"\s*(?P<name>\w+)\s*\((?P<pairs>[^)]*)\)\s*(?P<lanes>.*)", re.DOTALL)
-_FORM = "NAME(TENSOR->OPERAND, ...) LANE=DIM.DIM:RADIX*..."
+_WHOLE = re.compile(r"\s*(?P<name>\w+)\s*\((?P<pairs>[^)]*)\)\s*(?P<lanes>.*?)\s*(\bwith\b(?P<steps>.*))?", re.DOTALL)
+_FORM = "NAME(TENSOR->OPERAND, ...) LANE=DIM.DIM:RADIX*... with RELAXATION NAME,NAME:FACTOR; ..."
 
 
 def read_embedding(text: str, operator: Operator, target: Isa) -> Embedding:
@@ -24,9 +25,11 @@ def read_embedding(text: str, operator: Operator, target: Isa) -> Embedding:
     if match is None:
         raise UserError(f"embedding '{text}': write it as `isa-embed embed --all` prints it: {_FORM}")
     instruction = Placeable.of(target, match["name"])
-    binding = _binding(match["pairs"], operator, instruction)
-    digits = tuple(_digits(match["lanes"].split(), operator, instruction))
-    embedding = Embedding(operator, instruction, binding, digits)
+    relaxed = steps.relaxed(operator, steps.read_steps(match["steps"])) if match["steps"] else None
+    placed = relaxed.operator if relaxed else operator
+    binding = _binding(match["pairs"], placed, instruction)
+    digits = tuple(_digits(match["lanes"].split(), placed, instruction))
+    embedding = Embedding(placed, instruction, binding, digits, relaxed)
     try:
         verify(embedding)
     except CheckError as error:

@@ -9,6 +9,7 @@ from embed.binding import Binding
 from embed.checker import CheckError, verify
 from embed.embedding import Digit, Embedding, Placeable
 from embed.nest.schedule import Schedule
+from embed.relax import steps
 from isa.model import Isa
 
 _WRONG = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, CheckError)
@@ -18,7 +19,8 @@ _WRONG = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, C
 def embedding_to_json(embedding: Embedding) -> dict[str, Any]:
     """A JSON value from which `embedding_from_json` makes an equal embedding, given the ISA."""
     return {
-        "operator": serial.to_json(embedding.operator),
+        "operator": serial.to_json(embedding.asked),
+        "relaxed": str(embedding.relaxed or ""),
         "instruction": embedding.name,
         "binding": [list(pair) for pair in embedding.binding.pairs],
         "digits": [{"lane": digit.lane, "dims": list(digit.dims), "radix": digit.radix} for digit in embedding.digits],
@@ -28,11 +30,12 @@ def embedding_to_json(embedding: Embedding) -> dict[str, Any]:
 def embedding_from_json(value: Mapping[str, Any], target: Isa) -> Embedding:
     """The embedding of a JSON value; raises UserError if it is not one for this ISA, or breaks a rule."""
     try:
-        operator = serial.from_json(value["operator"])
+        asked = serial.from_json(value["operator"])
+        relaxed = steps.relaxed(asked, steps.read_steps(value["relaxed"])) if value["relaxed"] else None
         instruction = Placeable.of(target, str(value["instruction"]))
         binding = Binding(tuple((str(operand), str(tensor)) for operand, tensor in value["binding"]))
         digits = tuple(Digit(str(d["lane"]), tuple(map(str, d["dims"])), int(d["radix"])) for d in value["digits"])
-        embedding = Embedding(operator, instruction, binding, digits)
+        embedding = Embedding(relaxed.operator if relaxed else asked, instruction, binding, digits, relaxed)
         verify(embedding)
     except _WRONG as error:
         raise UserError(f"not a saved embedding: {type(error).__name__} {error}") from None
