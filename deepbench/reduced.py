@@ -41,6 +41,27 @@ def _places(taps: int, stride: int, pad: int) -> int:
 
 
 def _smaller(embedding: Embedding, least: Mapping[str, int]) -> dict[str, int]:
+    """Extents of all dims of the user's operator; some have a least one.
+
+    A dim that was rewritten is as much shorter as its outermost part; the other parts stay.
+    """
+    relaxed = embedding.relaxed
+    if relaxed is None:
+        return _shorter(embedding, least)
+    extents, asked = embedding.extents, embedding.asked.main.extents
+    ordered = {dim: sorted(place.terms, key=lambda term: term[1]) for dim, place in relaxed.places}
+    outermost = {dim: terms[-1] for dim, terms in ordered.items() if terms[0][1] > 0}
+    kept = {new: extents[new] for new in extents if new not in asked}
+    kept = {new: extent for new, extent in kept.items() if new not in dict(outermost.values())}
+    shorter = _shorter(embedding, {**least, **kept})
+    found = {dim: shorter.get(dim, extent) for dim, extent in asked.items()}
+    for dim, (outer, step) in outermost.items():
+        size = asked[dim] - step * (extents[outer] - shorter[outer])
+        found[dim] = size if size >= least.get(dim, 1) else asked[dim]
+    return found
+
+
+def _shorter(embedding: Embedding, least: Mapping[str, int]) -> dict[str, int]:
     """Extents of all dims; some have a least one."""
     extents = embedding.extents
     found = {dim: max(min(extent, _LOOP), least.get(dim, 1)) for dim, extent in extents.items()}

@@ -24,7 +24,6 @@ from embed.cli.data import random_arrays
 from embed.cli.explain import solved
 from embed.cli.files import Array
 from embed.cli.record import Record
-from embed.embedding import Embedding
 
 FULL_WORK = 1_500_000
 """Problems whose invocations read more elements than that are executed on a reduced problem."""
@@ -74,8 +73,7 @@ def _typed(name: str, parameters: tuple[tuple[str, int], ...]) -> Typed:
 def _smaller(problem: Problem, kernel: AbstractKernel, typed: Typed) -> AbstractKernel:
     """The same embedding of the reduced problem."""
     found = kernel.embedding
-    operator = typed.operator(reduced(problem, found))
-    embedding = Embedding(operator, found.instruction, found.binding, found.digits)
+    embedding = found.on(typed.operator(reduced(problem, found)))
     verify(embedding)
     return compile_abstract(embedding, typed.target)
 
@@ -93,7 +91,7 @@ def _small(kernel: AbstractKernel) -> bool:
 
 
 def _check(kernel: AbstractKernel, seed: int) -> bool:
-    operator = kernel.embedding.operator
+    operator = kernel.embedding.asked
     arrays = random_arrays(operator, seed)
     return holds(operator, arrays, kernel(**arrays))
 

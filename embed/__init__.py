@@ -18,6 +18,7 @@ from embed.embedding import Embedding
 from embed.errors import NoEmbedding
 from embed.kernel import Array, Kernel, compile_kernel, load_kernel
 from embed.physical import Physical
+from embed.relax.steps import names as relaxations
 from embed.solver import search
 from embed.solver.search import OBJECTIVES, Alternatives, Solution
 from embed.solver.settings import Settings
@@ -56,15 +57,17 @@ def best(
     dump: Path | None = None,
     layouts: Mapping[str, str] | None = None,
     demands: Sequence[str] = (),
+    relax: str | None = None,
 ) -> Solution:
     """The best embedding of any instruction of `target` in `operator`, with its price and proof status.
 
     `objective` is one of OBJECTIVES; `time_limit` is in seconds; `parameters` are CP-SAT's own; the models are written
     to the file `dump`, numbered where there are several. `layouts` pins how tensors lie ({"inp": "NHWC"}): what an
     embedding leaves to pack then counts, and the operator of the result is one over arrays as they lie. Each of
-    `demands` must hold, written as on the command line ("in-place=inp"). Raises NoEmbedding with the reason.
+    `demands` must hold, written as on the command line ("in-place=inp"). `relax` names the relaxations to try, with
+    commas between, or is all or none; unless given, the machine decides. Raises NoEmbedding with the reason.
     """
-    settings = _settings(objective, time_limit, seed, parameters, dump, layouts, demands)
+    settings = _settings(objective, time_limit, seed, parameters, dump, layouts, demands, relax)
     return search.best(operator, target, replace(settings, workers=workers))
 
 
@@ -80,14 +83,15 @@ def alternatives(
     dominated: bool = False,
     layouts: Mapping[str, str] | None = None,
     demands: Sequence[str] = (),
+    relax: str = "none",
 ) -> Alternatives:
     """Every maximal regular embedding of any instruction of `target`, best first; iterate for Solutions.
 
     Maximal: no loop's dim would save invocations on idle lanes; `dominated` lists the others too. `complete` says
     whether `time_limit` seconds were enough for all, `pareto()` keeps the front; `layouts` and `demands` as for `best`.
-    Raises NoEmbedding with the reason.
+    Those of rewritten operators are added by the relaxations that `relax` names. Raises NoEmbedding with the reason.
     """
-    settings = _settings(objective, time_limit, seed, parameters, dump, layouts, demands)
+    settings = _settings(objective, time_limit, seed, parameters, dump, layouts, demands, relax)
     return search.alternatives(operator, target, settings, dominated)
 
 
@@ -103,7 +107,7 @@ def stream(
 ) -> Iterator[Solution]:
     """The embeddings of `alternatives` as they are found, each checked; `next(stream(...))` is the first."""
     return search.stream(
-        operator, target, _settings("cycles", time_limit, seed, None, None, layouts, demands), dominated
+        operator, target, _settings("cycles", time_limit, seed, None, None, layouts, demands, "none"), dominated
     )
 
 
@@ -115,9 +119,11 @@ def _settings(
     dump: Path | None,
     layouts: Mapping[str, str] | None,
     demands: Sequence[str],
+    relax: str | None,
 ) -> Settings:
     own, pins = tuple((parameters or {}).items()), tuple((layouts or {}).items())
-    return Settings(objective, time_limit, 1, seed, own, dump, tuple(map(Demand.read, demands)), pins)
+    kinds = None if relax is None else relaxations(relax)
+    return Settings(objective, time_limit, 1, seed, own, dump, tuple(map(Demand.read, demands)), pins, kinds)
 
 
 def compile(  # noqa: A001

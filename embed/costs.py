@@ -160,7 +160,8 @@ def packings(held: Held, embedding: Embedding, target: Isa) -> Mapping[str, Pack
     """What pinned layouts leave to pack, by access; without pins nothing."""
     if not held.given:
         return {}
-    return evaluate(embedding, rates(held.operator, target.instruction(embedding.name), target, held.lies)).packings
+    rate = rates(embedding.operator, target.instruction(embedding.name), target, held.lies)
+    return evaluate(embedding, rate).packings
 
 
 def fixed_utilisation(operator: Operator, instruction: Instruction) -> float | None:

@@ -18,6 +18,7 @@ from dataflow.errors import UserError
 from dataflow.expression import Apply, Read
 from dataflow.operator import Operator
 from embed.binding import Binding, named_accesses
+from embed.relax import steps
 from embed.relax.rewritten import Rewritten
 from isa.model import Isa
 
@@ -101,6 +102,11 @@ class Embedding:
     def asked(self) -> Operator:
         """The user's operator."""
         return self.relaxed.user if self.relaxed else self.operator
+
+    def on(self, operator: Operator) -> "Embedding":
+        """The same digits in another operator with the same dims, rewritten alike; whether it is one is not checked."""
+        again = steps.relaxed(operator, self.relaxed.steps) if self.relaxed else None
+        return replace(self, operator=again.operator if again else operator, relaxed=again)
 
     @property
     def name(self) -> str:

@@ -1,7 +1,6 @@
 """A compiled operator, whatever machine it is for: making one, and reading a saved one."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
@@ -98,7 +97,7 @@ def _on_scratchpads(
 ) -> VtaKernel | AbstractKernel:
     held = search.held_under(operator, target, settings)
     if embedding is not None:
-        embedding = replace(embedding, operator=held.operator)
+        embedding = embedding.on(held.operator)
     if machine is not Machine.MICRO_OPERATIONS:
         return compile_abstract(embedding or search.best(operator, target, settings).embedding, target, held)
     if embedding is not None:

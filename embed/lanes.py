@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations, permutations
 from math import gcd
 
@@ -73,6 +74,13 @@ def _shared(pattern: Computation, read: Read) -> Iterator[tuple[tuple[str, str],
         lanes = moves[0][1] // step, -moves[0][0] // step
         if abs(lanes[0]) < pattern.extents[one] and abs(lanes[1]) < pattern.extents[other]:
             yield (one, other), lanes
+
+
+@cache
+def useful_radices(size: int, lanes: int) -> tuple[int, ...]:
+    """Radices from 2 to `lanes` that cover `size` points in fewer runs than any smaller one."""
+    limit = min(size, lanes)
+    return tuple(radix for radix in range(2, limit + 1) if -(-size // radix) < -(-size // (radix - 1)))
 
 
 def _uses(read: Read, dim: str) -> bool:

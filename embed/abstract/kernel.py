@@ -76,6 +76,4 @@ def compile_abstract(embedding: Embedding, target: Isa, held: Held | None = None
     chosen = schedule(embedding, layouts, found, epilogue, price, target)
     nest = build(embedding, chosen, epilogue)
     places = plan(nest, chosen, found)
-    return AbstractKernel(
-        embedding, target, chosen, nest, epilogue, found, places, held or Held.free(embedding.operator)
-    )
+    return AbstractKernel(embedding, target, chosen, nest, epilogue, found, places, held or Held.free(embedding.asked))

@@ -13,6 +13,7 @@ from embed.cli import options
 from embed.cli.files import check_writable
 from embed.cli.operators import read_operator, read_pairs, read_settings, read_solver_parameters
 from embed.demands import Demand
+from embed.relax.steps import names as relaxation_names
 from embed.solver.search import Alternatives, alternatives
 from embed.solver.settings import Settings
 from isa.model import Isa
@@ -56,10 +57,16 @@ class AskedSearch:
     objective: options.Objective = "cycles"
     time_limit: options.TimeLimit = 10.0
     seed: options.Seed = 0
+    relax: options.Relax = None
 
     def read(self) -> Settings:
-        """For the solver."""
-        return Settings(self.objective, self.time_limit, seed=self.seed)
+        """For the solver; raises UserError for a relaxation that is none."""
+        return Settings(self.objective, self.time_limit, seed=self.seed, relax=self.relaxations)
+
+    @property
+    def relaxations(self) -> tuple[str, ...] | None:
+        """The relaxations named, None where the machine decides; raises UserError for one that is none."""
+        return None if self.relax is None else relaxation_names(self.relax)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +85,7 @@ class AskedEmbedding(AskedSearch):
         """For the solver; raises UserError for a demand or a layout that is none."""
         demands = tuple(map(Demand.read, self.demand or ()))
         layouts = tuple(self.layouts.items())
-        return Settings(self.objective, self.time_limit, seed=self.seed, demands=demands, layouts=layouts)
+        return replace(AskedSearch.read(self), demands=demands, layouts=layouts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,11 +22,14 @@ def explain(target: Isa, solution: Solution, objective: str, command: str) -> It
     """What `isa-embed embed` prints, piece by piece; `command` compiles this operator, however it is embedded."""
     embedding = solution.embedding
     yield Text(embedding.operator.title, style="bold")
-    for statement in embedding.operator.statements:
+    for statement in embedding.asked.statements:
         yield Text(f"  {statement}")
     yield Text(f"on {target.name} {' '.join(f'{key}={value}' for key, value in target.parameters.items())}\n")
     yield Text(str(embedding), style="bold")
-    yield Text(f"  {embedding.name}: {embedding.pattern}\n")
+    yield Text(f"  {embedding.name}: {embedding.pattern}")
+    if embedding.relaxed:
+        yield Text(f"  {embedding.relaxed}: {embedding.operator.main}, where {embedding.relaxed.where}")
+    yield Text("")
     yield lane_table(embedding)
     yield tensor_table(solution)
     yield cost_table(target, solution, objective)
@@ -107,6 +110,7 @@ def solved(problem: str, suite: str, target: Isa, objective: str, solution: Solu
         parameters=dict(target.parameters),
         objective=objective,
         embedding=str(solution.embedding),
+        relaxation=str(solution.embedding.relaxed or ""),
         status=solution.status,
         solve_s=solution.seconds,
         utilisation=solution.costs.utilisation,
@@ -122,7 +126,7 @@ def solved(problem: str, suite: str, target: Isa, objective: str, solution: Solu
 def fixed_utilisation(target: Isa, solution: Solution) -> float | None:
     """Utilisation of the fixed n, c, k packing of the same instruction."""
     embedding = solution.embedding
-    return costs.fixed_utilisation(embedding.operator, target.instruction(embedding.name))
+    return costs.fixed_utilisation(embedding.asked, target.instruction(embedding.name))
 
 
 def _fixed_note(target: Isa, solution: Solution) -> str:

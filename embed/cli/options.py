@@ -8,6 +8,7 @@ import typer
 from dataflow import UserError
 from embed import OBJECTIVES
 from embed.demands import FORMS
+from embed.relax.steps import RELAXATIONS
 
 
 def _known_objective(value: str) -> str:
@@ -91,6 +92,15 @@ Written = Annotated[
     typer.Option("--embedding", metavar="TEXT", help="take this embedding, as --all prints it", show_default=False),
 ]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="with --all and --pareto: how many to show")]
+Relax = Annotated[
+    str | None,
+    typer.Option(
+        "--relax",
+        metavar="NAMES|all|none",
+        help=f"rewritings of the operator to try: {', '.join(RELAXATIONS)}; all but on CPUs, unless given",
+        show_default=False,
+    ),
+]
 Demands = Annotated[
     list[str] | None,
     typer.Option(

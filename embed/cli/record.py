@@ -41,13 +41,14 @@ class Record(JsonRecord):
     is within the error bound of floats). `traffic` is `bytes` by the memory on the other side, where they are modelled.
     `compile_s` is processor time for embedding, schedule and code. `predicted_cycles` are the schedule's, `lost` the
     compute unit's cycles by cause that its bound does not count, `store_cycles` the store unit's, in neither bound;
-    `reads` says how often the packed inputs are loaded.
+    `reads` says how often the packed inputs are loaded. `relaxation` is what made the operator that was embedded, if any.
     The reference is TVM's strategy on the same simulator, where asked for. `utilisation_best` is what the objective
     `invocations` reaches and `modelled_cycles_at_best` its price.
     """
 
     objective: str
     embedding: str
+    relaxation: str = ""
     solve_s: float | None = None
     compile_s: float | None = None
     utilisation: float | None = None

@@ -17,7 +17,7 @@ def page_data(found: Alternatives, shown: Iterable[Solution], commands: Iterable
     """Everything the page needs; `commands` compile just the embeddings shown."""
     solutions = list(shown)
     best = {str(embedding) for embedding, _ in found.pareto().ranked}
-    operator = solutions[0].embedding.operator
+    operator = solutions[0].embedding.asked
     return {
         "title": operator.title,
         "statements": [str(statement) for statement in operator.statements],

@@ -13,6 +13,7 @@ from dataflow.expression import Read
 from embed.binding import named_accesses
 from embed.relax.rewritten import Refused, Relaxation, Rewritten, Step, new_names
 
+
 def sites(main: Computation) -> Iterator[tuple[str, str]]:
     """Dims that every tensor of a product of two uses, each with both inputs: the one that has the zeros."""
     for dim, extent in main.extents.items():
@@ -22,7 +23,7 @@ def sites(main: Computation) -> Iterator[tuple[str, str]]:
 
 
 def rewrite(known: Rewritten, dims: tuple[str, ...], factor: int) -> Rewritten:
-    """`factor` neighbours along the first of `dims` in a block; the access named second has the zeros. Raises Refused."""
+    """`factor` neighbours along `dims[0]` in a block; the access named `dims[1]` has the zeros. Raises Refused."""
     main = known.operator.main
     dim, masked = dims
     reason = _refusal(main, dim, masked)
@@ -53,10 +54,9 @@ def _masked(read: Read, shape: tuple[int, ...], extents: dict[str, int], off_dia
         low, high = index.bounds(extents)
         leaps.append(max(size - low, high + 1))
     axis = min(range(len(shape)), key=lambda place: (leaps[place] / shape[place], shape[place]))
-    index = list(read.index)
-    terms = [(dim, leaps[axis] * sign) for dim, sign in off_diagonal.terms]
-    index[axis] = Affine.of([*index[axis].terms, *terms], index[axis].constant)
-    return Read(read.tensor, tuple(index))
+    leap = [(dim, leaps[axis] * sign) for dim, sign in off_diagonal.terms]
+    changed = Affine.of([*read.index[axis].terms, *leap], read.index[axis].constant)
+    return Read(read.tensor, (*read.index[:axis], changed, *read.index[axis + 1 :]))
 
 
 def _refusal(main: Computation, dim: str, masked: str) -> str | None:

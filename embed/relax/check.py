@@ -37,8 +37,10 @@ def lost_or_doubled(rewritten: Rewritten) -> str | None:
     return None
 
 
-def wrong_access(rewritten: Rewritten, points: Mapping[str, Array], found: Mapping[str, Array], real: Array) -> str | None:
-    """An access that reads another element at a real point than the user's does, or what added points do not leave zero.
+def wrong_access(
+    rewritten: Rewritten, points: Mapping[str, Array], found: Mapping[str, Array], real: Array
+) -> str | None:
+    """An access that is another element at a real point than the user's, or that an added point multiplies no zero.
 
     `points` are in the rewritten box, `found` the user's coordinates of those that are `real`.
     """
@@ -56,7 +58,7 @@ def wrong_access(rewritten: Rewritten, points: Mapping[str, Array], found: Mappi
 
 
 def _groups(rewritten: Rewritten) -> Iterator[set[str]]:
-    """Dims of the rewritten box that functions of the user's dims or zeros connect, but for dims that are the user's."""
+    """Dims of the rewritten box that functions of the user's dims or zeros connect; the user's own are left out."""
     groups: list[set[str]] = []
     for function in (*rewritten.functions.values(), *rewritten.zeros):
         joined = set(function.dims)

@@ -37,8 +37,8 @@ class Step:
 class Rewritten:
     """`operator`, made from the operator `user` by `steps`.
 
-    `places` gives the user's dims that are gone as functions of the new ones. A point of the rewritten box is one of the
-    user's if these lie in the user's box and every function of `zeros` is zero there; the others are added points.
+    `places` gives the user's dims that are gone as functions of the new ones. A point of the rewritten box is one of
+    the user's if these lie in the user's box and every function of `zeros` is zero there; others are added points.
     `held` are dims that the steps were made for: an embedding with one of them in a loop has a better one without the
     step. Of two dims in `apart` the first stands in lanes, and not in the lane dimension of the other.
     """
@@ -53,6 +53,12 @@ class Rewritten:
 
     def __str__(self) -> str:
         return "; ".join(map(str, self.steps))
+
+    @property
+    def where(self) -> str:
+        """The user's dims that are gone, and what is zero at the user's points, in words."""
+        gone = [f"{dim} = {function}" for dim, function in self.places]
+        return ", ".join([*gone, *(f"{function} = 0" for function in self.zeros)])
 
     @cached_property
     def functions(self) -> dict[str, Affine]:
@@ -76,15 +82,15 @@ class Rewritten:
         dims: Mapping[str, tuple[Dim, ...]],
         places: Mapping[str, Affine],
         *,
-        reads: Callable[[str, Read], Read] = lambda name, read: read,
+        reads: Callable[[str, Read], Read] | None = None,
         zeros: Iterable[Affine] = (),
         held: tuple[str, ...] = (),
         apart: tuple[tuple[str, str], ...] = (),
     ) -> "Rewritten":
         """One step more: `dims` replaces dims of the box, and `places` gives those as functions of the new ones.
 
-        `reads` changes accesses further, each given with its name, after `places` has been put into them. Raises Refused
-        where an added point would multiply by no zero.
+        `reads` changes accesses further, each given with its name, after `places` has been put into them. Raises
+        Refused where an added point would multiply by no zero.
         """
         main = self.operator.main
         _check_ends(main, {new.name: new.extent for found in dims.values() for new in found}, places)
@@ -92,7 +98,8 @@ class Rewritten:
         names = iter(named_accesses(main))
 
         def access(read: Read) -> Read:
-            return reads(next(names), Read(read.tensor, tuple(index.replaced(places) for index in read.index)))
+            name, found = next(names), Read(read.tensor, tuple(index.replaced(places) for index in read.index))
+            return reads(name, found) if reads else found
 
         output = access(main.output)
         relaxed = replace(main, dims=box, output=output, body=map_reads(main.body, access))

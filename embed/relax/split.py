@@ -1,4 +1,4 @@
-"""Split: a dim as two, `c = f*c1 + c0`, so that lanes may be f apart, or stand in two lane dimensions of an instruction.
+"""Split: a dim as two, `c = f*c1 + c0`, so that lanes may be f apart, or stand in two lane dimensions.
 
 With the outer part `c1` in the lanes and c0 a loop, neighbouring lanes are f apart, and windows along the dim stay
 windows; with both parts in lanes, one dim fills two lane dimensions. Price: what f does not divide is padded.
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataflow.affine import Affine
 from dataflow.computation import Computation, Dim
 from embed.relax.rewritten import Relaxation, Rewritten, Step, new_names
+
 
 def sites(main: Computation) -> Iterator[tuple[str]]:
     """Every dim of several points."""

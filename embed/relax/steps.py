@@ -36,7 +36,7 @@ def _read(text: str) -> Step:
     match = _STEP.fullmatch(text)
     if match is None or match["kind"] not in RELAXATIONS:
         kinds = ", ".join(RELAXATIONS)
-        raise UserError(f"relaxation '{text.strip()}': write KIND DIM,DIM:FACTOR, where KIND is one of {kinds}")
+        raise UserError(f"relaxation '{text.strip()}': write KIND NAME,NAME:FACTOR, where KIND is one of {kinds}")
     return Step(match["kind"], tuple(dim.strip() for dim in match["dims"].split(",")), int(match["factor"]))
 
 

@@ -13,6 +13,7 @@ from dataflow.computation import Computation, Dim
 from dataflow.expression import Read
 from embed.relax.rewritten import Refused, Relaxation, Rewritten, Step, new_names
 
+
 def sites(main: Computation) -> Iterator[tuple[str, str]]:
     """Pairs (x, s) of an output dim and a summed dim that slide along one axis of an input and that it applies to."""
     for x in main.output_dims:

@@ -66,6 +66,7 @@ class Demands:
 
     def loop(self, demand: Demand) -> None:
         (dim,) = demand.about
+        self._require(dim in self.problem.extents_of_all)
         if dim in self.variables.outer:
             self.model.add(self.variables.outer[dim] == 1)
 
@@ -93,7 +94,7 @@ class Demands:
 
     def busy(self, demand: Demand) -> None:
         paid = self.problem.pattern.points * demand.number
-        self.model.add(self.terms.invocations <= int(self.problem.operator.main.points / paid + 1e-9))
+        self.model.add(self.terms.invocations <= int(self.problem.points / paid + 1e-9))
 
     def cycles(self, demand: Demand) -> None:
         self.model.add(self.terms.cycles <= int(demand.number))

@@ -6,7 +6,7 @@ from math import prod
 
 from ortools.sat.python import cp_model
 
-from embed.solver.constraints.runs import useful_radices
+from embed.lanes import useful_radices
 from embed.solver.problem import Problem
 from embed.solver.variables import Variables
 

@@ -11,13 +11,15 @@ from embed.binding import Binding, named_accesses
 from embed.costs import Rates
 from embed.embedding import Placeable
 from embed.lanes import Slide, allowed_dims, slides
+from embed.relax.rewritten import Rewritten
 
 
 @dataclass(frozen=True)
 class Problem:
     """Place an instruction in `operator`; dims of extent 1 are left out of the search.
 
-    `only` narrows the dims that may fill each lane dimension, where the caller's layouts demand it.
+    `only` narrows the dims that may fill each lane dimension, where the caller's layouts demand it. `relaxed` says that
+    `operator` is a rewriting.
     """
 
     operator: Operator
@@ -25,6 +27,12 @@ class Problem:
     binding: Binding
     rates: Rates
     only: Mapping[str, tuple[str, ...]] | None = None
+    relaxed: Rewritten | None = None
+
+    @property
+    def points(self) -> int:
+        """Points of the user's operator."""
+        return (self.relaxed.user if self.relaxed else self.operator).main.points
 
     @property
     def pattern(self) -> Computation:

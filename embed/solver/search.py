@@ -20,8 +20,9 @@ from embed.errors import NoEmbedding
 from embed.pareto import front
 from embed.physical import Physical
 from embed.pinned import Held, hold
-from embed.solver.model import Found, Placements, PricedPlacements
+from embed.solver.model import Placements, PricedPlacements
 from embed.solver.problem import Problem
+from embed.solver.relaxed import promising, rewritten, usual
 from embed.solver.remedy import remedies
 from embed.solver.settings import MODELS, Settings, log
 from embed.solver.whynot import conflict, explained
@@ -46,35 +47,31 @@ class Solution:
 
 
 def best(operator: Operator, target: Isa, settings: Settings) -> Solution:
-    """The best embedding of any of the target's instructions in the operator; raises NoEmbedding with the reason."""
+    """The best embedding of any of the target's instructions in the operator; raises NoEmbedding with the reason.
+
+    One of a rewritten operator counts where it has less of what the objective minimises first.
+    """
     start = time.perf_counter()
-    order = _order(settings)
-    chosen: Found | None = None
-    proven = True
     held = held_under(operator, target, settings)
     asked = list(problems(held.operator, target, held.lies))
     check(settings.demands, operator, target)
-    for number, problem in enumerate(asked, 1):
-        bound = chosen.values if chosen else []
-        placements = PricedPlacements(problem, settings.demands)
-        found = placements.minimise(order, bound, settings, start + settings.time_limit)
-        if settings.dump:
-            placements.dump(_numbered(settings.dump, number))
-        if found is None:
-            continue
-        proven = proven and found.proven
-        if found.embedding is not None and (chosen is None or found.values < chosen.values):
-            chosen = found
+    race = _Race(settings, start + settings.time_limit)
+    for problem in asked:
+        race.enter(problem)
+    kinds = _kinds(target, settings)
+    for bound, problem in promising(asked, target, kinds, held.lies, race.order[0], race.goal) if kinds else ():
+        if race.goal is None or bound < race.goal:
+            race.enter(problem)
     seconds = time.perf_counter() - start
-    if chosen is None or chosen.embedding is None:
-        raise NoEmbedding(_why_not(operator, target, asked, settings, proven))
-    return _checked(chosen.embedding, target, held, "OPTIMAL" if proven else "FEASIBLE", seconds)
+    if race.chosen is None:
+        raise NoEmbedding(_why_not(operator, target, asked, settings, race.proven))
+    return _checked(race.chosen, target, held, "OPTIMAL" if race.proven else "FEASIBLE", seconds)
 
 
 def given(embedding: Embedding, target: Isa, settings: Settings) -> Solution:
     """An embedding that the user wrote down, with its price under the layouts that are pinned."""
-    held = held_under(embedding.operator, target, settings)
-    return _checked(replace(embedding, operator=held.operator), target, held, "GIVEN", 0.0)
+    held = held_under(embedding.asked, target, settings)
+    return _checked(embedding.on(held.operator), target, held, "GIVEN", 0.0)
 
 
 def held_under(operator: Operator, target: Isa, settings: Settings) -> Held:
@@ -86,6 +83,44 @@ def held_under(operator: Operator, target: Isa, settings: Settings) -> Held:
     if target.processor and (named or settings.layouts):
         raise UserError(f"layouts: what {target.name} reads in place depends on the kernel; compile and run take them")
     return hold(operator, dict(settings.layouts), named)
+
+
+def _kinds(target: Isa, settings: Settings) -> tuple[str, ...]:
+    """The relaxations to try. Demands speak of the user's dims, and layouts of arrays without zeros around them."""
+    if settings.relax is not None:
+        return settings.relax
+    return () if settings.demands or settings.layouts else usual(target)
+
+
+class _Race:
+    """Problems one after the other, each against the best so far."""
+
+    def __init__(self, settings: Settings, deadline: float) -> None:
+        self.settings, self.deadline = settings, deadline
+        self.order = _order(settings)
+        self.chosen: Embedding | None = None
+        self.values: list[int] = []
+        self.proven = True
+        self.count = 0
+
+    @property
+    def goal(self) -> int | None:
+        """The least of the first term so far."""
+        return self.values[0] if self.values else None
+
+    def enter(self, problem: Problem) -> None:
+        """Solve a problem; of a rewritten one only placements with less of the first term count."""
+        bound = [self.values[0] - 1] if problem.relaxed and self.values else self.values
+        placements = PricedPlacements(problem, self.settings.demands)
+        found = placements.minimise(self.order, bound, self.settings, self.deadline)
+        self.count += 1
+        if self.settings.dump:
+            placements.dump(_numbered(self.settings.dump, self.count))
+        if found is None:
+            return
+        self.proven = self.proven and found.proven
+        if found.embedding is not None and (self.chosen is None or found.values < self.values):
+            self.chosen, self.values = found.embedding, found.values
 
 
 def _why_not(operator: Operator, target: Isa, asked: list[Problem], settings: Settings, proven: bool) -> str:
@@ -136,8 +171,7 @@ def stream(operator: Operator, target: Isa, settings: Settings, dominated: bool 
     """
     start = time.perf_counter()
     check(settings.demands, operator, target)
-    held = held_under(operator, target, settings)
-    for problem in problems(held.operator, target, held.lies):
+    for problem in _every(operator, target, settings):
         for embedding in Placements(problem).stream(settings, start + settings.time_limit, not dominated):
             price = evaluate(embedding, problem.rates)
             if all(meets(demand, embedding, price) for demand in settings.demands):
@@ -155,8 +189,7 @@ def alternatives(operator: Operator, target: Isa, settings: Settings, dominated:
     found: list[tuple[Embedding, Costs]] = []
     complete = True
     check(settings.demands, operator, target)
-    held = held_under(operator, target, settings)
-    for number, problem in enumerate(problems(held.operator, target, held.lies), 1):
+    for number, problem in enumerate(_every(operator, target, settings), 1):
         placements = Placements(problem)
         streamed = placements.stream(settings, start + settings.time_limit, not dominated)
         priced = ((embedding, evaluate(embedding, problem.rates)) for embedding in streamed)
@@ -184,6 +217,14 @@ def _order(settings: Settings) -> tuple[str, ...]:
     if settings.objective not in OBJECTIVES:
         raise UserError(f"objective '{settings.objective}' is unknown; there are: {', '.join(OBJECTIVES)}")
     return OBJECTIVES[settings.objective]
+
+
+def _every(operator: Operator, target: Isa, settings: Settings) -> Iterator[Problem]:
+    """The operator's problems under pinned layouts, and where relaxations are named those of its rewritings."""
+    held = held_under(operator, target, settings)
+    plain = list(problems(held.operator, target, held.lies))
+    yield from plain
+    yield from rewritten(plain, target, settings.relax or (), held.lies)
 
 
 def problems(operator: Operator, target: Isa, lies: Mapping[str, Physical] | None = None) -> Iterator[Problem]:
@@ -224,5 +265,5 @@ def _offers(target: Isa) -> str:
 
 def _checked(embedding: Embedding, target: Isa, held: Held, status: str, seconds: float) -> Solution:
     verify(embedding)
-    rate = rates(held.operator, target.instruction(embedding.name), target, held.lies)
+    rate = rates(embedding.operator, target.instruction(embedding.name), target, held.lies)
     return Solution(embedding, evaluate(embedding, rate), status, seconds)

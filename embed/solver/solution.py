@@ -19,7 +19,7 @@ def extract(problem: Problem, variables: Variables, value: Callable[[cp_model.In
             _digit(key, variables, value) for key in reversed(variables.of_lane(lane)) if value(variables.present(key))
         ]
         digits += filled(found, problem.extents, lanes)
-    return Embedding(problem.operator, problem.instruction, problem.binding, tuple(digits))
+    return Embedding(problem.operator, problem.instruction, problem.binding, tuple(digits), problem.relaxed)
 
 
 def _digit(key: Key, variables: Variables, value: Callable[[cp_model.IntVar], int]) -> Digit:

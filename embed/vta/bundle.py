@@ -92,7 +92,7 @@ def _compiled(saved: Mapping[str, Any]) -> VtaKernel:
     if sorted(schedule.tiles) != sorted(loop.name for loop in embedding.loops):
         raise UserError(f"its schedule is not one of the loops of {embedding}")
     nest = build(embedding, schedule, plan(embedding.operator, target))
-    held = held_as(embedding.operator, dict(saved.get("layouts", {})))
+    held = held_as(embedding.asked, dict(saved.get("layouts", {})))
     return lowered(nest, schedule, target, tensor_homes(embedding, target), held)
 
 

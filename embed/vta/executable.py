@@ -96,9 +96,12 @@ class VtaKernel:
     def part(self, points: int) -> tuple["VtaKernel", dict[str, int]]:
         """A kernel for whole output tiles of about `points` iteration points, and how much of which dim it covers.
 
-        It has this kernel's layouts, schedule and places, and computes the first tiles along one output dim.
+        It has this kernel's layouts, schedule and places, and computes the first tiles along one output dim; of an
+        operator whose output dims are all rewritten, everything.
         """
-        loop = max(self._single_loops(), key=lambda loop: loop.extent)
+        loop = max(self._single_loops(), key=lambda loop: loop.extent, default=None)
+        if loop is None:
+            return self, {}
         each = self.embedding.operator.main.points / loop.extent
         tile = self.schedule.tiles[loop.name]
         count = min(loop.extent, max(tile, int(points / each) // tile * tile))
@@ -109,8 +112,8 @@ class VtaKernel:
         return replace(self, code=code), {dim: covered}
 
     def _single_loops(self) -> list[TileLoop]:
-        """Tile loops over one output dim."""
-        results = self.embedding.operator.main.output_dims
+        """Tile loops over one output dim of the user's."""
+        results = self.embedding.asked.main.output_dims
         return [loop for loop in self.embedding.loops if len(loop.dims) == 1 and loop.dims[0] in results]
 
     def timing(self, model: TimingModel | None = None) -> TimingReport:
@@ -124,7 +127,7 @@ def compile_vta(
     """Lower an embedding under a schedule, the best one unless it is given; `held` says how arrays lie."""
     schedule = schedule or scheduled(embedding, target)
     nest = build(embedding, schedule, plan(embedding.operator, target))
-    return lowered(nest, schedule, target, tensor_homes(embedding, target), held or Held.free(embedding.operator))
+    return lowered(nest, schedule, target, tensor_homes(embedding, target), held or Held.free(embedding.asked))
 
 
 def scheduled(embedding: Embedding, target: Isa, below: int | None = None) -> Schedule:

@@ -22,7 +22,6 @@ from deepbench.run_abstract import run_abstract
 from deepbench.suite import Settings, Task
 from deepbench.typed import Typed
 from embed.cli.app import run
-from embed.embedding import Embedding
 
 FILES = Path(__file__).parent.parent / "isa_files"
 EDGE, OUTER, ENGINE = (str(FILES / f"{name}.toml") for name in ("edge_i4", "outer_bf16", "conv_engine"))
@@ -66,7 +65,7 @@ def test_a_reduced_problem_has_the_same_embedding(problem: Problem) -> None:
     typed = Typed.of(isa.load("vta"))
     found = embed.best(typed.operator(problem), typed.target).embedding
     smaller = typed.operator(reduced(problem, found))
-    again = Embedding(smaller, found.instruction, found.binding, found.digits)
+    again = found.on(smaller)
     embed.checker.verify(again)
     assert again.invocations <= max(found.invocations, 4096)
     for digit in found.digits:

@@ -13,11 +13,10 @@ from dataflow.symbolic import sums_apart
 from embed.binding import bindings
 from embed.costs import rates
 from embed.embedding import Placeable
-from embed.lanes import allowed_dims
+from embed.lanes import allowed_dims, useful_radices
 from embed.solver import cost
 from embed.solver.arithmetic import chain, product
 from embed.solver.constraints import capacity, once, runs
-from embed.solver.constraints.runs import useful_radices
 from embed.solver.problem import Problem
 from embed.solver.variables import Variables
 

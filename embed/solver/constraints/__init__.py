@@ -4,6 +4,6 @@ Sharing and accumulation decide which dims a digit may hold at all (`embed.lanes
 lanes that slide over an operand share its elements with each other, and that is `sliding`.
 """
 
-from embed.solver.constraints import capacity, once, runs, sliding
+from embed.solver.constraints import capacity, once, relaxed, runs, sliding
 
-CONSTRAINTS = (once, capacity, runs, sliding)
+CONSTRAINTS = (once, capacity, runs, sliding, relaxed)

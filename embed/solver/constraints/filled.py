@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from ortools.sat.python import cp_model
 
-from embed.solver.constraints.runs import useful_radices
+from embed.lanes import useful_radices
 from embed.solver.forms import Form, columns, forms
 from embed.solver.problem import Problem
 from embed.solver.variables import Literal, Variables

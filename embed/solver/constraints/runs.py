@@ -4,12 +4,12 @@ A radix is useful if no smaller one has the same steps; the lanes it saves stay 
 """
 
 from collections.abc import Iterator
-from functools import cache
 from itertools import product
 from math import prod
 
 from ortools.sat.python import cp_model
 
+from embed.lanes import useful_radices
 from embed.solver.problem import Problem
 from embed.solver.variables import Key, Variables
 
@@ -29,10 +29,3 @@ def _rows(problem: Problem, variables: Variables, key: Key) -> Iterator[tuple[in
         size = prod(extent for extent, member in zip(extents, members, strict=True) if member)
         for radix in useful_radices(size, problem.lanes[key[0]]):
             yield (*members, radix, -(-size // radix))
-
-
-@cache
-def useful_radices(size: int, lanes: int) -> tuple[int, ...]:
-    """Radices from 2 to `lanes` that cover `size` points in fewer runs than any smaller one."""
-    limit = min(size, lanes)
-    return tuple(radix for radix in range(2, limit + 1) if -(-size // radix) < -(-size // (radix - 1)))

@@ -1,0 +1,103 @@
+"""Rewritings of an operator that may let an instruction do more: those whose new dims find lanes to stand in."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import prod
+
+from dataflow.computation import Computation
+from dataflow.operator import Operator
+from embed.binding import Binding
+from embed.lanes import allowed_dims, useful_radices
+from embed.relax.rewritten import Refused, Relaxation, Rewritten
+from embed.relax.steps import RELAXATIONS
+
+_PROBE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """Names that a relaxation applies to, its useful factors, and the lanes that a dim of that many points shares."""
+
+    kind: Relaxation
+    names: tuple[str, ...]
+    factors: tuple[int, ...]
+    lanes: int
+
+
+def candidates(operator: Operator, pattern: Computation, binding: Binding, kinds: Iterable[str]) -> Iterator[Rewritten]:
+    """Every rewriting by relaxations of `kinds` whose held dims may all stand in lanes of the pattern.
+
+    Windows and blocks combine, each pair of dims and each dim once; a split comes alone. Factors are those with fewer
+    runs than any smaller one, and at most as large as the lanes that take them.
+    """
+    start = Rewritten(operator, operator)
+    for name in kinds:
+        if name == "split":
+            yield from _splits(start, pattern, binding)
+    sites = [site for name in kinds if name != "split" for site in _sites(start, RELAXATIONS[name], pattern, binding)]
+    for count in range(1, len(sites) + 1):
+        for chosen in combinations(sites, count):
+            yield from _combined(start, chosen)
+
+
+def _combined(known: Rewritten, sites: Sequence[_Site], taken: int = 1) -> Iterator[Rewritten]:
+    """The sites one after the other with all factors that fit their lanes together."""
+    if not sites:
+        yield known
+        return
+    site, rest = sites[0], sites[1:]
+    for factor in site.factors:
+        if taken * factor * _PROBE ** len(rest) > site.lanes:
+            return
+        try:
+            found = site.kind.apply(known, site.names, factor)
+        except Refused:
+            continue
+        yield from _combined(found, rest, taken * factor)
+
+
+def _sites(known: Rewritten, kind: Relaxation, pattern: Computation, binding: Binding) -> Iterator[_Site]:
+    """Where a relaxation applies and its dims find lanes."""
+    main = known.operator.main
+    for names in kind.sites(main):
+        try:
+            probe = kind.apply(known, names, _PROBE)
+        except Refused:
+            continue
+        lanes = [_lanes(probe.operator.main, pattern, binding, dim) for dim in probe.held]
+        if all(lanes):
+            most = prod(lanes[0].values())
+            yield _Site(kind, names, useful_radices(main.extents[names[0]], most), most)
+
+
+def _splits(known: Rewritten, pattern: Computation, binding: Binding) -> Iterator[Rewritten]:
+    """Dims in two: the outer part in lanes where a window stays a loop, or each part in a lane dimension of its own."""
+    main = known.operator.main
+    for (dim,) in RELAXATIONS["split"].sites(main):
+        lanes = _lanes(main, pattern, binding, dim)
+        extent = main.extents[dim]
+        factors: set[int] = set()
+        if lanes and _slides(main, dim):
+            factors |= {-(-extent // count) for count in useful_radices(extent, max(lanes.values()))}
+        if len(lanes) > 1:
+            factors |= set(useful_radices(extent, max(lanes.values())))
+        for factor in sorted(factors - {1, extent}):
+            try:
+                yield RELAXATIONS["split"].apply(known, (dim,), factor)
+            except Refused:
+                continue
+
+
+def _slides(main: Computation, dim: str) -> bool:
+    """Whether an input's index moves along another dim too."""
+    return any(index.coefficient(dim) and len(index.dims) > 1 for read in main.reads for index in read.index)
+
+
+def _lanes(main: Computation, pattern: Computation, binding: Binding, dim: str) -> Mapping[str, int]:
+    """The lane dimensions of several lanes that a dim may stand in."""
+    return {
+        lane: extent
+        for lane, extent in pattern.extents.items()
+        if extent > 1 and dim in allowed_dims(main, pattern, binding, lane)
+    }
