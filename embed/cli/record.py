@@ -41,7 +41,7 @@ class Record(JsonRecord):
     is within the error bound of floats). `traffic` is `bytes` by the memory on the other side, where they are modelled.
     `compile_s` is processor time for embedding, schedule and code. `predicted_cycles` are the schedule's, `lost` the
     compute unit's cycles by cause that its bound does not count, `store_cycles` the store unit's, in neither bound;
-    `reads` says how often the packed inputs are loaded. `relaxation` is what made the operator that was embedded, if any.
+    `reads` says how often the packed inputs are loaded. `relaxation` is what rewrote the operator, if anything did.
     The reference is TVM's strategy on the same simulator, where asked for. `utilisation_best` is what the objective
     `invocations` reaches and `modelled_cycles_at_best` its price.
     """
