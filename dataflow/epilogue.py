@@ -19,6 +19,7 @@ def requantise(
     zero: int = 0,
     bias: bool = False,
     bias_last: bool = False,
+    add: bool = False,
     relu: bool = False,
     low: int | None = None,
     high: int | None = None,
@@ -27,6 +28,7 @@ def requantise(
 ) -> Operator:
     """Follow an operator with i32 output by `out = i8(clip((acc + bias[k]) >> shift, low, high))`.
 
+    With `add` the shifted sums meet `res`, a tensor like the output: the shortcut of a residual block.
     With `bias_last` the bias is added to what was shifted, `clip((acc >> shift) + bias[k], low, high)`, as in TVM's
     quantised convolutions. With `scale` it is `i8(clip(rint(f32(acc + bias[k]) * scale[k]) + zero, low, high))`, for a
     quantised network whose channels have scales of their own (ONNX QLinearConv). `dtype` is i8 or u8, `low` and `high`
@@ -40,11 +42,8 @@ def requantise(
     if not 0 <= shift <= 31:
         raise UserError(f"shift={shift}: must be 0 to 31")
     low, high = _clip(dtype, low, high)
-    if zero and not (scale and low <= zero <= high):
-        raise UserError(f"zero={zero}: goes with scale, and lies within the clip {low}..{high}")
+    _check_ends(add, bias_last, scale, zero, low, high)
     low = max(low, zero) if relu else low
-    if scale and bias_last:
-        raise UserError("bias_last: goes with a shift, not with scale")
     place, index = _place(operator, channel, bias or bias_last or scale)
     early, late = bias and not bias_last, bias_last
     value = f"acc{place} + bias{index}" if early else f"acc{place}"
@@ -53,11 +52,25 @@ def requantise(
         text = f"{dtype}(i32(rint({clipped})){f' + {zero}' if zero else ''})"
     else:
         shifted = f"(({value}) >> {shift})" if shift else value
-        text = f"{dtype}(min(max({shifted}{f' + bias{index}' if late else ''}, {low}), {high}))"
-    given = {"bias": early, "bias_last": late, "relu": relu}
+        shifted += (f" + bias{index}" if late else "") + (f" + i32(res{place})" if add else "")
+        text = f"{dtype}(min(max({shifted}, {low}), {high}))"
+    given = {"bias": early, "bias_last": late, "add": add, "relu": relu}
     shown = {**({"scale": 1} if scale else {"shift": shift}), **{name: 1 for name, value in given.items() if value}}
     inputs = {**({"bias": "i32"} if early or late else {}), **({"scale": "f32"} if scale else {})}
-    return _followed(operator, text, dtype, _by_channel(operator, channel, inputs), shown)
+    found = _by_channel(operator, channel, inputs)
+    if add:
+        found["res"] = replace(operator.main.tensors[0], name="res", dtype=dtype)
+    return _followed(operator, text, dtype, found, shown)
+
+
+def _check_ends(add: bool, bias_last: bool, scale: bool, zero: int, low: int, high: int) -> None:
+    """What goes with a scale, and what does not."""
+    if add and scale:
+        raise UserError("add: goes with a shift, not with scale")
+    if zero and not (scale and low <= zero <= high):
+        raise UserError(f"zero={zero}: goes with scale, and lies within the clip {low}..{high}")
+    if scale and bias_last:
+        raise UserError("bias_last: goes with a shift, not with scale")
 
 
 def _clip(dtype: str, low: int | None, high: int | None) -> tuple[int, int]:

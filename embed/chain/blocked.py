@@ -1,7 +1,7 @@
-"""Chains on a CPU: the layouts of the tensors between operators are the forms, and its model prices every pair."""
+"""Chains on a CPU: the layouts of the tensors between operators are the forms; its model prices all combinations."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 
 from dataflow.computation import Tensor
@@ -14,31 +14,35 @@ from embed.physical import LETTERS, Physical
 from isa.model import Isa
 
 
-def blocked_offers(chain: Chain, target: Isa, layouts: tuple[str | None, str | None] | None, deadline: float) -> Offers:
-    """The best kernel of each operator for every pair of layouts; weights are packed before, and cost nothing.
+def blocked_offers(chain: Chain, target: Isa, layouts: Mapping[str, str], deadline: float) -> Offers:
+    """The best kernel of each operator for all layouts of what it reads and writes; weights are packed before.
 
-    `layouts` are those of the chain's first input and last output. A repack costs what the model says of a copy.
+    `layouts` are those of what enters and leaves. A copy costs what the model says.
     """
     lanes = max(placeable.pattern.tensors[0].size for placeable in register_instructions(target))
-    first, last = layouts or (None, None)
-    ends = _form(chain.enters, first), _form(chain.operators[-1].output, last)
+    ends = {
+        flow.name: _form(flow.tensor, layouts.get(flow.name))
+        for flow in chain.flows
+        if flow.source is None or flow.leaves
+    }
     offers = [list(_options(chain, place, target, lanes, deadline)) for place in range(len(chain.operators))]
     for operator, options in zip(chain.operators, offers, strict=True):
         if not options:
             raise NoEmbedding(f"{target.name} has no kernel for {operator.title} in any layout")
-    return Offers(offers, ends, _repack, True)
+    return Offers(chain, offers, ends, _repack, True)
 
 
 def _options(chain: Chain, place: int, target: Isa, lanes: int, deadline: float) -> Iterator[Option]:
-    operator, flow = chain.operators[place], chain.flows[place]
-    reads = next(tensor for tensor in operator.inputs if tensor.name == flow)
-    weights = [tensor.name for tensor in operator.inputs if tensor.name != flow]
-    given, made = _names(reads, lanes), _names(operator.output, lanes)
-    for first, last in product(given, made):
-        orders = {flow: first, operator.output.name: last}
+    operator, flowing = chain.operators[place], chain.read_by(place)
+    reads = [tensor for tensor in operator.inputs if tensor.name in flowing]
+    weights = [tensor.name for tensor in operator.inputs if tensor.name not in flowing]
+    for *given, made in product(*(_names(tensor, lanes) for tensor in (*reads, operator.output))):
+        orders = {tensor.name: name for tensor, name in zip(reads, given, strict=True)}
         left = max(0.1, deadline - time.perf_counter())
-        found = candidates(operator, target, layouts=orders, constants=weights, time_limit=left).candidates[0]
-        yield Option(_form(reads, first), _form(operator.output, last), round(found.price.total), found.embedding)
+        kept = {**orders, operator.output.name: made}
+        found = candidates(operator, target, layouts=kept, constants=weights, time_limit=left).candidates[0]
+        forms = {tensor.name: _form(tensor, orders[tensor.name]) for tensor in reads}
+        yield Option(forms, _form(operator.output, made), round(found.price.total), found.embedding)
 
 
 def _names(tensor: Tensor, lanes: int) -> list[str]:

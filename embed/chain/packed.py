@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from math import prod
@@ -11,13 +11,14 @@ import numpy as np
 
 from dataflow.computation import Tensor
 from dataflow.dtypes import bits
-from dataflow.errors import UserError
 from dataflow.operator import Operator
 from embed.chain.options import Chain, Form, Offers, Option, cheapest
 from embed.costs import Costs
 from embed.embedding import Array, Embedding
+from embed.epilogue import Epilogue, plan
 from embed.layout import Layout, derive
 from embed.packing import Gather
+from embed.physical import Physical
 from embed.solver.search import alternatives
 from embed.solver.settings import Settings
 from isa.model import Isa
@@ -25,63 +26,82 @@ from isa.model import Isa
 Priced = tuple[Embedding, Costs]
 
 
-def packed_offers(chain: Chain, target: Isa, layouts: tuple[str | None, str | None] | None, deadline: float) -> Offers:
-    """All embeddings of each operator that a best plan could have. A repack moves both forms over the bus once.
-
-    Raises UserError for `layouts`: the machine's own are all packed.
-    """
-    if layouts is not None:
-        raise UserError(f"layouts: {target.name} packs its tensors; the ends of a chain lie row-major there")
+def packed_offers(chain: Chain, target: Isa, layouts: Mapping[str, str], settings: Settings, deadline: float) -> Offers:
+    """All embeddings of each operator that a best plan could have. A copy moves both forms over the bus once."""
     found: list[tuple[Priced, ...]] = []
     complete = True
     for operator in chain.operators:
-        settings = Settings(time_limit=max(0.1, deadline - time.perf_counter()))
-        listed = alternatives(operator, target, settings, dominated=True)
+        asked = replace(settings, time_limit=max(0.1, deadline - time.perf_counter()))
+        listed = alternatives(operator, target, asked, dominated=True)
         found.append(listed.ranked)
         complete = complete and listed.complete
-    ends = plain(chain.enters), plain(chain.operators[-1].output)
+    ends = {
+        flow.name: lying(flow.tensor, layouts.get(flow.name))
+        for flow in chain.flows
+        if flow.source is None or flow.leaves
+    }
     rate = target.timing.constants.get("bus_bytes", 1) if target.timings else 1
 
     def repack(before: Form, after: Form) -> int:
         return 0 if before.key == after.key else -(-(before.bytes + after.bytes) // rate)
 
-    offers = Offers((), ends, repack, complete)
-    steps = list(zip(chain.operators, chain.flows, found, strict=True))
-    quick = [next(options_of(operator, flow, ranked[:1])) for operator, flow, ranked in steps]
+    offers = Offers(chain, (), ends, repack, complete)
+    steps = [(operator, chain.read_by(place), plan(operator, target)) for place, operator in enumerate(chain.operators)]
+    quick = [next(options_of(*step, ranked[:1])) for step, ranked in zip(steps, found, strict=True)]
     least = sum(min(price.cycles for _, price in ranked) for ranked in found)
     slack = offers.total(quick) - least
     options = []
-    for operator, flow, ranked in steps:
+    for step, ranked in zip(steps, found, strict=True):
         room = slack + min(price.cycles for _, price in ranked)
-        options.append(cheapest(options_of(operator, flow, [one for one in ranked if one[1].cycles <= room])))
+        options.append(cheapest(options_of(*step, [one for one in ranked if one[1].cycles <= room])))
     return replace(offers, options=options)
 
 
-def options_of(operator: Operator, flow: str, ranked: Sequence[Priced]) -> Iterator[Option]:
-    """An option for each embedding; `flow` is the operator's input that the chain flows into."""
+def options_of(
+    operator: Operator, flowing: Sequence[str], epilogue: Epilogue, ranked: Sequence[Priced]
+) -> Iterator[Option]:
+    """An option for each embedding; `flowing` are the operator's inputs that flow in the chain."""
+    main = operator.main.output.tensor
     for embedding, price in ranked:
-        layouts = derive(embedding)
-        given = packed(layouts[flow], operator, flow)
-        made = packed(layouts[operator.main.output.tensor], operator, operator.output.name)
-        yield Option(given, made, price.cycles, embedding)
+        layouts = derive(embedding, epilogue.extras)
+        sums = embedding.pattern.tensors[0].dtype
+        given = {}
+        for access, read in {**embedding.accesses, **epilogue.extras}.items():
+            if read.tensor in flowing:
+                own = layouts[access].tensor.dtype
+                given[read.tensor] = read_form(layouts[access], sums if access in epilogue.extras else own)
+        yield Option(given, written_form(layouts[main], operator, epilogue.planes), price.cycles, embedding)
 
 
-def plain(tensor: Tensor) -> Form:
-    """Row-major."""
-    return Form(f"{tensor.name} row-major", _digest(_numbers(tensor.size)), tensor.bytes)
+def lying(tensor: Tensor, layout: str | None) -> Form:
+    """The user's own array, row-major where no layout is named."""
+    physical = Physical.of(tensor, layout)
+    name = physical.name if layout else "row-major"
+    array = physical.lying(_numbers(tensor.size).reshape(tensor.shape))
+    lies = array if physical.blocks else array.transpose(physical.order)
+    return Form(f"{tensor.name} {name}", (_digest(lies), bits(tensor.dtype)), physical.size * bits(tensor.dtype) // 8)
 
 
-def packed(layout: Layout, operator: Operator, name: str) -> Form:
-    """A packed array of the tensor `name`; one with padding that an epilogue may have filled is like no other."""
-    tensor = next(each for each in (*operator.inputs, operator.output) if each.name == name)
+def read_form(layout: Layout, dtype: str) -> Form:
+    """The packed array of an input, its elements of `dtype`."""
+    return _form(layout, layout.tensor.name, dtype)
+
+
+def written_form(layout: Layout, operator: Operator, planes: int) -> Form:
+    """The packed output; one with padding that an epilogue may have filled is like no other."""
+    form = _form(layout, operator.output.name, operator.output.dtype)
+    exact = layout.words * prod(layout.word_shape) == operator.output.size
+    filled = "padding written" if operator.epilogue and not exact else ""
+    return replace(form, key=(form.key, planes, filled)) if planes > 1 or filled else form
+
+
+def _form(layout: Layout, name: str, dtype: str) -> Form:
     elements = layout.words * prod(layout.word_shape)
     gather = layout.gather
-    key: Hashable = gather.shape, gather.origin, gather.runs, gather.lanes
-    if elements == tensor.size:
+    key: Hashable = (gather.shape, gather.origin, gather.runs, gather.lanes)
+    if elements == layout.tensor.size:
         key = _content(gather)
-    elif name == operator.output.name and operator.epilogue:
-        key = key, "padding written"
-    return Form(str(layout).replace(layout.tensor.name, name), key, elements * bits(tensor.dtype) // 8)
+    return Form(str(layout).replace(layout.tensor.name, name), (key, bits(dtype)), elements * bits(dtype) // 8)
 
 
 @cache

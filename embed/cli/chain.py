@@ -9,25 +9,26 @@ from rich.table import Table
 from rich.text import Text
 
 from dataflow import Operator, UserError
-from embed.chain import Chain, Plan, plan
+from embed.chain import Chain, Copy, Flow, Plan, plan
 from embed.cli.asked import AskedIsa
 from embed.cli.console import new_table, wide_console
 from embed.cli.files import check_writable, write_json_lines
 from embed.cli.groups import grouped
 from embed.cli.operators import read_operator
 from embed.cli.options import JsonFile, TimeLimit
+from embed.solver import settings as solver
 
-_KEYS = ("name", "op", "expr", "dtype", "epilogue", "input")
+_KEYS = ("name", "op", "expr", "dtype", "epilogue", "input", "reads")
 
 File = Annotated[
     Path, typer.Argument(metavar="FILE.toml", help="the operators, one \\[\\[operator]] each, in their order")
 ]
 Given = Annotated[
-    str | None, typer.Option("--given", metavar="LAYOUT", help="on a CPU: how the first input lies", show_default=False)
+    str | None, typer.Option("--given", metavar="LAYOUT", help="how what enters the chain lies", show_default=False)
 ]
 Wanted = Annotated[
     str | None,
-    typer.Option("--wanted", metavar="LAYOUT", help="on a CPU: how the last output lies", show_default=False),
+    typer.Option("--wanted", metavar="LAYOUT", help="how what leaves the chain lies", show_default=False),
 ]
 
 
@@ -44,8 +45,9 @@ def chain_command(
     check_writable(json)
     names, chain = read_chain(file)
     target = isa.load()
-    layouts = (given, wanted) if given or wanted else None
-    found = plan(chain, target, layouts=layouts, time_limit=time_limit)
+    layouts = {flow.name: given for flow in chain.flows if given and flow.source is None}
+    layouts |= {flow.name: wanted for flow in chain.flows if wanted and flow.leaves}
+    found = plan(chain, target, layouts=layouts, settings=solver.Settings(time_limit=time_limit))
     if json:
         write_json_lines(json, [row(names, found)])
     console = wide_console()
@@ -69,15 +71,21 @@ def read_chain(file: Path) -> tuple[list[str], Chain]:
     rows = content.get("operator")
     if not isinstance(rows, list) or not rows or set(content) != {"operator"}:
         raise UserError(f"{file}: write one [[operator]] for each operator, and nothing else")
-    names, operators = [], []
+    operators: dict[str, Operator] = {}
+    reads: dict[str, dict[str, str]] = {}
     for number, each in enumerate(rows, 1):
         try:
-            operators.append(_operator(each))
+            operator = _operator(each)
         except UserError as error:
             raise UserError(f"{file}: operator {number}: {error}") from None
-        names.append(str(each.get("name", operators[-1].name)))
+        name = str(each.get("name", number))
+        if name in operators:
+            raise UserError(f"{file}: operator {number}: there is a {name} already; give it another name")
+        before = next(reversed(operators), "input")
+        reads[name] = each.get("reads") or {each.get("input") or operator.inputs[0].name: before}
+        operators[name] = operator
     try:
-        return names, Chain.of(operators, [each.get("input") for each in rows])
+        return list(operators), Chain.graph(operators, reads)
     except UserError as error:
         raise UserError(f"{file}: {error}") from None
 
@@ -86,23 +94,43 @@ def _operator(each: dict[str, Any]) -> Operator:
     for key, value in each.items():
         if key not in _KEYS:
             raise UserError(f"there is no key '{key}'; there are: {', '.join(_KEYS)}")
-        if not isinstance(value, str):
+        if key == "reads":
+            _check_reads(value)
+        elif not isinstance(value, str):
             raise UserError(f"{key} is text in quotes, not {value}")
     epilogue = each.get("epilogue", "none")
     return read_operator([each.get("op", "")], expr=each.get("expr"), dtype=each.get("dtype"), epilogue=epilogue)
 
 
+def _check_reads(value: object) -> None:
+    if not isinstance(value, dict) or not value or not all(isinstance(source, str) for source in value.values()):
+        raise UserError(f'reads is a table of inputs, such as {{ inp = "NAME" }}, not {value}')
+
+
 def chain_table(names: list[str], found: Plan) -> Table:
-    """One row for each operator, and one for what is done to the tensor between two."""
+    """One row for each operator, and one for each copy of a tensor in front of its first reader."""
     table = new_table("", "operator", "embedding", "reads", "writes", "cycles", right=["cycles"])
-    for name, option, cycles in zip(names, found.options, found.repacks, strict=False):
-        if cycles:
-            table.add_row("", "repack", "", Text(option.given.name), f"{cycles:,}", style="yellow")
-        embedding = Text(str(option.embedding))
-        table.add_row(name, embedding, Text(option.given.name), Text(option.made.name), f"{option.cycles:,}")
-    if found.repacks[-1]:
-        table.add_row("", "repack", Text(found.options[-1].made.name), "", f"{found.repacks[-1]:,}", style="yellow")
+    left = list(found.copies)
+    for place, (name, option) in enumerate(zip(names, found.options, strict=True)):
+        keys = {form.key for form in option.given.values()}
+        here = [copy for copy in left if _reads(copy.flow, place) and copy.after.key in keys]
+        for copy in here:
+            _copy_row(table, copy)
+            left.remove(copy)
+        reads = Text("\n".join(form.name for form in option.given.values()))
+        table.add_row(name, Text(str(option.embedding)), reads, Text(option.made.name), f"{option.cycles:,}")
+    for copy in left:
+        _copy_row(table, copy)
     return table
+
+
+def _reads(flow: Flow, place: int) -> bool:
+    return any(reader == place for reader, _ in flow.readers)
+
+
+def _copy_row(table: Table, copy: Copy) -> None:
+    what = f"repack {copy.flow.name}"
+    table.add_row("", what, Text(copy.before.name), Text(copy.after.name), f"{copy.cycles:,}", style="yellow")
 
 
 def row(names: list[str], found: Plan) -> dict[str, object]:
@@ -110,11 +138,15 @@ def row(names: list[str], found: Plan) -> dict[str, object]:
     return {
         "operators": names,
         "embeddings": [str(option.embedding) for option in found.options],
-        "reads": [option.given.name for option in found.options],
+        "reads": [{entry: form.name for entry, form in option.given.items()} for option in found.options],
         "writes": [option.made.name for option in found.options],
         "cycles": [option.cycles for option in found.options],
-        "repacks": list(found.repacks),
+        "repacks": [
+            {"tensor": copy.flow.name, "from": copy.before.name, "to": copy.after.name, "cycles": copy.cycles}
+            for copy in found.copies
+        ],
         "total": found.cycles,
+        "bound": found.bound,
         "greedy": found.greedy,
         "status": found.status,
         "seconds": found.seconds,

@@ -84,7 +84,8 @@ def add_epilogue(operator: dataflow.Operator, text: str) -> dataflow.Operator:
         if key not in _EPILOGUE:
             raise dataflow.UserError(f"--epilogue has no '{key}'; it takes {_described(_EPILOGUE)}, or none")
         options[key] = _option(key, value)
-    if operator.output.dtype == "i32" and options.get("dtype") != "i32" and "add" not in options:
+    narrowing = "add" not in options or not options.keys() <= set(_OF_SUMS) or "dtype" in options
+    if operator.output.dtype == "i32" and options.get("dtype") != "i32" and narrowing:
         return dataflow.requantise(operator, **options)
     for key in options:
         if key not in _OF_SUMS:

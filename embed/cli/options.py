@@ -53,7 +53,7 @@ EpilogueText = Annotated[
     typer.Option(
         "--epilogue",
         metavar="LIST",
-        help="after the sums: bias,add,relu,high=6 on floats; shift=8,scale,bias,relu,dtype=u8 on i32; or none",
+        help="after the sums: bias,add,relu,high=6 on floats; shift=8,scale,bias,add,relu,dtype=u8 on i32; or none",
     ),
 ]
 IsaName = Annotated[

@@ -35,6 +35,12 @@ class Settings:
     layouts: tuple[tuple[str, str], ...] = ()
     relax: tuple[str, ...] | None = None
 
+    @property
+    def limit(self) -> str:
+        """How long the search may take, in words."""
+        effort = dict(self.parameters).get("max_deterministic_time")
+        return f"{self.time_limit:g} s" if effort is None else f"an effort of {effort:g}"
+
 
 def new_solver(settings: Settings, deadline: float) -> cp_model.CpSolver:
     """A solver for models this small: presolve and linear relaxation cost more than they save.

@@ -70,6 +70,16 @@ def test_shift_to_unsigned() -> None:
     assert np.array_equal(evaluate(operator, given), np.clip(sums(operator, given) >> 5, 0, 255))
 
 
+def test_a_residual_meets_the_shifted_sums_before_the_clip() -> None:
+    operator = requantise(gemm(m=3, n=4, k=9), shift=4, bias=True, add=True, relu=True, high=90)
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(-128, 128, shape).astype(np.int8) for shape in ((3, 9), (9, 4)))
+    bias, res = rng.integers(-500, 500, 3, np.int32), rng.integers(-128, 128, (3, 4)).astype(np.int8)
+    sums = a.astype(np.int32) @ b.astype(np.int32) + bias[:, None]
+    expected = np.clip((sums >> 4) + res, 0, 90).astype(np.int8)
+    assert np.array_equal(evaluate(operator, {"a": a, "b": b, "bias": bias, "res": res}), expected)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -78,6 +88,7 @@ def test_shift_to_unsigned() -> None:
         (lambda: bias_relu(gemm(m=2, n=2, k=2), high=0.5), "integer limits"),
         (lambda: bias_relu(gemm(m=2, n=2, k=2), channel=2), "dimensions 0 to 1"),
         (lambda: requantise(gemm(m=2, n=2, k=2), zero=3), "goes with scale"),
+        (lambda: requantise(gemm(m=2, n=2, k=2), scale=True, add=True), "goes with a shift"),
         (lambda: requantise(gemm(m=2, n=2, k=2), dtype="i16"), "i8 or u8"),
         (lambda: requantise(gemm(m=2, n=2, k=2), dtype="u8", low=-1), "within 0..255"),
     ],
