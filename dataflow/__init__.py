@@ -4,7 +4,7 @@ from dataflow.computation import Computation, Dim, Tensor
 from dataflow.epilogue import bias_relu, requantise
 from dataflow.errors import UserError
 from dataflow.library import LIBRARY, batched_gemm, conv1d, conv2d, conv3d, depthwise_conv2d, gemm, gemv
-from dataflow.notation import NotationError, infer, infer_next, parse
+from dataflow.notation import NotationError, infer, infer_all, parse
 from dataflow.operator import Operator
 from dataflow.reference import evaluate
 
@@ -26,7 +26,7 @@ __all__ = [
     "gemm",
     "gemv",
     "infer",
-    "infer_next",
+    "infer_all",
     "parse",
     "requantise",
 ]

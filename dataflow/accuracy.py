@@ -17,6 +17,7 @@ from dataflow.computation import Computation
 from dataflow.expression import Apply, Cast, Const, Expression, walk
 from dataflow.operator import Operator
 from dataflow.reference import evaluate
+from dataflow.sums import Sums
 
 Array = npt.NDArray[Any]
 
@@ -65,7 +66,7 @@ def _growth(roundings: int, unit: float) -> float:
 def _roundings(statement: Computation) -> int:
     """At most: one for each operation and conversion, and each sum."""
     if statement.accumulate:
-        return prod(statement.extents[dim] for dim in statement.reduction_dims) + 1
+        return prod(statement.extents[dim] for dim in statement.reduction_dims) * len(Sums((statement,)).addends) + 1
     return 1 + sum(isinstance(node, Apply | Cast) for node in walk(statement.body))
 
 

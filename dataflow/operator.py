@@ -31,6 +31,13 @@ class Operator:
         return self.statements[-1].tensors[0]
 
     @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """What is written and read by no other statement, in the order in which it is written first."""
+        written = {statement.output.tensor: statement.tensors[0] for statement in self.statements}
+        read = {tensor.name for each in self.statements for tensor in each.inputs if tensor.name != each.output.tensor}
+        return tuple(tensor for name, tensor in written.items() if name not in read)
+
+    @property
     def inputs(self) -> tuple[Tensor, ...]:
         """Tensors that no statement writes, in order of first use."""
         written = {statement.output.tensor for statement in self.statements}

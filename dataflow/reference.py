@@ -32,10 +32,15 @@ def evaluate(what: Operator | Computation, arrays: Mapping[str, Array]) -> Array
     """
     if isinstance(what, Computation):
         return _statement(what, arrays)
+    return evaluate_all(what, arrays)[what.output.name]
+
+
+def evaluate_all(operator: Operator, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Every tensor that the operator writes, by name; errors as for `evaluate`."""
     known = dict(arrays)
-    for statement in what.statements:
+    for statement in operator.statements:
         known[statement.output.tensor] = _statement(statement, known)
-    return known[what.output.name]
+    return {statement.output.tensor: known[statement.output.tensor] for statement in operator.statements}
 
 
 def check_array(tensor: Tensor, arrays: Mapping[str, Array]) -> Array:

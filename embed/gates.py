@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dataflow.operator import Operator
+from dataflow.sums import Sums
 from embed.embedding import as_accumulation
 from embed.errors import NoEmbedding
 from embed.solver import search
+from embed.solver.nodes.plans import plan
 from embed.solver.settings import Settings
 from isa import IsaError, interpreter, loads
 from isa.bench import Bench
@@ -37,9 +39,9 @@ def run_gates(source: Source, target: Isa, seed: int = 0) -> Iterator[Result]:
     random = np.random.default_rng(seed)
     coded = [entry for entry in target.instructions.values() if entry.encoding or entry.form]
     yield _gate("encode, decode: random fields come back", coded, lambda entry: _round_trip(target, entry, random))
-    computing = [entry for entry in target.instructions.values() if entry.pattern]
+    computing = [entry for entry in target.instructions.values() if entry.statements]
     yield _gate("interpreter: extremes, nothing else written", computing, lambda entry: _runs(target, entry, random))
-    sums = [entry for entry in computing if entry.pattern and as_accumulation(entry.pattern).accumulate]
+    sums = [entry for entry in computing if _is_sum(entry)]
     yield _gate("selection: its own pattern finds the entry", sums, lambda entry: _selected(target, entry))
     failure = _printed_back(source, target)
     yield Result("print-back: the canonical text says the same", 1, (failure,) if failure else ())
@@ -80,18 +82,31 @@ def _runs(target: Isa, entry: Instruction, random: np.random.Generator) -> str:
             interpreter.run(target, bench.item, bench.memories)
         except IsaError as error:
             return str(error)
-        assert entry.output is not None
-        others = [name for name in before if name != entry.output.memory]
+        written = {operand.memory for operand in entry.outputs}
+        others = [name for name in before if name not in written]
         changed = [name for name in others if (before[name] != bench.memories[name]).any()]
         if changed:
             return f"{bench.item} changes {', '.join(changed)}"
         if not bench.agrees():
-            return f"{bench.item} does not compute `{entry.pattern}`"
+            return f"{bench.item} does not compute `{entry.text}`"
     return ""
+
+
+def _is_sum(entry: Instruction) -> bool:
+    """Whether it accumulates, or adds up several addends, or writes several results."""
+    accumulates = entry.pattern is not None and as_accumulation(entry.pattern).accumulate
+    return accumulates or (_is_planned(entry) and not entry.mask and not entry.choice)
+
+
+def _is_planned(entry: Instruction) -> bool:
+    """Whether an operator like it is embedded node by node."""
+    return len(Sums(entry.statements).addends) > 1
 
 
 def _selected(target: Isa, entry: Instruction) -> str:
     """The entry's pattern as an operator embeds, fully, into this entry or one that does the same work."""
+    if _is_planned(entry):
+        return _planned(target, entry)
     assert entry.pattern is not None
     pattern = as_accumulation(entry.pattern)
     operator = Operator("expr", (pattern,), tuple(pattern.extents.items()))
@@ -103,6 +118,17 @@ def _selected(target: Isa, entry: Instruction) -> str:
     if found.costs.invocations != 1:
         return f"its own pattern takes {found.costs.invocations} invocations, not 1"
     return ""
+
+
+def _planned(target: Isa, entry: Instruction) -> str:
+    """The same for an entry that is placed node by node."""
+    operator = Operator("expr", entry.statements)
+    try:
+        found = plan(operator, replace(target, instructions={entry.name: entry}), Settings("invocations", _SECONDS))
+    except NoEmbedding as error:
+        return str(error)
+    invocations = sum(step.invocations for step in found.steps)
+    return f"its own statements take {invocations} invocations, not 1" if invocations != 1 else ""
 
 
 def _printed_back(source: Source, target: Isa) -> str:

@@ -28,6 +28,14 @@ def run_batch(entry: Instruction, count: int, arrays: Mapping[str, Array]) -> Ar
     return compute(entry, in_batch(pattern, count), arrays)
 
 
+def run_statements(entry: Instruction, count: int, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The same for entries of one or several statements: every output by operand."""
+    known = dict(arrays)
+    for statement in entry.statements:
+        known[statement.output.tensor] = compute(entry, in_batch(statement, count), known)
+    return {operand.name: known[operand.name] for operand in entry.outputs}
+
+
 def in_batch(pattern: Computation, count: int) -> Computation:
     """The pattern with one more dim in front, of its box and of every tensor."""
 

@@ -109,7 +109,11 @@ class Bench:
 
         Floats, masks, loops and addresses by formula are left to other tests.
         """
-        pattern = interpreter.chosen(self.entry, {**dict.fromkeys(self.entry.fields, 0), **self.fields})
+        statements = interpreter.chosen(self.entry, {**dict.fromkeys(self.entry.fields, 0), **self.fields})
+        return all(map(self.holds, statements))
+
+    def holds(self, pattern: Computation) -> bool:
+        """The same for one statement of the entry."""
         every = {tensor.name for tensor in pattern.tensors}
         if self.entry.mask or self.entry.repeat or not every <= set(self.at) or not _is_plain(pattern):
             return True

@@ -36,7 +36,7 @@ class Entry:
         """The members of a table member, empty if it is not there; operands add to those of the entry it is like."""
         found = dict(self.members[key].items()) if key in self.members else {}
         if self.base and key == "operands":
-            words = set(_WORD.findall(self.text("pattern")))
+            words = set(_WORD.findall(" ".join(self.texts("pattern"))))
             return {**{name: node for name, node in self.base.table(key).items() if name in words}, **found}
         return found
 

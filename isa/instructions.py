@@ -14,7 +14,7 @@ from isa.errors import IsaError, listing
 from isa.forms import Form
 from isa.model import FIELD, Instruction, Mask, Operand, Repeat
 from isa.operands import memory_of, read_mask, read_operand, read_tensors
-from isa.patterns import read_variants
+from isa.patterns import read_patterns
 from isa.rounding import SUMMATIONS
 from isa.schema import DENORMALS, Node
 from isa.sdm import Place, SdmError, features, read_form
@@ -51,17 +51,17 @@ def _instruction(entry: Entry, context: Context) -> Instruction:
     tensors = read_tensors(entry, index, context)
     encoding = _encoding(entry, choice, context)
     fixed = _fixed(entry, encoding, context)
-    variants = read_variants(entry, index, choice, tensors)
+    statements, variants = read_patterns(entry, index, choice, tensors)
     repeat = _repeat(entry, encoding, context)
     names = _names(encoding, repeat, context)
     mask = read_mask(entry, index, context)
-    operands = _operands(entry, tensors, variants, _Scope(encoding, names, context))
+    operands = _operands(entry, tensors, statements, _Scope(encoding, names, context))
     _check_mask(mask, operands, variants, entry)
     _check_room(entry, operands, context)
     return Instruction(
         name=entry.name,
         doc=entry.text("doc"),
-        index=variants[0].extents if variants else {},
+        index={name: extent for statement in statements for name, extent in statement.extents.items()},
         choice=choice,
         pattern=variants[0] if variants else None,
         variants=variants,
@@ -79,6 +79,7 @@ def _instruction(entry: Entry, context: Context) -> Instruction:
         summation=_one_of(entry, "summation", tuple(SUMMATIONS)),
         form=_form(entry, operands, mask, context),
         c=_c(entry, operands, choice, mask),
+        statements=statements,
     )
 
 
@@ -251,19 +252,20 @@ def _loop(name: str, node: Node, names: Collection[str], context: Context) -> Re
 
 
 def _operands(
-    entry: Entry, tensors: Mapping[str, Tensor], variants: tuple[Computation, ...], scope: _Scope
+    entry: Entry, tensors: Mapping[str, Tensor], statements: tuple[Computation, ...], scope: _Scope
 ) -> dict[str, Operand]:
-    """The operands the pattern uses."""
-    if not variants:
+    """The operands the statements use."""
+    if not statements:
         return {}
     nodes = entry.table("operands")
-    used = [tensor.name for tensor in variants[0].tensors]
+    used = {tensor.name for statement in statements for tensor in statement.tensors}
     operands = {
         name: read_operand(nodes[name], tensors[name], scope.encoding, scope.names, scope.context)
         for name in nodes
         if name in used
     }
-    _check_output(operands[used[0]], nodes[used[0]])
+    for name in dict.fromkeys(statement.output.tensor for statement in statements):
+        _check_output(operands[name], nodes[name])
     return operands
 
 

@@ -3,7 +3,7 @@
 Slow and exact: it is the reference that encodings, simulators and lowerings are compared with.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,22 +40,24 @@ def run(target: Isa, instruction: MachineInstruction, memories: Mapping[str, Arr
     """
     entry = target.instruction(instruction.name)
     values = target.values(instruction)
-    if entry.pattern is None:
+    if not entry.statements:
         return
     machine = _Machine(target, entry, memories)
-    pattern = chosen(entry, values)
+    statements = chosen(entry, values)
     for names in machine.trips({**target.names, **values}):
-        machine.trip(pattern, names)
+        machine.trip(statements, names)
 
 
-def chosen(entry: Instruction, values: Mapping[str, int]) -> Computation:
-    """The pattern for these values of the choices; raises IsaError for one that is out of range."""
+def chosen(entry: Instruction, values: Mapping[str, int]) -> tuple[Computation, ...]:
+    """The statements for these values of the choices; raises IsaError for one that is out of range."""
+    if entry.pattern is None:
+        return entry.statements
     number = 0
     for name, extent in entry.choice.items():
         if not 0 <= values[name] < extent:
             raise IsaError(f"{entry.name}: {name} = {values[name]} is not in 0..{extent - 1}")
         number = number * extent + values[name]
-    return entry.variants[number]
+    return (entry.variants[number],)
 
 
 class _Machine:
@@ -78,12 +80,14 @@ class _Machine:
         for value in range(self.formula(loop.start, names), self.formula(loop.stop, names)):
             yield from self.trips({**names, loop.name: value}, depth + 1)
 
-    def trip(self, pattern: Computation, names: Mapping[str, int]) -> None:
-        """Read the inputs, evaluate the pattern, write the output."""
+    def trip(self, statements: Sequence[Computation], names: Mapping[str, int]) -> None:
+        """Read the inputs, evaluate the statements, write the outputs."""
         self.active = self.lanes(names)
         arrays = {operand.name: self.read(operand, names) for operand in self.entry.inputs}
-        assert self.entry.output is not None
-        self.write(self.entry.output, compute(self.entry, pattern, arrays), names)
+        for statement in statements:
+            arrays[statement.output.tensor] = compute(self.entry, statement, arrays)
+        for operand in self.entry.outputs:
+            self.write(operand, arrays[operand.name], names)
 
     def lanes(self, names: Mapping[str, int]) -> Lanes | None:
         """Which lanes the mask lets act; None without a mask."""

@@ -3,7 +3,7 @@
 import itertools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dataflow.computation import Computation, Tensor
@@ -16,21 +16,60 @@ from isa.schema import Node
 _MOST_VARIANTS = 4096
 
 
-def read_variants(
+def read_patterns(
     entry: Entry, index: Mapping[str, int], choice: Mapping[str, int], tensors: Mapping[str, Tensor]
-) -> tuple[Computation, ...]:
-    """The pattern for every value of the choices, the last choice fastest; empty without a pattern.
+) -> tuple[tuple[Computation, ...], tuple[Computation, ...]]:
+    """The statements of the entry, and the variants of a single one: for every value of the choices, the last fastest.
 
-    Dims and operands that the pattern does not use are dropped if they come from `like`, and an error otherwise.
+    Both are empty without a pattern. Dims and operands that no statement uses are dropped if they come from `like`, and
+    an error otherwise.
     """
     if "pattern" not in entry.members:
         for key in ("operands", "index", "choice", "repeat"):
             if key in entry.own:
                 raise entry.members[key].error(f"'{key}' belongs to a pattern, and there is none", key=True)
-        return ()
+        return (), ()
+    node = entry.members["pattern"]
+    if len(node.texts()) > 1:
+        return _statements(entry, node, index, tensors), ()
+    variants = _variants(entry, _one(node), index, choice, tensors)
+    return variants[:1], variants
+
+
+def _one(node: Node) -> Node:
+    """The text of a pattern that may be a list of one."""
+    return node if isinstance(node.value, str) else Node(node.source, (*node.path, 0), node.value[0])
+
+
+def _statements(
+    entry: Entry, node: Node, index: Mapping[str, int], tensors: Mapping[str, Tensor]
+) -> tuple[Computation, ...]:
+    """Several statements, each over the dims that it uses: they read what was there before any of them wrote."""
+    for key in ("choice", "mask"):
+        if key in entry.members:
+            raise entry.members[key].error(f"a pattern of several statements takes no {key}", key=True)
+    texts = [_Text(Node(node.source, (*node.path, place), text), ()) for place, text in enumerate(node.texts())]
+    drafts = [text.parse((), index, tensors) for text in texts]
+    used = [{n: e for n, e in index.items() if n in _dims(draft)} for draft in drafts]
+    _check_all_used(entry, "index", index, {name: 0 for names in used for name in names})
+    _check_all_used(entry, "operands", tensors, {t.name: t for draft in drafts for t in draft.tensors})
+    found = tuple(text.parse((), box, tensors) for text, box in zip(texts, used, strict=True))
+    for text, statement in zip(texts, found, strict=True):
+        text.check_apart(statement)
+        text.check_beside(statement, [other for other in found if other is not statement])
+    return found
+
+
+def _dims(pattern: Computation) -> set[str]:
+    return {dim for read in (pattern.output, *pattern.reads) for place in read.index for dim in place.dims}
+
+
+def _variants(
+    entry: Entry, node: Node, index: Mapping[str, int], choice: Mapping[str, int], tensors: Mapping[str, Tensor]
+) -> tuple[Computation, ...]:
     if math.prod(choice.values()) > _MOST_VARIANTS:
         raise entry.members["choice"].error(f"the choices have more than {_MOST_VARIANTS} values together", key=True)
-    text = _Text(entry.members["pattern"], tuple(choice))
+    text = _Text(node, tuple(choice))
     used_index, used_tensors = _used(entry, text.parse((0,) * len(choice), index, tensors), index, tensors)
     values = itertools.product(*map(range, choice.values()))
     found = tuple(text.parse(each, used_index, used_tensors) for each in values)
@@ -42,9 +81,7 @@ def _used(
     entry: Entry, pattern: Computation, index: Mapping[str, int], tensors: Mapping[str, Tensor]
 ) -> tuple[dict[str, int], dict[str, Tensor]]:
     """The dims and tensors the pattern uses."""
-    reads = (pattern.output, *pattern.reads)
-    dims = {dim for read in reads for place in read.index for dim in place.dims}
-    kept_index = {name: extent for name, extent in index.items() if name in dims}
+    kept_index = {name: extent for name, extent in index.items() if name in _dims(pattern)}
     kept_tensors = {tensor.name: tensor for tensor in pattern.tensors}
     _check_all_used(entry, "index", index, kept_index)
     _check_all_used(entry, "operands", tensors, kept_tensors)
@@ -90,9 +127,28 @@ class _Text:
             what = f"several points write one element of {pattern.output}"
             raise self.node.error(f"{what}: no operator can use this pattern; a sum is written `+=`")
 
+    def check_beside(self, statement: Computation, others: Sequence[Computation]) -> None:
+        """No statement reads what another writes, and no two write one element."""
+        own = statement.output.tensor
+        for other in others:
+            if any(read.tensor == own for read in other.reads):
+                raise self.node.error(
+                    f"another statement reads {own}, but statements are done at once; write an operand of its own"
+                )
+            if other.output.tensor == own and not _elements(statement).isdisjoint(_elements(other)):
+                raise self.node.error(f"another statement writes an element of {own} that this one writes")
+
     def check_inside(self, read: Read, tensor: Tensor, index: Mapping[str, int]) -> None:
         for place, extent in zip(read.index, tensor.shape, strict=True):
             low, high = place.bounds(index)
             if low < 0 or high >= extent:
                 there = f"'{tensor.name}' has 0..{extent - 1}"
                 raise self.node.error(f"{read} reaches {low}..{high} where {there}")
+
+
+def _elements(statement: Computation) -> set[tuple[int, ...]]:
+    """The elements that a statement writes."""
+    names = statement.output_dims
+    boxes = itertools.product(*(range(statement.extents[name]) for name in names))
+    places = (dict(zip(names, box, strict=True)) for box in boxes)
+    return {tuple(index.evaluate(place) for index in statement.output.index) for place in places}

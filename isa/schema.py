@@ -100,7 +100,9 @@ TABLES: dict[str, dict[str, Key]] = {
         "like": Key("text", "an entry above, whose keys this one has where it does not say otherwise"),
         "index": Key("table", "the dims of the pattern and their extents", members=(PLAIN,)),
         "choice": Key("table", "constants that the encoding picks, and how many values each has", members=(PLAIN,)),
-        "pattern": Key("text", "one assignment in index notation: what one trip does"),
+        "pattern": Key(
+            "texts", "what one trip does: one assignment in index notation, or several that are done at once"
+        ),
         "operands": Key("table", "the tensors of the pattern", members=("operand",)),
         "repeat": Key("table", "loops around the pattern, outermost first: a count, or start..stop", members=(PLAIN,)),
         "when": Key("formula", "the trips at which the entry acts"),

@@ -132,9 +132,18 @@ def refuse(command: str, target: Isa, given: Mapping[str, object]) -> None:
 
 def compile_line(operator: AskedOperator, target: AskedIsa, layouts: Sequence[str] = ()) -> str:
     """The command line that compiles the operator, as a shell takes it, up to `--embedding`."""
+    return _line("compile", operator, target, layouts)
+
+
+def run_line(operator: AskedOperator, target: AskedIsa) -> str:
+    """The command line that runs the operator, as a shell takes it."""
+    return _line("run", operator, target, ())
+
+
+def _line(command: str, operator: AskedOperator, target: AskedIsa, layouts: Sequence[str]) -> str:
     epilogue = None if operator.epilogue == "none" else operator.epilogue
     named = [("--expr", operator.expr), ("--dtype", operator.dtype), ("--epilogue", epilogue)]
-    parts = ["isa-embed", "compile", *(operator.words or ()), "--isa", target.isa]
+    parts = ["isa-embed", command, *(operator.words or ()), "--isa", target.isa]
     parts += [part for option, value in named if value is not None for part in (option, value)]
     parts += [part for each in target.settings or () for part in ("--set", each)]
     parts += [part for each in layouts for part in ("--layout", each)]

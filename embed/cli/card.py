@@ -45,7 +45,7 @@ def instruction_table(target: Isa) -> Table:
     """Every instruction: its box, its pattern, and where its operands lie."""
     table = new_table("instructions", "name", "box", "pattern", "operands", "doc")
     for entry in target.instructions.values():
-        table.add_row(entry.name, _box(entry), Text(str(entry.pattern or "-")), _operands(entry), entry.doc)
+        table.add_row(entry.name, _box(entry), Text(entry.text or "-"), _operands(entry), entry.doc)
     return table
 
 

@@ -1,15 +1,20 @@
 """`isa-embed embed`: the best embedding of one operator, explained, or the list of all."""
 
+from collections.abc import Iterable
 from itertools import islice
 
+from rich.console import RenderableType
+
 from dataflow import Operator, UserError
-from embed.cli.asked import AskedIsa, AskedList, AskedOperator, compile_line
+from embed.cli.asked import AskedIsa, AskedList, AskedOperator, compile_line, run_line
 from embed.cli.console import say_stages, wide_console
 from embed.cli.explain import alternatives_table, explain, solved
 from embed.cli.files import check_writable, write_json_lines
 from embed.cli.groups import grouped
 from embed.cli.options import All, First, JsonFile, Limit, Show, Verbose, Written
+from embed.cli.plans import explain_plan
 from embed.parse import read_embedding
+from embed.solver.nodes.plans import fallback
 from embed.solver.search import Alternatives, Solution, best, given, stream
 from isa.model import Isa
 
@@ -32,6 +37,8 @@ def embed_command(
     wanted, target = operator.read(), isa.load()
     check_writable(json)
     many = every or search.pareto or show is not None
+    if embedding is None and _is_planned(wanted, target, search, run_line(operator, isa)):
+        return
     listed = search.find(wanted, target) if many else None
     if listed is None:
         shown = [_one(wanted, target, search, embedding, first)]
@@ -49,6 +56,19 @@ def embed_command(
         if listed is None or show
         else (alternatives_table(wanted, listed, shown),)
     )
+    _print(pieces)
+
+
+def _is_planned(operator: Operator, target: Isa, search: AskedList, command: str) -> bool:
+    """Whether it takes a plan of instructions that are no contraction; then that is explained."""
+    settings = search.read()
+    plan = None if settings.demands or settings.layouts else fallback(operator, target, settings)
+    if plan is not None:
+        _print(explain_plan(plan, command))
+    return plan is not None
+
+
+def _print(pieces: Iterable[RenderableType]) -> None:
     console = wide_console()
     for piece in pieces:
         console.print(piece)

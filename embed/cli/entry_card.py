@@ -31,7 +31,7 @@ def facts(entry: Instruction) -> Table:
     """What one line each can say."""
     loops = "; ".join(f"{loop.name} from {loop.start} to {loop.stop}" for loop in entry.repeat)
     rows = {
-        "pattern": str(entry.pattern or "none: it moves no data"),
+        "pattern": entry.text or "none: it moves no data",
         "lanes": " x ".join(f"{name}:{extent}" for name, extent in entry.index.items()),
         "choices": " ".join(f"{name}:{extent}" for name, extent in entry.choice.items()),
         "loops": loops,

@@ -55,19 +55,18 @@ def read_library(parts: Sequence[str], dtype: str | None = None) -> dataflow.Ope
 def read_expression(text: str, parts: Sequence[str], dtype: str) -> dataflow.Operator:
     """An operator from its index expression, such as `out[i,j] += a[i,k]*b[k,j]`, and `i=64 j=64 k=64`.
 
-    After a `;` come element-wise statements on what the ones before wrote: `out[i,j] = max(acc[i,j] + bias[j], 0)`.
+    After a `;` come further statements, such as `out[i,j] = max(acc[i,j] + bias[j], 0)`. A `dtype` of `i16:i16` has
+    sums of the inputs' type.
     """
-    if not is_dtype(dtype):
+    if not all(map(is_dtype, dtype.split(":", 1))):
         raise dataflow.UserError(f"unknown dtype '{dtype}'; there are: f16, bf16, f32, f64, i1..i64, u1..u64")
     sizes = {key: _integer("--expr", key, value) for key, value in read_pairs("--expr", parts).items()}
     for key, size in sizes.items():
         if size < 1:
             raise dataflow.UserError(f"{key}={size}: a size is a positive integer")
     first, *rest = text.split(";")
-    statements = [dataflow.infer(first, sizes, dtype)]
-    for part in filter(str.strip, rest):
-        statements.append(dataflow.infer_next(part, sizes, statements))
-    return dataflow.Operator("expr", tuple(statements), tuple(sizes.items()))
+    statements = dataflow.infer_all([first, *filter(str.strip, rest)], sizes, dtype)
+    return dataflow.Operator("expr", statements, tuple(sizes.items()))
 
 
 def add_epilogue(operator: dataflow.Operator, text: str) -> dataflow.Operator:

@@ -20,10 +20,12 @@ from embed.cli.files import Array, check_writable, read_bytes, write_array
 from embed.cli.groups import grouped
 from embed.cli.machines import compile_for_cpu, run_abstract, run_on_cpu, show_packings
 from embed.cli.options import Inputs
+from embed.cli.plans import run_plan
 from embed.cli.trace import check_ending, write_trace
 from embed.cpu import archive
 from embed.cpu.kernel import CpuKernel
 from embed.kernel import Machine, best_embedding
+from embed.solver.nodes.plans import fallback
 from embed.vta import bundle
 from embed.vta.executable import VtaKernel
 from embed.vta.simulator import TimingReport, simulate
@@ -74,6 +76,12 @@ def _run_operator(
     operator: Operator, target: Isa, search: AskedEmbedding, cpu: AskedKernel, inputs: Sequence[str], trace: Path | None
 ) -> tuple[Array, Table]:
     arrays = read_inputs(operator, inputs, search.seed)
+    settings = search.read()
+    plan = None if settings.demands or settings.layouts else fallback(operator, target, settings)
+    if plan is not None:
+        refuse("run", target, {**cpu.given, "--trace": trace})
+        typer.echo(f"{operator.title}\n{plan}")
+        return run_plan(plan, arrays)
     if Machine.of(target) is Machine.CPU:
         refuse("run", target, {"--trace": trace})
         return _run_cpu(compile_for_cpu(operator, target, search, cpu), arrays)

@@ -67,7 +67,8 @@ class Instruction:
     """One entry. `index` is the box of the pattern, `choice` names constants that the encoding picks,
     `repeat` the loops around it (outermost first), `when` says at which trips it acts.
 
-    `variants` are the pattern for every value of the choices, the last fastest; `pattern` is the first.
+    `statements` are what one trip does, all from the operands as they were; `pattern` is the only one, and None where
+    there are several. `variants` are the pattern for every value of the choices, the last fastest, `pattern` the first.
     `fixed` are the values of the fields that make this entry; the other fields are a MachineInstruction's own.
     `notation` is the encoding in a manual's own words, where it is not a field list; `form` what it was found to be.
     `denormals` and `summation` say where float arithmetic differs from the pattern's plain meaning (isa.rounding).
@@ -94,6 +95,7 @@ class Instruction:
     summation: str = ""
     form: Form | None = None
     c: str = ""
+    statements: tuple[Computation, ...] = ()
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -109,24 +111,33 @@ class Instruction:
 
     @property
     def output(self) -> Operand | None:
-        """The operand the pattern writes."""
+        """The operand the pattern writes; None without a pattern or with several statements."""
         return self.operands[self.pattern.output.tensor] if self.pattern else None
 
     @property
+    def outputs(self) -> tuple[Operand, ...]:
+        """The operands that the statements write."""
+        names = dict.fromkeys(statement.output.tensor for statement in self.statements)
+        return tuple(self.operands[name] for name in names)
+
+    @property
     def inputs(self) -> tuple[Operand, ...]:
-        """The operands the pattern reads; the output is one if it is accumulated, updated, or not all written."""
-        if self.pattern is None:
-            return ()
-        names = [self.pattern.output.tensor] if self.pattern.accumulate or self._keeps else []
-        names += [read.tensor for read in self.pattern.reads]
+        """The operands the statements read; an output is one if it is accumulated, updated, or not all written."""
+        adding = {statement.output.tensor for statement in self.statements if statement.accumulate}
+        names = [operand.name for operand in self.outputs if operand.name in adding or self._keeps(operand)]
+        names += [read.tensor for statement in self.statements for read in statement.reads]
         return tuple(self.operands[name] for name in dict.fromkeys(names))
 
     @property
-    def _keeps(self) -> bool:
-        """Whether elements of the output stay as they were."""
-        assert self.pattern is not None
-        written = math.prod(self.index[name] for name in self.pattern.output_dims)
-        return written < self.pattern.tensors[0].size
+    def text(self) -> str:
+        """Its statements in index notation; empty without a pattern."""
+        return "; ".join(map(str, self.statements))
+
+    def _keeps(self, output: Operand) -> bool:
+        """Whether elements of an output stay as they were; no two statements write one element."""
+        writing = [statement for statement in self.statements if statement.output.tensor == output.name]
+        written = sum(math.prod(self.index[name] for name in statement.output_dims) for statement in writing)
+        return written < output.tensor.size
 
     @property
     def fixed_bits(self) -> tuple[int, int]:

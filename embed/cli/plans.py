@@ -1,0 +1,121 @@
+"""A plan explained and run: what each instruction does of the operator, its lanes, layouts, loops and price."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy.typing as npt
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from dataflow.expression import Const
+from embed.cli.console import new_table
+from embed.cli.machines import compared
+from embed.embedding import Digit
+from embed.nodes.kernel import PlanKernel
+from embed.nodes.layout import packed_accesses, word_axes
+from embed.nodes.placement import ADDENDS
+from embed.nodes.plan import Plan, Step, text
+
+Array = npt.NDArray[Any]
+
+
+def explain_plan(plan: Plan, command: str) -> Iterator[RenderableType]:
+    """What `isa-embed embed` prints of a plan, piece by piece; `command` runs it."""
+    yield Text(plan.operator.title, style="bold")
+    for statement in plan.operator.statements:
+        yield Text(f"  {statement}")
+    yield Text(f"on {plan.target.name} {' '.join(f'{key}={value}' for key, value in plan.target.parameters.items())}\n")
+    for step in plan.steps:
+        yield Text(str(step.placement), style="bold")
+        yield Text(f"  {step.placement.name}: {plan.target.instruction(step.placement.name).text}\n")
+        yield addends_table(step)
+        yield lanes_table(step)
+        yield operands_table(step)
+    yield plan_table(plan)
+    yield Text("run by", style="bold")
+    yield Text(f"  {command}", no_wrap=True, overflow="ignore")
+
+
+def addends_table(step: Step) -> Table:
+    """What each addend of the instruction does."""
+    placement = step.placement
+    table = new_table("addends", "of the instruction", "does", "copy", right=["copy"])
+    for image in placement.images:
+        own = text(placement.pattern.statements, image.match.addend)
+        table.add_row(Text(own), Text(text(placement.operator.statements, image.match.image)), str(image.copy))
+    return table
+
+
+def lanes_table(step: Step) -> Table:
+    """One row for each digit of each lane dimension; ADDENDS is that of the copies."""
+    placement = step.placement
+    lanes = {**placement.pattern.extents, ADDENDS: placement.copies}
+    table = new_table("lanes", "dimension", "lanes", "filled with", "runs", "idle at the end", right=["lanes", "runs"])
+    for lane, extent in lanes.items():
+        if extent > 1:
+            [*digits] = placement.frame.digits_of(lane)
+            cells = _cells(step, digits[0]) if digits else [f"one point, {extent - 1} lanes idle", "1", "0"]
+            table.add_row(lane, str(extent), *cells)
+    return table
+
+
+def _cells(step: Step, digit: Digit) -> list[str]:
+    frame = step.placement.frame
+    size, runs = frame.size(digit), frame.steps(digit)
+    what = f"{digit.radix} of {' x '.join(f'{dim}={frame.extents[dim]}' for dim in reversed(digit.dims))}"
+    return [what, f"{runs:,}", str(runs * digit.radix - size)]
+
+
+def operands_table(step: Step) -> Table:
+    """What the words of each operand hold, as index expressions over the loops and the instruction's dims."""
+    placement = step.placement
+    table = new_table("layouts: packed[loops|elements]", "operand", "one word for each", "holds", right=[])
+    for operand in placement.held:
+        for number, (own, held) in enumerate(packed_accesses(placement, operand)):
+            words = ", ".join(word_axes(placement, operand)) or "the whole step"
+            shown = str(held.value) if isinstance(held, Const) else str(held)
+            table.add_row("" if number else operand, "" if number else words, Text(f"{own} = {shown}"))
+    return table
+
+
+def plan_table(plan: Plan) -> Table:
+    """Instructions, utilisation, cycles by the file's timing, bytes, and what was proven."""
+    table = new_table("costs")
+    costs(plan, table)
+    proof = f"{plan.status} among {plan.considered:,} placements, in {plan.seconds * 1000:.1f} ms"
+    table.add_row("status", proof)
+    return table
+
+
+def costs(plan: Plan, table: Table) -> None:
+    """Rows for what the steps take."""
+    for step in plan.steps:
+        table.add_row(f"{step.placement.name}", f"{step.invocations:,} invocations")
+        if step.adder:
+            table.add_row(f"  {step.adder}", f"{step.additions:,} to add its partial sums up")
+    table.add_row("utilisation", f"{plan.utilisation:.4f}")
+    table.add_row("cycles at full rate", f"{plan.cycles:,}")
+    table.add_row("bytes, packed", f"{plan.bytes:,}")
+
+
+def run_plan(plan: Plan, arrays: Mapping[str, Array]) -> tuple[Array, Table]:
+    """Interpret a plan, check every output, and show what it took; raises Defect for a wrong result."""
+    found = PlanKernel(plan).run(arrays)
+    table = new_table("")
+    table.add_row("result", _compared(plan, arrays, found))
+    table.add_row("ran in", f"the interpreter of {plan.target.name}'s patterns")
+    costs(plan, table)
+    return found[plan.operator.output.name], table
+
+
+def _compared(plan: Plan, arrays: Mapping[str, Array], found: Mapping[str, Array]) -> str:
+    """How every output agrees with the reference, each from the statements up to the last that writes it."""
+    statements = plan.operator.statements
+    said: dict[str, None] = {}
+    for tensor in plan.operator.outputs:
+        last = max(number for number, each in enumerate(statements) if each.output.tensor == tensor.name)
+        part = replace(plan.operator, statements=statements[: last + 1])
+        said[compared(part, arrays, found[tensor.name])] = None
+    return "; ".join(said)

@@ -1,0 +1,156 @@
+"""The best plan of an operator: every placement of every instruction, and the cover that is fastest."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ortools.sat.python import cp_model
+
+from dataflow.operator import Operator
+from dataflow.sums import Addend, Sums
+from embed.errors import NoEmbedding
+from embed.nodes.labels import matches
+from embed.nodes.placement import Placement
+from embed.nodes.plan import Plan, Step, in_order, priced, text
+from embed.solver.nodes.regular import placements
+from embed.solver.nodes.whynot import reasons
+from embed.solver.search import problems
+from embed.solver.settings import Settings, log, new_solver
+from isa.model import Instruction, Isa
+
+
+@dataclass
+class Found:
+    """The steps that may stand in a plan: of those that do the same addends only the best, of equals the first."""
+
+    steps: dict[frozenset[Addend], Step] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    considered: int = 0
+    complete: bool = True
+
+    def add(self, placement: Placement, target: Isa) -> None:
+        self.considered += 1
+        try:
+            step = priced(placement, target)
+        except NoEmbedding as error:
+            self.refused[placement.name] = str(error)
+            return
+        known = self.steps.get(placement.covered)
+        if known is None or rank(step) < rank(known):
+            self.steps[placement.covered] = step
+
+
+def rank(step: Step) -> tuple[int, int, int]:
+    """What the best step has least of: cycles, packed bytes, dims and operands that change places."""
+    held = [each for operand in step.placement.inputs for each in step.placement.held[operand]]
+    return step.cycles, step.bytes, len(held) + sum(len(digit.dims) for digit in step.placement.digits)
+
+
+def plan(operator: Operator, target: Isa, settings: Settings) -> Plan:
+    """The fastest plan by the file's timing, of equals that with the fewest packed bytes. Raises NoEmbedding."""
+    start = time.perf_counter()
+    _check(operator)
+    found = Found()
+    for entry in usable(target):
+        some, complete = placements(operator, entry.name, Sums(entry.statements), settings, start + settings.time_limit)
+        log.info("%s: %d placements", entry.name, len(some))
+        found.complete = found.complete and complete
+        for placement in some:
+            found.add(placement, target)
+    steps, proven = _cover(operator, list(found.steps.values()), settings, start + settings.time_limit)
+    if steps is None:
+        raise NoEmbedding(_why_not(operator, target, found, settings))
+    status = "OPTIMAL" if proven and found.complete else "FEASIBLE"
+    seconds = time.perf_counter() - start
+    return Plan(operator, target, in_order(operator, steps), status, seconds, found.considered)
+
+
+def fallback(operator: Operator, target: Isa, settings: Settings) -> Plan | None:
+    """The plan of an operator that no instruction does as one statement and its epilogue; None where one does.
+
+    Raises NoEmbedding with both reasons, or the first alone where no instruction has an addend of the operator's kind.
+    """
+    if any(statement.accumulate for statement in operator.epilogue):
+        return plan(operator, target, settings)
+    try:
+        if next(problems(operator, target), None):
+            return None
+        reason = ""
+    except NoEmbedding as error:
+        if not _any_match(operator, target):
+            raise
+        reason = str(error)
+    try:
+        return plan(operator, target, settings)
+    except NoEmbedding as error:
+        raise NoEmbedding(f"{reason}; and node by node: {error}") from None
+
+
+def usable(target: Isa) -> Iterator[Instruction]:
+    """Entries whose statements may be placed: they compute, and no predicate or value of a choice decides what."""
+    for entry in target.instructions.values():
+        copies = entry.pattern is not None and not entry.pattern.accumulate and not _computes(entry)
+        if entry.statements and not entry.mask and not entry.choice and not copies:
+            yield entry
+
+
+def _computes(entry: Instruction) -> bool:
+    sums = Sums(entry.statements)
+    return len(sums.addends) > 1 or any(len(addend.reads) > 1 for addend in sums.addends)
+
+
+def _any_match(operator: Operator, target: Isa) -> bool:
+    sums = Sums(operator.statements)
+    for entry in usable(target):
+        pattern = Sums(entry.statements)
+        if any(matches(sums, pattern, addend) for addend in pattern.addends):
+            return True
+    return False
+
+
+def _check(operator: Operator) -> None:
+    """What a statement reads is not written after it, and nothing is written twice."""
+    read: set[str] = set()
+    for statement in operator.statements:
+        if statement.output.tensor in read:
+            raise NoEmbedding(f"`{statement}` writes {statement.output.tensor}, which an earlier statement reads")
+        read |= {tensor.name for tensor in statement.inputs}
+
+
+def _cover(
+    operator: Operator, steps: list[Step], settings: Settings, deadline: float
+) -> tuple[list[Step] | None, bool]:
+    """Steps that do every addend once, with the fewest cycles and then bytes; None where there are none."""
+    model = cp_model.CpModel()
+    taken = [model.new_bool_var(str(step.placement)) for step in steps]
+    for addend in Sums(operator.statements).addends:
+        model.add_exactly_one(
+            literal for step, literal in zip(steps, taken, strict=True) if addend in step.placement.covered
+        )
+    chosen: list[Step] | None = None
+    proven = True
+    for worth in ([step.cycles for step in steps], [step.bytes for step in steps]):
+        total = cp_model.LinearExpr.weighted_sum(taken, worth)
+        model.minimize(total)
+        solver = new_solver(settings, deadline)
+        status = solver.solve(model)
+        if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+            return chosen, False
+        proven = proven and status == cp_model.OPTIMAL
+        chosen = [step for step, literal in zip(steps, taken, strict=True) if solver.value(literal)]
+        model.add(total <= round(solver.objective_value))
+    return chosen, proven
+
+
+def _why_not(operator: Operator, target: Isa, found: Found, settings: Settings) -> str:
+    """The addends that nothing does, and why; or that the steps there are do some addends twice."""
+    if not found.complete:
+        return f"no plan of {operator.title} on {target.name} was found within {settings.time_limit:g} s"
+    done = {addend for step in found.steps.values() for addend in step.placement.covered}
+    missing = [addend for addend in Sums(operator.statements).addends if addend not in done]
+    if not missing:
+        kinds = {f"{s.placement.name} does {len(s.placement.covered)} addends together" for s in found.steps.values()}
+        return f"no choice of instructions does every addend of {operator.title} once: {'; '.join(sorted(kinds))}"
+    told = [found.refused[name] for name in found.refused] or list(reasons(operator, list(usable(target)), missing[0]))
+    what = text(operator.statements, missing[0])
+    return f"nothing of {target.name} does `{what}`: {'; '.join(dict.fromkeys(told))}"

@@ -1,0 +1,70 @@
+"""Why an instruction that has an addend of the right kind cannot be placed: the constraint in the way, in words."""
+
+import time
+from collections.abc import Iterator, Sequence
+from types import ModuleType
+
+from ortools.sat.python import cp_model
+
+from dataflow.operator import Operator
+from dataflow.sums import Addend, Sums
+from embed.solver.nodes.regular import CONSTRAINTS, accumulation, box, copies, idle, order, sharing
+from embed.solver.nodes.regular.problem import Problem
+from embed.solver.nodes.regular.variables import Variables
+from embed.solver.settings import Settings, new_solver
+from isa.model import Instruction
+
+_SECONDS = 1.0
+_WORDS = {
+    box: "its addends would do statements over different dims",
+    copies: "its addends do not do each addend of the operator equally often",
+    order: "it reads before it writes, but one of the statements needs what another writes",
+    sharing: "one element of an operand would have to hold several of the operator's",
+    accumulation: "its outputs are other sums than the operator's",
+    idle: "lanes past the end of a dim would add to sums in use, and no zeros keep them from it",
+}
+
+
+def reasons(operator: Operator, entries: Sequence[Instruction], addend: Addend) -> Iterator[str]:
+    """For every instruction with an addend that agrees with this one, what keeps it from a placement."""
+    none = True
+    for entry in entries:
+        found = _reason(operator, entry, addend)
+        if found:
+            none = False
+            yield f"{entry.name}: {found}"
+    if none:
+        yield "no instruction has an addend with its types, operations and sign"
+
+
+def _reason(operator: Operator, entry: Instruction, addend: Addend) -> str:
+    """Empty for an entry none of whose addends agrees."""
+    pattern = Sums(entry.statements)
+    problem = Problem(operator, entry.name, pattern, 1)
+    if not any(match.image == addend for found in problem.matches.values() for match in found):
+        return ""
+    lacking = next((own for own, found in problem.matches.items() if not found), None)
+    if lacking is not None:
+        return (
+            f"the operator has nothing like its addend {lacking.place + 1} of `{pattern.statements[lacking.statement]}`"
+        )
+    if problem.refusal:
+        return problem.refusal
+    for left_out in CONSTRAINTS:
+        if any(_possible(operator, entry, copies, addend, left_out) for copies in range(1, len(pattern.addends) + 1)):
+            return _WORDS[left_out]
+    return "several rules keep it out at once"
+
+
+def _possible(operator: Operator, entry: Instruction, count: int, addend: Addend, left_out: ModuleType) -> bool:
+    """Whether the entry could do the addend if one constraint did not hold."""
+    pattern = Sums(entry.statements)
+    if len(pattern.addends) % count:
+        return False
+    variables = Variables(cp_model.CpModel(), Problem(operator, entry.name, pattern, count))
+    for constraint in CONSTRAINTS:
+        if constraint is not left_out:
+            constraint.add(variables)
+    variables.model.add_bool_or(literal for match, literal in variables.matches() if match.image == addend)
+    solver = new_solver(Settings(), time.perf_counter() + _SECONDS)
+    return solver.solve(variables.model) in (cp_model.OPTIMAL, cp_model.FEASIBLE)
