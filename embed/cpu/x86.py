@@ -3,18 +3,21 @@
 Pointer registers 0, 1, ... are rdi rsi rdx rcx r8 r9, rax r10 r11, then those a function must keep: rbx rbp r12..r15.
 """
 
-from bisect import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from operator import sub
 from typing import Any
 
-from iced_x86 import BlockEncoder, Code, Instruction, MemoryOperand, Register
+from iced_x86 import Code
 
 from embed.cpu import control
 from embed.cpu.control import STACK, Item, Level
+from embed.cpu.jumps import Jump, Kind, bind
 from isa import Isa, IsaError, MachineInstruction
-from isa.x86 import disassemble
+from isa.forms import Form, RegisterSlot
+from isa.memo import remembered
+from isa.rex import in_opcode, is_short, on_memory, on_register, signed
+from isa.vex import Template
+from isa.x86 import Codec, disassemble
 
 POINTERS = (7, 6, 2, 1, 8, 9, 0, 10, 11, 3, 5, 12, 13, 14, 15)
 """The hardware's number of every pointer register."""
@@ -23,13 +26,28 @@ SAVED = (3, 5, 12, 13, 14, 15)
 """Registers that a function leaves as they were; vector and mask registers are all free."""
 
 _RSP = 4
-_PREFETCHES = {
-    Level.L1: Code.PREFETCHT0_M8,
-    Level.L2: Code.PREFETCHT1_M8,
-    Level.L3: Code.PREFETCHT2_M8,
-    Level.STREAM: Code.PREFETCHNTA_M8,
+_NUMBERS = {**dict(enumerate(POINTERS)), STACK: _RSP}
+_MASK_MOVES = {
+    width: Template.of(name, Form(code, (RegisterSlot("k", "k", 8), RegisterSlot("src", file, 16))), _NUMBERS)
+    for width, name, code, file in (
+        (16, "kmovw", Code.VEX_KMOVW_KR_R32, "r32"),
+        (32, "kmovd", Code.VEX_KMOVD_KR_R32, "r32"),
+        (64, "kmovq", Code.VEX_KMOVQ_KR_R64, "r64"),
+    )
 }
-_MASK_MOVES = ((16, Code.VEX_KMOVW_KR_R32), (32, Code.VEX_KMOVD_KR_R32), (64, Code.VEX_KMOVQ_KR_R64))
+"""Moves from a general register to a mask register, by how many bits they bring."""
+
+_MOVE, _ADD, _COMPARE, _TEST, _XOR, _MULTIPLY = b"\x89", b"\x01", b"\x39", b"\x85", b"\x31", b"\x0f\xaf"
+_LOAD, _LOAD_WORD, _STORE, _ADDRESS, _PREFETCH = b"\x8b", b"\x63", b"\x89", b"\x8d", b"\x0f\x18"
+_SET, _STEP = b"\xc7", b"\xff"
+_MULTIPLY_SHORT, _MULTIPLY_LONG, _CHANGE_SHORT, _CHANGE_LONG = b"\x6b", b"\x69", b"\x83", b"\x81"
+_PUSH, _POP, _SET_LOW = 0x50, 0x58, 0xB8
+_PLUS, _MINUS, _DOWN, _CALL = 0, 5, 1, 2
+"""What ModRM.reg says in an opcode that changes a register by a number, or by one, or calls it."""
+
+_CLEAR_UPPER, _LEAVE, _PAUSE = b"\xc5\xf8\x77", b"\xc3", b"\xf3\x90"
+_HINTS = {Level.L1: 1, Level.L2: 2, Level.L3: 3, Level.STREAM: 0}
+_ALL_BITS = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +72,20 @@ def assemble(items: Sequence[Item], target: Isa) -> Assembled:
     that does not fit.
     """
     emitter = _Emitter(target)
-    ends = [0]
-    for item in items:
-        _EMIT[type(item)](emitter, item)
-        ends.append(len(emitter.out))
-    return Assembled(emitter.linked(), emitter.sizes(ends))
+    emitter.add(items)
+    return Assembled(emitter.linked(), emitter.sizes())
+
+
+@remembered
+def _codec(target: Isa) -> Codec:
+    return Codec({name: entry.form for name, entry in target.instructions.items() if entry.form}, _NUMBERS)
 
 
 class _Registers(dict[int, int]):
     """The hardware's numbers of the pointer registers that were asked for."""
 
     def __missing__(self, number: int) -> int:
-        if number != STACK and not 0 <= number < len(POINTERS):
-            raise KeyError(number)
-        found = self[number] = _RSP if number == STACK else POINTERS[number]
+        found = self[number] = _NUMBERS[number]
         return found
 
     @property
@@ -77,36 +95,40 @@ class _Registers(dict[int, int]):
 
 
 class _Emitter:
-    """Turns items into instructions of iced-x86, in order; a Return stays open until all is known.
+    """Turns items into code, a chunk each, in order; branches and a Return stay open until all is known.
 
     Where an instruction has several encodings it takes the one that GNU as does.
     """
 
     def __init__(self, target: Isa) -> None:
         self.target = target
-        self.codec = target.x86
+        self.encode = _codec(target).encode
         self.registers = _Registers()
-        self.out: list[Any] = []
-        self.known: dict[int, Any] = {}
+        self.chunks: list[bytes] = []
+        self.known: dict[int, bytes] = {}
+        self.jumps: dict[int, Jump] = {}
         self.returns: list[int] = []
-        self.branches: list[tuple[Any, str]] = []
         self.labels: dict[str, int] = {}
+        self.masks: list[int] = []
         self.frame = 0
-        self.has_vectors = False
         self.calls = False
 
-    def add(self, instruction: Any) -> None:
-        self.out.append(instruction)
+    def add(self, items: Sequence[Item]) -> None:
+        """Put all items behind what is there; one that stands in several places is encoded once."""
+        chunks, known = self.chunks, self.known
+        for item in items:
+            if type(item) is MachineInstruction:
+                code = known.get(id(item))
+                if code is None:
+                    code = known[id(item)] = self.vector(item)
+            else:
+                code = _EMIT[type(item)](self, item)
+            chunks.append(code)
 
-    def vector(self, item: MachineInstruction) -> None:
-        """An item that stands in several places is encoded once."""
-        known = self.known.get(id(item))
-        if known is None:
-            known = self.known[id(item)] = self.codec.instruction(item, self.registers)
-            self.has_vectors = True
-            if STACK in item.fields.values():
-                self.reach(item)
-        self.out.append(known)
+    def vector(self, item: MachineInstruction) -> bytes:
+        if STACK in item.fields.values():
+            self.reach(item)
+        return self.encode(item)
 
     def reach(self, item: MachineInstruction) -> None:
         """Make the frame hold what a vector instruction accesses."""
@@ -115,160 +137,136 @@ class _Emitter:
                 self.frame = max(self.frame, item[f"{operand.name}.disp"] + operand.tensor.bytes)
 
     def register(self, number: int) -> int:
-        """The 64-bit register of a pointer number, as iced names it."""
+        """The hardware's number of a pointer register."""
         try:
-            return int(Register.RAX) + self.registers[number]
+            return self.registers[number]
         except KeyError:
             raise IsaError(f"{number} is no pointer register: they are 0..{len(POINTERS) - 1}") from None
 
-    def place(self, base: int, disp: int, size: int = 8) -> Any:
-        """The memory operand at a displacement."""
+    def two(self, opcode: bytes, reg: int, rm: int, rest: bytes = b"") -> bytes:
+        """An instruction on two pointer registers."""
+        return on_register(opcode, self.register(reg), self.register(rm), rest)
+
+    def memory(self, opcode: bytes, register: int, base: int, disp: int, size: int = 8) -> bytes:
+        """An instruction on a pointer register and `size` bytes of memory."""
         _check_word("a displacement", disp)
         if base == STACK:
             self.frame = max(self.frame, disp + size)
-        return MemoryOperand(self.register(base), displ=disp, displ_size=1 if disp else 0)
+        return on_memory(opcode, self.register(register), self.register(base), disp)
 
-    def label(self, item: control.Label) -> None:
+    def label(self, item: control.Label) -> bytes:
         if item.name in self.labels:
             raise IsaError(f"label '{item.name}' stands twice")
-        self.labels[item.name] = len(self.out)
+        self.labels[item.name] = len(self.chunks)
+        return b""
 
-    def branch(self, code: int, label: str) -> None:
-        made = Instruction.create_branch(code, 0)
-        self.branches.append((made, label))
-        self.add(made)
+    def jump(self, kind: Kind, label: str, before: bytes = b"") -> bytes:
+        self.jumps[len(self.chunks)] = Jump(kind, label, before)
+        return b""
 
-    def set_immediate(self, item: control.SetImmediate) -> None:
-        self.constant(self.register(item.dst), item.value)
+    def set_immediate(self, item: control.SetImmediate) -> bytes:
+        return _constant(self.register(item.dst), item.value)
 
-    def constant(self, register: int, value: int) -> None:
-        """The shortest of four ways to set a register."""
-        if not -(1 << 63) <= value < 1 << 64:
-            raise IsaError(f"{value} does not fit 64 bits")
-        low = register - Register.RAX + Register.EAX
-        if value == 0:
-            self.add(Instruction.create_reg_reg(Code.XOR_RM32_R32, low, low))
-        elif 0 < value < 1 << 32:
-            self.add(Instruction.create_reg_u32(Code.MOV_R32_IMM32, low, value))
-        elif -(1 << 31) <= value < 0:
-            self.add(Instruction.create_reg_i32(Code.MOV_RM64_IMM32, register, value))
-        else:
-            self.add(Instruction.create_reg_u64(Code.MOV_R64_IMM64, register, value & ((1 << 64) - 1)))
-
-    def add_immediate(self, item: control.AddImmediate) -> None:
+    def add_immediate(self, item: control.AddImmediate) -> bytes:
         _check_word("an addend", item.value)
         dst, src = self.register(item.dst), self.register(item.src)
         if dst != src:
-            place = MemoryOperand(src, displ=item.value, displ_size=1)
-            self.add(Instruction.create_reg_mem(Code.LEA_R64_M, dst, place))
-        elif item.value:
-            code = Code.ADD_RM64_IMM8 if _is_short(item.value) else Code.ADD_RM64_IMM32
-            self.add(Instruction.create_reg_i32(code, dst, item.value))
+            return on_memory(_ADDRESS, dst, src, item.value)
+        return _changed(_PLUS, dst, item.value) if item.value else b""
 
-    def multiply_immediate(self, item: control.MultiplyImmediate) -> None:
+    def multiply_immediate(self, item: control.MultiplyImmediate) -> bytes:
         _check_word("a factor", item.value)
-        dst, src = self.register(item.dst), self.register(item.src)
-        code = Code.IMUL_R64_RM64_IMM8 if _is_short(item.value) else Code.IMUL_R64_RM64_IMM32
-        self.add(Instruction.create_reg_reg_i32(code, dst, src, item.value))
+        opcode = _MULTIPLY_SHORT if is_short(item.value) else _MULTIPLY_LONG
+        return self.two(opcode, item.dst, item.src, signed(item.value))
 
-    def two(self, code: int, dst: int, src: int) -> None:
-        self.add(Instruction.create_reg_reg(code, self.register(dst), self.register(src)))
+    def prefetch(self, item: control.Prefetch) -> bytes:
+        _check_word("a displacement", item.disp)
+        return on_memory(_PREFETCH, _HINTS[item.level], self.register(item.base), item.disp, wide=False)
 
-    def load(self, code: int, item: control.LoadPointer | control.LoadWord, size: int) -> None:
-        self.add(Instruction.create_reg_mem(code, self.register(item.dst), self.place(item.base, item.disp, size)))
+    def if_less(self, item: control.BranchIfLess) -> bytes:
+        return self.jump(Kind.LESS, item.label, self.two(_COMPARE, item.right, item.left))
 
-    def store(self, item: control.StorePointer) -> None:
-        place = self.place(item.base, item.disp)
-        self.add(Instruction.create_mem_reg(Code.MOV_RM64_R64, place, self.register(item.src)))
+    def if_zero(self, item: control.BranchIfZero) -> bytes:
+        return self.jump(Kind.ZERO, item.label, self.two(_TEST, item.register, item.register))
 
-    def prefetch(self, item: control.Prefetch) -> None:
-        self.add(Instruction.create_mem(_PREFETCHES[item.level], self.place(item.base, item.disp, 0)))
+    def loop(self, item: control.Loop) -> bytes:
+        return self.jump(Kind.OTHER, item.label, on_register(_STEP, _DOWN, self.register(item.counter)))
 
-    def if_less(self, item: control.BranchIfLess) -> None:
-        self.two(Code.CMP_RM64_R64, item.left, item.right)
-        self.branch(Code.JL_REL32_64, item.label)
-
-    def if_zero(self, item: control.BranchIfZero) -> None:
-        self.two(Code.TEST_RM64_R64, item.register, item.register)
-        self.branch(Code.JE_REL32_64, item.label)
-
-    def loop(self, item: control.Loop) -> None:
-        self.add(Instruction.create_reg(Code.DEC_RM64, self.register(item.counter)))
-        self.branch(Code.JNE_REL32_64, item.label)
-
-    def set_mask(self, item: control.SetMask) -> None:
+    def set_mask(self, item: control.SetMask) -> bytes:
         if not 1 <= item.mask <= 7:
             raise IsaError(f"{item.mask} is no mask register: they are 1..7")
-        scratch = self.register(item.scratch)
-        bits = item.bits & ((1 << 64) - 1)
-        self.constant(scratch, bits)
-        width, code = next(move for move in _MASK_MOVES if not bits >> move[0])
-        source = scratch if width == 64 else scratch - Register.RAX + Register.EAX
-        self.add(Instruction.create_reg_reg(code, Register.K0 + item.mask, source))
+        bits = item.bits & _ALL_BITS
+        move = next(move for width, move in _MASK_MOVES.items() if not bits >> width)
+        self.masks.append(len(self.chunks))
+        return _constant(self.register(item.scratch), bits) + move.encode({"k": item.mask, "src": item.scratch})
 
-    def call(self, item: control.Call) -> None:
+    def call(self, item: control.Call) -> bytes:
         self.calls = True
-        self.add(Instruction.create_reg(Code.CALL_RM64, self.register(item.function)))
+        return on_register(_STEP, _CALL, self.register(item.function), wide=False)
 
-    def leave(self, _: control.Return) -> None:
-        self.returns.append(len(self.out))
-        self.add(None)
+    def leave(self, _: control.Return) -> bytes:
+        self.returns.append(len(self.chunks))
+        return b""
 
     def linked(self) -> bytes:
         """The code, with the ways in and out put around it and the branches bound to their labels."""
         if not self.returns:
             raise IsaError("the program has no Return")
-        self.bind()
-        way_out = self.way_out()
-        encoder = BlockEncoder(64)
-        encoder.add_many(self.way_in())
-        for start, stop in zip([0, *(at + 1 for at in self.returns)], [*self.returns, len(self.out)], strict=True):
-            encoder.add_many(self.out[start:stop])
-            if stop < len(self.out):
-                first, *rest = [each.copy() for each in way_out]
-                first.ip = stop + 1 if stop in self.labels.values() else 0
-                encoder.add_many([first, *rest])
-        return bytes(encoder.encode(0))
-
-    def sizes(self, ends: Sequence[int]) -> tuple[int, ...]:
-        """Instructions of each item, given where each ends; a Return is the whole way out."""
-        found = list(map(sub, ends[1:], ends))
-        found[0] += len(self.way_in())
+        for name, at in self.labels.items():
+            if at == len(self.chunks) - 1:
+                raise IsaError(f"nothing comes after label '{name}'")
+        way_out = b"".join(self.way_out())
         for place in self.returns:
-            found[bisect(ends, place) - 1] = len(self.way_out())
+            self.chunks[place] = way_out
+        bind(self.chunks, self.jumps, {at: self.target_of(jump.label) for at, jump in self.jumps.items()})
+        return b"".join([*self.way_in(), *self.chunks])
+
+    def target_of(self, label: str) -> int:
+        """The chunk that a label stands before."""
+        if label not in self.labels:
+            raise IsaError(f"there is no label '{label}'")
+        return self.labels[label]
+
+    def sizes(self) -> tuple[int, ...]:
+        """Instructions of each item; a Return is the whole way out, and the way in belongs to the first."""
+        found = [1 if chunk else 0 for chunk in self.chunks]
+        for at in (*self.masks, *(at for at, jump in self.jumps.items() if jump.before)):
+            found[at] = 2
+        for at in self.returns:
+            found[at] = len(self.way_out())
+        found[0] += len(self.way_in())
         return tuple(found)
 
-    def bind(self) -> None:
-        """Instructions that labels stand before are told apart by an address, one more than their place."""
-        for made, label in self.branches:
-            if label not in self.labels:
-                raise IsaError(f"there is no label '{label}'")
-            made.near_branch64 = self.labels[label] + 1
-        for name, at in self.labels.items():
-            if at == len(self.out):
-                raise IsaError(f"nothing comes after label '{name}'")
-            if self.out[at] is not None:
-                self.out[at] = self.out[at].copy()
-                self.out[at].ip = at + 1
+    def way_in(self) -> list[bytes]:
+        return [*(in_opcode(_PUSH, number) for number in self.registers.saved), *self.move_stack(_MINUS)]
 
-    def way_in(self) -> list[Any]:
-        pushes = [Instruction.create_reg(Code.PUSH_R64, Register.RAX + number) for number in self.registers.saved]
-        return [*pushes, *self.move_stack(Code.SUB_RM64_IMM8, Code.SUB_RM64_IMM32)]
+    def way_out(self) -> list[bytes]:
+        cleared = [_CLEAR_UPPER] if self.known else []
+        pops = [in_opcode(_POP, number) for number in self.registers.saved[::-1]]
+        return [*cleared, *self.move_stack(_PLUS), *pops, _LEAVE]
 
-    def way_out(self) -> list[Any]:
-        pops = [Instruction.create_reg(Code.POP_R64, Register.RAX + number) for number in self.registers.saved[::-1]]
-        cleared = [Instruction.create(Code.VEX_VZEROUPPER)] if self.has_vectors else []
-        freed = self.move_stack(Code.ADD_RM64_IMM8, Code.ADD_RM64_IMM32)
-        return [*cleared, *freed, *pops, Instruction.create(Code.RETNQ)]
-
-    def move_stack(self, short: int, long: int) -> list[Any]:
+    def move_stack(self, change: int) -> list[bytes]:
         """Room for the frame; where the function calls, its stack and the return address are a multiple of 16."""
         size = -(-self.frame // 16) * 16 + (8 if self.calls and len(self.registers.saved) % 2 == 0 else 0)
-        return [Instruction.create_reg_i32(short if _is_short(size) else long, Register.RSP, size)] if size else []
+        return [_changed(change, _RSP, size)] if size else []
 
 
-def _is_short(value: int) -> bool:
-    return -128 <= value < 128
+def _constant(register: int, value: int) -> bytes:
+    """The shortest of four ways to set a register."""
+    if not -(1 << 63) <= value < 1 << 64:
+        raise IsaError(f"{value} does not fit 64 bits")
+    if value == 0:
+        return on_register(_XOR, register, register, wide=False)
+    if 0 < value < 1 << 32:
+        return in_opcode(_SET_LOW, register, value.to_bytes(4, "little"))
+    if -(1 << 31) <= value < 0:
+        return on_register(_SET, 0, register, value.to_bytes(4, "little", signed=True))
+    return in_opcode(_SET_LOW, register, (value & _ALL_BITS).to_bytes(8, "little"), wide=True)
+
+
+def _changed(change: int, register: int, value: int) -> bytes:
+    """A register plus or minus a number."""
+    return on_register(_CHANGE_SHORT if is_short(value) else _CHANGE_LONG, change, register, signed(value))
 
 
 def _check_word(what: str, value: int) -> None:
@@ -276,26 +274,25 @@ def _check_word(what: str, value: int) -> None:
         raise IsaError(f"{what} of {value} does not fit 32 bits")
 
 
-_EMIT: dict[type, Callable[[_Emitter, Any], None]] = {
-    MachineInstruction: _Emitter.vector,
+_EMIT: dict[type, Callable[[_Emitter, Any], bytes]] = {
     control.Label: _Emitter.label,
-    control.Move: lambda emitter, item: emitter.two(Code.MOV_RM64_R64, item.dst, item.src),
+    control.Move: lambda emitter, item: emitter.two(_MOVE, item.src, item.dst),
     control.SetImmediate: _Emitter.set_immediate,
-    control.Add: lambda emitter, item: emitter.two(Code.ADD_RM64_R64, item.dst, item.src),
+    control.Add: lambda emitter, item: emitter.two(_ADD, item.src, item.dst),
     control.AddImmediate: _Emitter.add_immediate,
-    control.Multiply: lambda emitter, item: emitter.two(Code.IMUL_R64_RM64, item.dst, item.src),
+    control.Multiply: lambda emitter, item: emitter.two(_MULTIPLY, item.dst, item.src),
     control.MultiplyImmediate: _Emitter.multiply_immediate,
-    control.LoadPointer: lambda emitter, item: emitter.load(Code.MOV_R64_RM64, item, 8),
-    control.LoadWord: lambda emitter, item: emitter.load(Code.MOVSXD_R64_RM32, item, 4),
-    control.StorePointer: _Emitter.store,
-    control.Branch: lambda emitter, item: emitter.branch(Code.JMP_REL32_64, item.label),
+    control.LoadPointer: lambda emitter, item: emitter.memory(_LOAD, item.dst, item.base, item.disp),
+    control.LoadWord: lambda emitter, item: emitter.memory(_LOAD_WORD, item.dst, item.base, item.disp, 4),
+    control.StorePointer: lambda emitter, item: emitter.memory(_STORE, item.src, item.base, item.disp),
+    control.Branch: lambda emitter, item: emitter.jump(Kind.ALWAYS, item.label),
     control.BranchIfLess: _Emitter.if_less,
     control.BranchIfZero: _Emitter.if_zero,
     control.Loop: _Emitter.loop,
     control.Prefetch: _Emitter.prefetch,
     control.SetMask: _Emitter.set_mask,
     control.Call: _Emitter.call,
-    control.Order: lambda *_: None,
-    control.Pause: lambda emitter, _: emitter.add(Instruction.create(Code.PAUSE)),
+    control.Order: lambda *_: b"",
+    control.Pause: lambda *_: _PAUSE,
     control.Return: _Emitter.leave,
 }

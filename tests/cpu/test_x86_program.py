@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from iced_x86 import BlockEncoder, Decoder
 
 import isa
 from dataflow import gemm
@@ -208,6 +209,41 @@ def test_straight_line_items(items: list[Item]) -> None:
     call([*setup, *items, *finish], out)
     interpret(items, state, frame)
     assert out[1:].tolist() == state[1:]
+
+
+def iced_bytes(code: bytes) -> bytes:
+    """What iced makes of a program, picking the size of every branch and displacement itself."""
+    encoder = BlockEncoder(64)
+    for each in Decoder(64, code):
+        each.memory_displ_size = min(1, each.memory_displ_size)
+        encoder.add(each)
+    return bytes(encoder.encode(0))
+
+
+Jumps = st.one_of(
+    st.builds(Loop, Register, st.sampled_from("abc")),
+    st.builds(BranchIfLess, Register, Register, st.sampled_from("abc")),
+    st.builds(BranchIfZero, Register, st.sampled_from("abc")),
+    st.builds(Branch, st.sampled_from("abc")),
+    st.builds(Prefetch, Register, Word, st.sampled_from(Level)),
+    st.builds(SetMask, st.integers(1, 7), st.integers(0, BITS), Register),
+)
+
+
+@settings(max_examples=100)
+@given(st.lists(st.one_of(Straight, Jumps), max_size=90), st.lists(st.integers(0, 90), min_size=3, max_size=3))
+def test_iced_makes_the_same_bytes(items: list[Item], places: list[int]) -> None:
+    for name, place in zip("abc", places, strict=True):
+        items.insert(place, Label(name))
+    code = assemble([*items, Return()], AVX512).code
+    assert iced_bytes(code) == code
+
+
+@pytest.mark.parametrize("length", [1000, 6000])
+def test_iced_makes_the_same_kernels(length: int) -> None:
+    for target in (AVX2, AVX512):
+        kernel = compile_cpu(gemm(m=37, n=length, k=9, dtype="f32"), target)
+        assert iced_bytes(kernel.code) == kernel.code
 
 
 @ON_X86

@@ -124,6 +124,16 @@ def test_bytes_are_read_back(target: str, name: str, data: st.DataObject) -> Non
     assert {**dict.fromkeys(entry.fields, 0), **decoded.fields} == {**dict.fromkeys(entry.fields, 0), **fields}
     if not name.startswith(UNKNOWN_TO_CAPSTONE_5):
         check_with_capstone(entry, fields, code)
+    assert iced_bytes(code) == code
+
+
+def iced_bytes(code: bytes) -> bytes:
+    """What iced's encoder, which picks the size of displacements itself, makes of an instruction."""
+    decoded = iced_x86.Decoder(64, code).decode()
+    decoded.memory_displ_size = min(1, decoded.memory_displ_size)
+    encoder = iced_x86.Encoder(64)
+    encoder.encode(decoded, 0)
+    return bytes(encoder.take_buffer())
 
 
 def check_with_capstone(entry: Instruction, fields: dict[str, int], code: bytes) -> None:
