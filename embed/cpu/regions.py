@@ -6,7 +6,9 @@ each region of a loop over output rows or columns; the regions at the borders ge
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from math import prod
+from operator import itemgetter
 
 from embed.embedding import Embedding
 from embed.nest.build import result_loops
@@ -33,36 +35,70 @@ class Region:
     taps: Taps = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """Taps `gap` apart over `positions` of an input; at iteration 0 of the output's loop the first is at `start`."""
+
+    loop: str
+    window: str
+    step: int
+    gap: int
+    start: int
+    positions: int
+    extent: int
+    taps: int
+
+    @property
+    def whole(self) -> range:
+        """The iterations all of whose taps lie inside."""
+        first = min(self.extent, max(0, -(self.start // self.step)))
+        last = (self.positions - 1 - self.gap * (self.taps - 1) - self.start) // self.step
+        return range(first, max(first, min(self.extent, last + 1)))
+
+    def inside(self, at: int) -> range:
+        """The taps of an iteration that lie inside."""
+        first = self.start + self.step * at
+        begin = max(0, -(first // self.gap))
+        end = min(self.taps, -(-(self.positions - first) // self.gap))
+        return range(begin, end) if end > begin else range(0)
+
+    def union(self, iterations: range) -> range:
+        """The taps from the first to the last that some iteration needs: both come earlier as iterations go on."""
+        real = [taps for taps in map(self.inside, iterations) if taps]
+        return range(real[-1].start, real[0].stop) if real else range(0)
+
+    def evenly(self, count: int, tile: int, taps: range) -> list[Region]:
+        """Regions of so many iterations in tiles, the last of which may be shorter."""
+        full, rest = divmod(count, tile)
+        return [Region(runs, size, {self.window: taps}) for runs, size in ((full, tile), (1, rest)) if runs and size]
+
+
 def regions(embedding: Embedding, schedule: Schedule, linear: Collection[str]) -> dict[str, tuple[Region, ...]]:
     """The regions of each loop over a result that is worth cutting.
 
     Tiles keep their places unless a loop is in `linear`: every tensor then moves alike from iteration to iteration.
     """
     found = {}
-    for loop, window, step, gap, start, size in _windows(embedding):
-        extents = embedding.extents
-        if start >= 0 and start + step * (extents[loop] - 1) + gap * (extents[window] - 1) < size:
+    for each in _windows(embedding):
+        if each.whole == range(each.extent):
             continue
-        inside = [_inside(start + step * at, gap, extents[window], size) for at in range(extents[loop])]
-        width = prod(schedule.tiles[name] for name in result_loops(embedding) if name != loop)
-        tile = schedule.tiles[loop]
-        choices = [_regions(window, _tiled(inside, tile))]
-        plain = [Region(1, n) for n, _ in _tiled(inside, tile)]
-        cut = _regions(window, _cut(inside, tile))
-        if loop in linear and _steps(cut, extents[window]) <= _steps(plain, extents[window]):
+        width = prod(schedule.tiles[name] for name in result_loops(embedding) if name != each.loop)
+        tile = schedule.tiles[each.loop]
+        plain = each.evenly(each.extent, tile, range(each.taps))
+        choices, cut = [_tiled(each, tile)], _cut(each, tile)
+        if each.loop in linear and _steps(cut) <= _steps(plain):
             choices.append(cut)
-        whole = _price(plain, extents[window], width)
-        best = min(choices, key=lambda choice: _price(choice, extents[window], width))
-        if len(best) <= _MOST and _price(best, extents[window], width) < _GAIN * whole:
-            found[loop] = tuple(best)
+        best = min(choices, key=lambda choice: _price(choice, width))
+        if len(best) <= _MOST and _price(best, width) < _GAIN * _price(plain, width):
+            found[each.loop] = tuple(best)
     return found
 
 
-def _windows(embedding: Embedding) -> Sequence[tuple[str, str, int, int, int, int]]:
-    """Output loop, window loop, their steps, the first position, positions: where an input is read along both."""
+def _windows(embedding: Embedding) -> Sequence[_Window]:
+    """Where an input is read along a loop of the output and a window's."""
     main = embedding.operator.main
     free = set(embedding.outer_dims)
-    found: dict[str, tuple[str, str, int, int, int, int]] = {}
+    found: dict[str, _Window] = {}
     for read in main.reads:
         for index, size in zip(read.index, main.tensor(read.tensor).shape, strict=True):
             results = [dim for dim in index.dims if dim in main.output_dims]
@@ -71,62 +107,44 @@ def _windows(embedding: Embedding) -> Sequence[tuple[str, str, int, int, int, in
                 continue
             step, gap = index.coefficient(results[0]), index.coefficient(sums[0])
             if step > 0 and gap > 0:
-                found.setdefault(results[0], (results[0], sums[0], step, gap, index.constant, size))
-    windows = [window for _, window, *_ in found.values()]
-    return [each for each in found.values() if windows.count(each[1]) == 1]
+                extents = main.extents[results[0]], main.extents[sums[0]]
+                found.setdefault(results[0], _Window(results[0], sums[0], step, gap, index.constant, size, *extents))
+    windows = [each.window for each in found.values()]
+    return [each for each in found.values() if windows.count(each.window) == 1]
 
 
-def _inside(first: int, gap: int, taps: int, size: int) -> range:
-    """The taps, `gap` apart from a `first` position on, that lie within `size` positions."""
-    start = max(0, -(first // gap)) if first < 0 else 0
-    stop = min(taps, max(start, -(-(size - first) // gap)))
-    return range(start, stop) if stop > start else range(0)
+def _tiled(window: _Window, tile: int) -> list[Region]:
+    """Tiles in their places, each with the taps that any of its iterations needs."""
+    count, whole = -(-window.extent // tile), window.whole
+    first = min(count, -(-whole.start // tile))
+    last = max(first, whole.stop // tile)
+    spans = [range(at * tile, min(window.extent, at * tile + tile)) for at in (*range(first), *range(last, count))]
+    found = [region for span in spans for region in window.evenly(len(span), len(span), window.union(span))]
+    return _merged([*found[:first], *window.evenly((last - first) * tile, tile, range(window.taps)), *found[first:]])
 
 
-def _tiled(inside: Sequence[range], tile: int) -> list[tuple[int, range]]:
-    """Each tile's iterations, and the taps that any of them needs."""
-    return [(len(part), _union(part)) for part in (inside[at : at + tile] for at in range(0, len(inside), tile))]
-
-
-def _cut(inside: Sequence[range], tile: int) -> list[tuple[int, range]]:
+def _cut(window: _Window, tile: int) -> list[Region]:
     """The same where tiles start anew wherever the taps change."""
-    found: list[tuple[int, range]] = []
-    at = 0
-    while at < len(inside):
-        end = at
-        while end < len(inside) and inside[end] == inside[at]:
-            end += 1
-        count = -(-(end - at) // tile)
-        sizes = [tile] * ((end - at) // tile) + ([(end - at) % tile] if (end - at) % tile else [])
-        assert len(sizes) == count
-        found += [(size, inside[at]) for size in sizes]
-        at = end
-    return found
+    whole = window.whole
+    borders = range(whole.start), range(whole.stop, window.extent)
+    before, after = ([(window.inside(at), 1) for at in border] for border in borders)
+    parts = groupby([*before, *([(range(window.taps), len(whole))] if whole else []), *after], key=itemgetter(0))
+    return [region for taps, same in parts for region in window.evenly(sum(n for _, n in same), tile, taps)]
 
 
-def _union(parts: Sequence[range]) -> range:
-    real = [part for part in parts if part]
-    return range(min(part.start for part in real), max(part.stop for part in real)) if real else range(0)
-
-
-def _regions(window: str, tiles: Sequence[tuple[int, range]]) -> list[Region]:
+def _merged(regions: Sequence[Region]) -> list[Region]:
     """Neighbouring tiles of one size with the same taps together."""
-    found: list[Region] = []
-    for size, taps in tiles:
-        if found and (found[-1].size, found[-1].taps[window]) == (size, taps):
-            found[-1] = Region(found[-1].runs + 1, size, {window: taps})
-        else:
-            found.append(Region(1, size, {window: taps}))
-    return found
+    alike = groupby(regions, key=lambda region: (region.size, region.taps))
+    return [Region(sum(region.runs for region in same), size, taps) for (size, taps), same in alike]
 
 
-def _steps(choice: Sequence[Region], whole: int) -> int:
+def _steps(choice: Sequence[Region]) -> int:
     """How often words that do not move along the loop are read: where memory is the bound, that is the price."""
-    return sum(region.runs * len(next(iter(region.taps.values()), range(whole))) for region in choice)
+    return sum(region.runs * len(taps) for region in choice for taps in region.taps.values())
 
 
-def _price(choice: Sequence[Region], whole: int, width: int) -> float:
+def _price(choice: Sequence[Region], width: int) -> float:
     """Cycles per step of the other sums."""
-    taps = [len(next(iter(region.taps.values()), range(whole))) for region in choice]
     steps = [max(_LATENCY, region.size * width / _PER_CYCLE) for region in choice]
+    taps = [sum(map(len, region.taps.values())) for region in choice]
     return sum(region.runs * count * step for region, count, step in zip(choice, taps, steps, strict=True))
