@@ -1,6 +1,6 @@
 """Register tiles and loop orders worth pricing, by counting what one step of the sum costs the core."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from math import prod
@@ -34,7 +34,7 @@ _MOST_TILES = 3
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """What bounds a step: vector registers, and multiply-accumulates, loads and instructions per cycle.
+    """What bounds a step: vector registers, and multiply-accumulates and loads per cycle.
 
     `far_bytes` is what the second-level cache sustains per cycle; whole words come from there.
     """
@@ -43,7 +43,6 @@ class Core:
     word_bytes: int
     computes: int = 2
     loads: int = 2
-    width: int = 6
     far_bytes: int = 32
 
 
@@ -93,28 +92,29 @@ def _register_tiles(
     extents: Mapping[str, int], results: list[str], core: Core, moving: Mapping[str, Moves]
 ) -> list[dict[str, int]]:
     """The cheapest tiles: at most four loops are unrolled, the innermost that turn more than once."""
-    open_loops = [name for name in results if extents[name] > 1][-4:]
-    sizes = _sizes([extents[name] for name in open_loops], core.registers)
-    tiles = dict.fromkeys(results, np.int64(1)) | dict(zip(open_loops, sizes, strict=True))
-    sums = sizes.prod(axis=0)
-    fits = (sums <= core.registers - 2) & (sums + _kept(tiles, moving) <= core.registers)
-    if not fits.any():
-        return [dict.fromkeys(results, 1)]
-    sizes = sizes[:, fits]
-    prices = _prices([extents[name] for name in open_loops], sizes, open_loops, core, moving).round(6)
-    cheapest = np.lexsort((-sizes.prod(axis=0), prices))[:_MOST_TILES]
+    open_loops = {name: extents[name] for name in [name for name in results if extents[name] > 1][-4:]}
     alone = dict.fromkeys(results, 1)
-    return [alone | dict(zip(open_loops, map(int, sizes[:, place]), strict=True)) for place in cheapest]
+    sizes, sums = _sizes(open_loops, core.registers - 2)
+    (fits,) = np.nonzero(sums + _kept(alone | sizes, moving) <= core.registers)
+    if not fits.size:
+        return [alone]
+    sizes, sums = {name: column[fits] for name, column in sizes.items()}, sums[fits]
+    prices = _prices(open_loops, sizes, core, moving).round(6)
+    cheapest = np.lexsort((-sums, prices))[:_MOST_TILES]
+    return [alone | {name: int(column[place]) for name, column in sizes.items()} for place in cheapest]
 
 
-def _sizes(extents: Sequence[int], registers: int) -> Grid:
-    """Every combination of even tile sizes whose product fits the registers, one column each."""
-    found = np.ones((0, 1), np.int64)
-    for extent in extents:
-        own = [size for size in range(1, min(extent + 1, registers)) if is_even(extent, size)]
-        wider = np.vstack([np.repeat(found, len(own), axis=1), np.tile(own, found.shape[1])])
-        found = wider[:, wider.prod(axis=0) < registers]
-    return found
+def _sizes(extents: Mapping[str, int], most: int) -> tuple[dict[str, Grid], Grid]:
+    """Every combination of even tile sizes of a product up to `most`: a column for each loop, and the products."""
+    columns: dict[str, Grid] = {}
+    products = np.ones(1, np.int64)
+    for name, extent in extents.items():
+        own = np.array([size for size in range(1, min(extent, most) + 1) if is_even(extent, size)], np.int64)
+        wider = np.multiply.outer(products, own)
+        before, last = np.nonzero(wider <= most)
+        columns = {name: column[before] for name, column in columns.items()} | {name: own[last]}
+        products = wider[before, last]
+    return columns, products
 
 
 def _kept(tiles: Mapping[str, Grid], moving: Mapping[str, Moves]) -> Grid:
@@ -137,7 +137,7 @@ def _words(tiles: Mapping[str, Grid], moves: Moves) -> Grid:
     found: Grid = 1
     for name, count in tiles.items():
         if name in moves.loops:
-            found = found * (_pieces(moves.lanes)[count] if name == moves.along else count)
+            found = (_pieces(moves.lanes)[count] if name == moves.along else count) * found
     return found
 
 
@@ -157,29 +157,26 @@ def _words_a_load(tiles: Mapping[str, Grid], moves: Moves) -> int:
 
 
 def _prices(
-    extents: Sequence[int], sizes: Grid, open_loops: Sequence[str], core: Core, moving: Mapping[str, Moves]
+    extents: Mapping[str, int], sizes: Mapping[str, Grid], core: Core, moving: Mapping[str, Moves]
 ) -> npt.NDArray[np.float64]:
     """Cycles per step of the sum over the whole output, for each column: whole tiles and the rests along each loop.
 
     Every loop has an axis of its own for the two, so that all combinations are counted at once.
     """
     tiles, times = {}, np.ones(1)
-    for axis, (name, extent, size) in enumerate(zip(open_loops, extents, sizes, strict=True)):
-        full, rest = np.divmod(extent, size)
-        shape = [2 if other == axis else 1 for other in range(len(open_loops))]
-        tiles[name] = np.stack([size, rest]).reshape(*shape, -1)
-        times = times * np.stack([full, rest > 0]).reshape(*shape, -1)
+    for axis, (name, size) in enumerate(sizes.items()):
+        full, rest = np.divmod(extents[name], size)
+        shape = (1,) * axis + (2,) + (1,) * (len(sizes) - axis - 1) + (-1,)
+        tiles[name] = np.array((size, rest)).reshape(shape)
+        times = np.array((full, rest > 0)).reshape(shape) * times
     computes = prod(tiles.values())
     words = [(_words(tiles, moves), moves) for moves in moving.values()]
     loads = sum(count / _words_a_load(tiles, moves) for count, moves in words)
-    far = core.word_bytes * sum(count for count, moves in words if moves.whole)
-    cycles = np.maximum(computes / core.computes, loads / core.loads)
-    cycles = np.maximum(
-        np.maximum(cycles, (computes + loads) / core.width), np.maximum(far / core.far_bytes, _LATENCY_STEPS)
-    )
+    far = core.word_bytes / core.far_bytes * sum(count for count, moves in words if moves.whole)
+    cycles = np.maximum(np.maximum(computes / core.computes, loads / core.loads), np.maximum(far, _LATENCY_STEPS))
     spare = _SPARE_LOAD if any(moves.lanes > 1 or moves.at_once > 1 for moves in moving.values()) else 0.0
     found = times * (cycles + 0.02 * computes + 0.1 + spare * loads)
-    return np.asarray(found.reshape(-1, sizes.shape[1]).sum(axis=0))
+    return np.asarray(found.reshape(found.size // found.shape[-1], -1).sum(axis=0))
 
 
 def _unrolled(

@@ -22,6 +22,8 @@ def extra_accesses(operator: Operator) -> dict[str, Read]:
 
     Raises UserError for a tensor that is read twice: a kernel takes each once, in the layout of one access.
     """
+    if not operator.epilogue:
+        return {}
     accesses = named_accesses(operator.main)
     taken = {read.tensor for read in accesses.values()}
     found: dict[str, Read] = {}

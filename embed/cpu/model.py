@@ -18,7 +18,7 @@ from embed.cpu.feed import Feed
 from embed.cpu.roles import Roles
 from embed.cpu.streams import Stream
 from embed.cpu.units import held, unit_sets
-from embed.embedding import Embedding
+from embed.embedding import Embedding, TileLoop
 from embed.nest.build import result_loops
 from embed.nest.schedule import Schedule
 from isa.memo import remembered
@@ -141,7 +141,8 @@ class Pricing:
         self.extents = {loop.name: loop.extent for loop in embedding.loops}
         self.results = result_loops(embedding)
         self.steps = prod(extent for name, extent in self.extents.items() if name not in self.results)
-        self.tensors = [_Reach(embedding, operand, found) for operand, found in streams.items()]
+        owners = {dim: loop for loop in embedding.loops for dim in loop.dims}
+        self.tensors = [_Reach(embedding, operand, found, owners) for operand, found in streams.items()]
         self.whole = [tensor.bytes(self.extents) for tensor in self.tensors]
         self.end = core.units.cycles((0, 0, 0, 1, 1))
         self.copies = sum(_copied(found.feed) for found in streams.values() if found.tensor not in constants)
@@ -152,8 +153,8 @@ class Pricing:
         counts = {name: -(-self.extents[name] // schedule.tiles[name]) for name in order}
         share = -(-counts[order[0]] // threads) / counts[order[0]] if order else 1.0
         compute = share * self._computed(schedule.tiles)
-        inside = self._inside(order, schedule.tiles)
-        transfers = tuple(share * self._read(order, counts, inside, room) / rate for room, rate in self.core.caches)
+        levels = self._levels(order, counts, schedule.tiles)
+        transfers = tuple([share * _read(levels, room) / rate for room, rate in self.core.caches])
         slowest = max(compute, *transfers) if transfers else compute
         others = _PART_OF_OTHERS * (compute + sum(transfers) - slowest)
         return Price(compute, transfers, self.copies, slowest + others + self.copies)
@@ -185,52 +186,48 @@ class Pricing:
         ends = sums * self.end + units.latency + _LOOP_CYCLES * len(sizes)
         return self.steps * (step + _LOOP_CYCLES / unrolled / 2) + ends
 
-    def _inside(self, order: Sequence[str], tiles: Mapping[str, int]) -> list[list[float]]:
-        """Bytes of each tensor that one trip of the loops inside each place of the order touches."""
-        spans = dict(self.extents)
-        found = [self.whole]
+    def _levels(
+        self, order: Sequence[str], counts: Mapping[str, int], tiles: Mapping[str, int]
+    ) -> list[tuple[float, float]]:
+        """For each place in the order, the bytes that one trip of the loops inside touches, and the bytes that all
+        trips bring if a cache holds these: once for each trip around that moves a tensor. Last if it holds none.
+        """
+        spans, sizes, trips = dict(self.extents), self.whole, 1
+        brought = [1] * len(sizes)
+        found = [(sum(sizes), sum(sizes))]
         for name in order:
-            if spans[name] == tiles[name]:
-                found.append(found[-1])
-                continue
-            spans[name] = tiles[name]
-            sizes = zip(self.tensors, found[-1], strict=True)
-            found.append([tensor.bytes(spans) if name in tensor.loops else size for tensor, size in sizes])
-        return found
+            trips *= counts[name]
+            moved = [name in tensor.loops for tensor in self.tensors]
+            brought = [trips if moves else times for moves, times in zip(moved, brought, strict=True)]
+            if spans[name] != tiles[name]:
+                spans[name] = tiles[name]
+                known = zip(self.tensors, moved, sizes, strict=True)
+                sizes = [tensor.bytes(spans) if moves else size for tensor, moves, size in known]
+            found.append((sum(sizes), sum(map(mul, sizes, brought))))
+        return [*found, (0.0, sum(sizes) * trips)]
 
-    def _read(
-        self, order: Sequence[str], counts: Mapping[str, int], inside: Sequence[Sequence[float]], room: float
-    ) -> float:
-        """Bytes that come from beyond a cache of `room` bytes."""
-        depth = next((depth for depth, sizes in enumerate(inside) if sum(sizes) <= room), len(order))
-        holds = sum(inside[depth]) <= room
-        moved = 0.0
-        for tensor, size in zip(self.tensors, inside[depth], strict=True):
-            around = list(order[:depth])
-            while holds and around and around[-1] not in tensor.loops:
-                around.pop()
-            moved += size * prod(counts[name] for name in around)
-        return moved
+
+def _read(levels: Sequence[tuple[float, float]], room: float) -> float:
+    """Bytes that come from beyond a cache of `room` bytes."""
+    return next(moved for touched, moved in levels if touched <= room)
 
 
 class _Reach:
     """How many bytes of one operand's tensor some iterations of the loops touch."""
 
-    def __init__(self, embedding: Embedding, operand: str, found: Stream) -> None:
-        name = embedding.binding.tensors[operand]
-        read = embedding.accesses[name]
+    def __init__(self, embedding: Embedding, operand: str, found: Stream, owners: Mapping[str, TileLoop]) -> None:
+        read = embedding.accesses[embedding.binding.tensors[operand]]
         tensor = embedding.operator.main.tensor(read.tensor)
+        radix = {digit.loop: digit.radix for digit in embedding.digits}
+        loops = [owners[dim] for dim in dict.fromkeys(dim for index in read.index for dim, _ in index.terms)]
         self.size = bits(tensor.dtype) // 8
-        self.radix = {digit.loop: digit.radix for digit in embedding.digits}
-        used = {dim for index in read.index for dim in index.dims}
-        self.loops = frozenset(loop.name for loop in embedding.loops if used & set(loop.dims))
-        owner = {dim: loop for loop in embedding.loops for dim in loop.dims}
+        self.loops = frozenset([loop.name for loop in loops])
         self.dims = [
-            (size, [(owner[dim].name, self.radix.get(owner[dim].name, 1), abs(step)) for dim, step in index.terms])
+            (size, [(owners[dim].name, radix.get(owners[dim].name, 1), abs(step)) for dim, step in index.terms])
             for index, size in zip(read.index, tensor.shape, strict=True)
         ]
-        self.word = self.size * prod(self.radix[name] for name in self.loops if name in self.radix)
-        self.packed = found.feed.layout is not None or any(len(owner[dim].dims) > 1 for dim in used)
+        self.word = self.size * prod(radix[name] for name in self.loops if name in radix)
+        self.packed = found.feed.layout is not None or any(len(loop.dims) > 1 for loop in loops)
 
     def bytes(self, spans: Mapping[str, int]) -> float:
         """Bytes that `spans` iterations of each loop touch."""
@@ -238,5 +235,8 @@ class _Reach:
             return float(self.word * prod([spans[name] for name in self.loops]))
         total = self.size
         for size, terms in self.dims:
-            total *= min(size, 1 + sum([step * (spans[name] * radix - 1) for name, radix, step in terms]))
+            reach = 1
+            for name, radix, step in terms:
+                reach += step * (spans[name] * radix - 1)
+            total *= min(size, reach)
         return float(total)

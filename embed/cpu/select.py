@@ -104,9 +104,12 @@ def select(target: Isa, word: Word, sums: Read, body: Expression, extras: Mappin
     `extras` are the other reads in it, `output` is the type of what is stored.
     """
     types = {sums.tensor: word.dtype, **{read.tensor: extra.dtype for read, extra in extras.items()}}
-    selector = _Selector(target, word, types, extras, {sums: SUMS})
-    result = selector.value(simplified(Cast(output, body), types), output)
+    wanted = simplified(Cast(output, body), types)
     store, masked = _stores(target, word, output)
+    if wanted == sums:
+        return Plan((), SUMS, store, masked, ())
+    selector = _Selector(target, word, types, extras, {sums: SUMS})
+    result = selector.value(wanted, output)
     return Plan(tuple(selector.steps), result, store, masked, tuple(selector.literals))
 
 
