@@ -18,7 +18,7 @@ test: $(VENV)/.installed-test ## run the tests, ruff and mypy (ARGS="-k layout":
 lowest: ## run the tests with the oldest libraries that pyproject.toml allows, in .venv-lowest
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[test]" \
-	  $$(sed -n '/^dependencies/,/^]/p' pyproject.toml | grep -oE '[a-z_]+>=[0-9.]+' | sed 's/>=/==/; s/$$/.*/')
+	  $$(sed -n '/^dependencies/,/^]/p' pyproject.toml | grep -oE '[a-z0-9_-]+>=[0-9.]+' | sed 's/>=/==/; s/$$/.*/')
 	.venv-lowest/bin/python -m pytest $(ARGS)
 
 style: $(VENV)/.installed-test ## format the code and show what ruff and mypy say
