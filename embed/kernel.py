@@ -1,6 +1,7 @@
 """A compiled operator, whatever machine it is for: making one, and reading a saved one."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
@@ -85,25 +86,25 @@ def compile_kernel(
     return kernel.fix(**constants) if constants else kernel
 
 
-def best_embedding(operator: Operator, target: Isa, settings: Settings) -> Embedding:
+def best_embedding(operator: Operator, target: Isa, settings: Settings) -> search.Solution:
     """The embedding that the compiler takes: the best, on VTA together with its schedule; raises NoEmbedding."""
     if Machine.of(target) is Machine.MICRO_OPERATIONS:
-        return joint.choose(operator, target, settings)[0].embedding
-    return search.best(operator, target, settings).embedding
+        return joint.choose(operator, target, settings)[0]
+    return search.best(operator, target, settings)
 
 
 def _on_scratchpads(
     operator: Operator, target: Isa, embedding: Embedding | None, machine: Machine, settings: Settings
 ) -> VtaKernel | AbstractKernel:
     held = search.held_under(operator, target, settings)
+    compiled = compile_vta if machine is Machine.MICRO_OPERATIONS else compile_abstract
     if embedding is not None:
-        embedding = embedding.on(held.operator)
+        return compiled(embedding.on(held.operator), target, held=held)
     if machine is not Machine.MICRO_OPERATIONS:
-        return compile_abstract(embedding or search.best(operator, target, settings).embedding, target, held)
-    if embedding is not None:
-        return compile_vta(embedding, target, held=held)
+        solution = search.best(operator, target, settings)
+        return replace(compile_abstract(solution.embedding, target, held), note=solution.note)
     solution, schedule = joint.choose(operator, target, settings)
-    return compile_vta(solution.embedding, target, schedule, held)
+    return replace(compile_vta(solution.embedding, target, schedule, held), note=solution.note)
 
 
 def load_kernel(path: Path) -> VtaKernel | CpuKernel:

@@ -1,7 +1,7 @@
 """An operator on a machine that is only an ISA file: the abstract program, what it costs, and running it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ class AbstractKernel:
     homes: Mapping[str, Home]
     places: Mapping[str, Place]
     held: Held
+    note: str = field(default="", compare=False, repr=False)
 
     def __call__(self, *arrays: Array, **named: Array) -> Array:
         """Interpret the program on arrays in the shapes and dtypes of the operator's inputs, lying as pinned."""

@@ -25,14 +25,17 @@ def blocked_offers(chain: Chain, target: Isa, layouts: Mapping[str, str], deadli
         for flow in chain.flows
         if flow.source is None or flow.leaves
     }
-    offers = [list(_options(chain, place, target, lanes, deadline)) for place in range(len(chain.operators))]
-    for operator, options in zip(chain.operators, offers, strict=True):
-        if not options:
-            raise NoEmbedding(f"{target.name} has no kernel for {operator.title} in any layout")
-    return Offers(chain, offers, ends, _repack, True)
+    offers: list[list[Option]] = []
+    left: list[str] = []
+    for place in range(len(chain.operators)):
+        found = list(_options(chain, place, target, lanes, deadline))
+        offers.append([option for option, _ in found])
+        left += [chain.name(place)] if any(note for _, note in found) else []
+    return Offers(chain, offers, ends, _repack, tuple(left))
 
 
-def _options(chain: Chain, place: int, target: Isa, lanes: int, deadline: float) -> Iterator[Option]:
+def _options(chain: Chain, place: int, target: Isa, lanes: int, deadline: float) -> Iterator[tuple[Option, str]]:
+    """The options of an operator, each with what the time limit left out."""
     operator, flowing = chain.operators[place], chain.read_by(place)
     reads = [tensor for tensor in operator.inputs if tensor.name in flowing]
     weights = [tensor.name for tensor in operator.inputs if tensor.name not in flowing]
@@ -40,9 +43,14 @@ def _options(chain: Chain, place: int, target: Isa, lanes: int, deadline: float)
         orders = {tensor.name: name for tensor, name in zip(reads, given, strict=True)}
         left = max(0.1, deadline - time.perf_counter())
         kept = {**orders, operator.output.name: made}
-        found = candidates(operator, target, layouts=kept, constants=weights, time_limit=left).candidates[0]
+        try:
+            ranking = candidates(operator, target, layouts=kept, constants=weights, time_limit=left)
+        except NoEmbedding as error:
+            raise NoEmbedding(f"operator {chain.name(place)}: {error}", error.progress) from None
+        found = ranking.candidates[0]
         forms = {tensor.name: _form(tensor, orders[tensor.name]) for tensor in reads}
-        yield Option(forms, _form(operator.output, made), round(found.price.total), found.embedding)
+        option = Option(forms, _form(operator.output, made), round(found.price.total), found.embedding)
+        yield option, ranking.note
 
 
 def _names(tensor: Tensor, lanes: int) -> list[str]:

@@ -88,6 +88,10 @@ class Chain:
             flows.append(Flow(name, _tensor(name, places, done, known), places.get(name), known))
         return cls(done, tuple(flows))
 
+    def name(self, place: int) -> str:
+        """The name of an operator."""
+        return next(flow.name for flow in self.flows if flow.source == place)
+
     def read_by(self, place: int) -> list[str]:
         """The inputs of an operator that flow in the chain."""
         return [entry for flow in self.flows for reader, entry in flow.readers if reader == place]
@@ -140,13 +144,17 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Offers:
-    """The options of each operator, the forms outside, the price of a copy, and whether these are all options."""
+    """The options of each operator, the forms outside, and the price of a copy.
+
+    `left` names the operators of which a time limit left options out; no plan takes less than `least` cycles.
+    """
 
     chain: Chain
     options: Sequence[Sequence[Option]]
     ends: Mapping[str, Form]
     repack: Repack
-    complete: bool
+    left: tuple[str, ...] = ()
+    least: int = 0
 
     def copies(self, taken: Sequence[Option]) -> Iterator[Copy]:
         """What is copied between the options taken, which may be those of the first operators only."""
@@ -158,6 +166,10 @@ class Offers:
             wanted += [self.ends[flow.name]] if flow.leaves else []
             for form in {form.key: form for form in wanted if form.key != made.key}.values():
                 yield Copy(flow, made, form, self.repack(made, form))
+
+    def cost(self, places: Sequence[int]) -> int:
+        """The total of the options at some places."""
+        return self.total([options[place] for options, place in zip(self.options, places, strict=True)])
 
     def total(self, taken: Sequence[Option]) -> int:
         """Cycles of the options taken and of the copies between them."""

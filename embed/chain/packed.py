@@ -16,10 +16,12 @@ from embed.chain.options import Chain, Form, Offers, Option, cheapest
 from embed.costs import Costs
 from embed.embedding import Array, Embedding
 from embed.epilogue import Epilogue, plan
+from embed.errors import NoEmbedding
 from embed.layout import Layout, derive
 from embed.packing import Gather
 from embed.physical import Physical
-from embed.solver.search import alternatives
+from embed.solver.bound import least
+from embed.solver.search import alternatives, problems
 from embed.solver.settings import Settings
 from isa.model import Isa
 
@@ -29,12 +31,17 @@ Priced = tuple[Embedding, Costs]
 def packed_offers(chain: Chain, target: Isa, layouts: Mapping[str, str], settings: Settings, deadline: float) -> Offers:
     """All embeddings of each operator that a best plan could have. A copy moves both forms over the bus once."""
     found: list[tuple[Priced, ...]] = []
-    complete = True
-    for operator in chain.operators:
+    left: list[str] = []
+    bound = 0
+    for place, operator in enumerate(chain.operators):
         asked = replace(settings, time_limit=max(0.1, deadline - time.perf_counter()))
         listed = alternatives(operator, target, asked, dominated=True)
+        if not listed.ranked:
+            said = f"of operator {chain.name(place)}, {operator.title}, was found within {settings.limit}"
+            raise NoEmbedding(f"no embedding {said}: {listed.progress}; raise the time limit", listed.progress)
         found.append(listed.ranked)
-        complete = complete and listed.complete
+        left += [] if listed.complete else [chain.name(place)]
+        bound += min(least(problem, "cycles") for problem in problems(operator, target))
     ends = {
         flow.name: lying(flow.tensor, layouts.get(flow.name))
         for flow in chain.flows
@@ -45,11 +52,10 @@ def packed_offers(chain: Chain, target: Isa, layouts: Mapping[str, str], setting
     def repack(before: Form, after: Form) -> int:
         return 0 if before.key == after.key else -(-(before.bytes + after.bytes) // rate)
 
-    offers = Offers(chain, (), ends, repack, complete)
+    offers = Offers(chain, (), ends, repack, tuple(left), bound)
     steps = [(operator, chain.read_by(place), plan(operator, target)) for place, operator in enumerate(chain.operators)]
     quick = [next(options_of(*step, ranked[:1])) for step, ranked in zip(steps, found, strict=True)]
-    least = sum(min(price.cycles for _, price in ranked) for ranked in found)
-    slack = offers.total(quick) - least
+    slack = offers.total(quick) - sum(min(price.cycles for _, price in ranked) for ranked in found)
     options = []
     for step, ranked in zip(steps, found, strict=True):
         room = slack + min(price.cycles for _, price in ranked)

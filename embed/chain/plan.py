@@ -17,8 +17,8 @@ from isa.model import Isa
 class Plan:
     """The options taken, in order, and the `copies` of tensors between them.
 
-    `greedy` is the total when each operator in turn takes what is cheapest for it after those before; no plan from the
-    options that were found takes less than `bound`.
+    `greedy` is the total when each operator in turn takes what is cheapest for it after those before. No plan takes
+    less than `bound` cycles; `left` names the operators of which a time limit left embeddings out.
     """
 
     chain: Chain
@@ -26,6 +26,7 @@ class Plan:
     copies: tuple[Copy, ...]
     greedy: int
     bound: int
+    left: tuple[str, ...]
     status: str
     seconds: float
 
@@ -50,27 +51,32 @@ def plan(
         offers = blocked_offers(chain, target, layouts or {}, deadline)
     else:
         offers = packed_offers(chain, target, layouts or {}, asked, deadline)
-    found = choose(offers, asked, deadline)
+    greedy = _greedy(offers)
+    found = choose(offers, greedy, asked, deadline)
     taken = [options[place] for options, place in zip(offers.options, found.places, strict=True)]
     return Plan(
         chain,
         tuple(taken),
         tuple(offers.copies(taken)),
-        offers.total(_greedy(offers)),
-        found.bound,
-        "OPTIMAL" if found.proven and offers.complete else "FEASIBLE",
+        offers.cost(greedy),
+        offers.least if offers.left else found.bound,
+        offers.left,
+        "OPTIMAL" if found.proven and not offers.left else "FEASIBLE",
         time.perf_counter() - start,
     )
 
 
-def _greedy(offers: Offers) -> Sequence[Option]:
+def _greedy(offers: Offers) -> list[int]:
     """Each operator in turn takes what is cheapest after those before, whatever becomes of its result."""
-
-    def cost(taken: Sequence[Option]) -> int:
-        return taken[-1].cycles + sum(copy.cycles for copy in offers.copies(taken) if not copy.flow.leaves)
-
     taken: list[Option] = []
+    places = []
     for options in offers.options:
-        known = taken
-        taken = min(([*known, option] for option in options), key=cost)
-    return taken
+        costs = [_cost(offers, [*taken, option]) for option in options]
+        places.append(costs.index(min(costs)))
+        taken.append(options[places[-1]])
+    return places
+
+
+def _cost(offers: Offers, taken: Sequence[Option]) -> int:
+    """Cycles of the last option and of all copies so far."""
+    return taken[-1].cycles + sum(copy.cycles for copy in offers.copies(taken) if not copy.flow.leaves)

@@ -14,6 +14,7 @@ from embed.cli.asked import AskedIsa
 from embed.cli.console import new_table, wide_console
 from embed.cli.files import check_writable, write_json_lines
 from embed.cli.groups import grouped
+from embed.cli.machines import say_note
 from embed.cli.operators import read_operator
 from embed.cli.options import JsonFile, TimeLimit
 from embed.solver import settings as solver
@@ -58,6 +59,9 @@ def chain_command(
         f"one operator after the other: {found.greedy:,} ({saved:.1%} saved)",
         highlight=False,
     )
+    if found.status != "OPTIMAL":
+        rest = f"; embeddings of {', '.join(found.left)} are left" if found.left else ""
+        say_note(f"the time limit ended the search: no plan takes less than {found.bound:,} cycles{rest}")
 
 
 def read_chain(file: Path) -> tuple[list[str], Chain]:

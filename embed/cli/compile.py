@@ -14,7 +14,7 @@ from embed.cli.asked import AskedEmbedding, AskedIsa, AskedKernel, AskedOperator
 from embed.cli.data import read_inputs
 from embed.cli.files import Array, make_directory, write_whole
 from embed.cli.groups import grouped
-from embed.cli.machines import compile_for_cpu
+from embed.cli.machines import compile_for_cpu, say_note
 from embed.cli.options import Inputs, Written
 from embed.costs import packings
 from embed.cpu import emit
@@ -80,7 +80,10 @@ def compile_command(
     if Machine.of(target) is Machine.ABSTRACT:
         refuse("compile", target, {"--input": inputs})
     arrays = read_inputs(wanted, inputs or (), search.seed)
-    chosen = chosen or best_embedding(wanted, target, search.read())
+    if chosen is None:
+        solution = best_embedding(wanted, target, search.read())
+        say_note(solution.note)
+        chosen = solution.embedding
     if Machine.of(target) is Machine.ABSTRACT:
         _program(embed.compile(wanted, target, chosen, layouts=search.layouts), out)
         return

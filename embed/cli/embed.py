@@ -76,7 +76,8 @@ def _print(pieces: Iterable[RenderableType]) -> None:
 
 def _numbered(listed: Alternatives, number: int) -> Solution:
     if number > len(listed):
-        raise UserError(f"--show: there is no embedding {number}; the list has {len(listed)}")
+        so_far = "" if listed.complete else f" so far: {listed.progress}; raise the time limit"
+        raise UserError(f"--show: there is no embedding {number}; the list has {len(listed)}{so_far}")
     return listed[number - 1]
 
 

@@ -84,12 +84,13 @@ def cost_table(target: Isa, solution: Solution, objective: str) -> Table:
 def _status(solution: Solution, objective: str) -> str:
     if solution.status == "GIVEN":
         return "given, and checked"
-    return f"{solution.status} for the objective {objective}, in {solution.seconds * 1000:.1f} ms"
+    so_far = f": {solution.progress}" if solution.progress else ""
+    return f"{solution.status} for the objective {objective}, in {solution.seconds * 1000:.1f} ms{so_far}"
 
 
 def alternatives_table(operator: Operator, found: Alternatives, shown: Sequence[Solution]) -> Table:
     """One row for each embedding that is shown, and how many there are."""
-    proven = "complete" if found.complete else "not complete: the time ran out"
+    proven = "complete" if found.complete else f"not complete: {found.progress}"
     title = f"{operator.title}: {len(found)} embeddings ({proven}), {len(shown)} shown"
     numbers = ("#", "utilisation", "invocations", "cycles", "bytes", "strides")
     table = new_table(title, "#", "embedding", *numbers[1:], right=numbers)

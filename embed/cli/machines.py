@@ -59,9 +59,14 @@ def compile_for_cpu(
         time_limit=search.time_limit,
     )
     assert isinstance(kernel, CpuKernel)
-    if kernel.note:
-        error_console().print(kernel.note, highlight=False, markup=False)
+    say_note(kernel.note)
     return kernel
+
+
+def say_note(note: str) -> None:
+    """What a time limit left out, if it did."""
+    if note:
+        error_console().print(note, highlight=False, markup=False)
 
 
 def _check_names(option: str, names: Iterable[str], tensors: Sequence[Tensor]) -> None:

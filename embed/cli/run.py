@@ -18,7 +18,7 @@ from embed.cli.data import read_inputs
 from embed.cli.exits import Defect
 from embed.cli.files import Array, check_writable, read_bytes, write_array
 from embed.cli.groups import grouped
-from embed.cli.machines import compile_for_cpu, run_abstract, run_on_cpu, show_packings
+from embed.cli.machines import compile_for_cpu, run_abstract, run_on_cpu, say_note, show_packings
 from embed.cli.options import Inputs
 from embed.cli.plans import run_plan
 from embed.cli.trace import check_ending, write_trace
@@ -86,9 +86,10 @@ def _run_operator(
         refuse("run", target, {"--trace": trace})
         return _run_cpu(compile_for_cpu(operator, target, search, cpu), arrays)
     refuse("run", target, cpu.given)
-    embedding = best_embedding(operator, target, search.read())
-    typer.echo(f"{operator.title}\n{embedding}")
-    return _run_compiled(embed.compile(operator, target, embedding, layouts=search.layouts), arrays, trace)
+    solution = best_embedding(operator, target, search.read())
+    say_note(solution.note)
+    typer.echo(f"{operator.title}\n{solution.embedding}")
+    return _run_compiled(embed.compile(operator, target, solution, layouts=search.layouts), arrays, trace)
 
 
 def _run_compiled(

@@ -75,18 +75,17 @@ def search(
     settings = Settings("invocations", time_limit)
     found: list[Candidate] = []
     fewest: list[int] = []
-    tried, cut = 0, False
+    left: list[float] = []
     for option in options:
-        if time.perf_counter() > deadline:
-            cut = True
-            break
-        tried += 1
         least = option.least * invocation(option.problem.instruction.name)
+        if time.perf_counter() > deadline:
+            left.append(least)
+            continue
         if fewest and not thorough and _hopeless(option, least, fewest, found):
             continue
         most = [] if thorough or not option.usual else fewest
         placed = option.solve(most, settings, deadline)
-        cut = cut or (placed is not None and not placed.proven)
+        left += [least] if placed is not None and not placed.proven else []
         if placed is None or placed.embedding is None or (fewest and option.usual and placed.values >= most != []):
             continue
         verify(placed.embedding)
@@ -94,7 +93,7 @@ def search(
         found += possible
         if possible:
             fewest = min(fewest, placed.values) if fewest else placed.values
-    note = _note(tried, len(options), time_limit, cut, bool(found))
+    note = _note(left, len(options), time_limit, bool(found))
     return Ranking(rank(found), note)
 
 
@@ -105,9 +104,17 @@ def _hopeless(option: Option, least: float, fewest: Sequence[int], found: Sequen
     return least > _WORTH * rank(found)[0].price.total
 
 
-def _note(tried: int, count: int, time_limit: float, cut: bool, found: bool) -> str:
-    """What the time limit did; raises NoEmbedding where nothing was found."""
-    said = f"the time limit of {time_limit:g} s ended the search in placement {tried} of {count}"
+def _note(left: Sequence[float], count: int, time_limit: float, found: bool) -> str:
+    """What the time limit did; `left` are the cycles that placements it cut short or left out take at least.
+
+    Raises NoEmbedding where nothing was found.
+    """
+    if not left and not found:
+        raise NoEmbedding("no embedding fits the registers' lanes")
+    if not left:
+        return ""
+    said = f"the time limit of {time_limit:g} s ended the search with {len(left)} of {count} placements left"
+    said += f", of which none takes less than {min(left):,.0f} cycles"
     if not found:
-        raise NoEmbedding(f"{said}, before an embedding was found" if cut else "no embedding fits the registers' lanes")
-    return f"{said}; this is the best of those found" if cut else ""
+        raise NoEmbedding(f"{said}, before an embedding was found; raise the time limit")
+    return f"{said}; this is the best of those found"

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from ortools.sat.python import cp_model
 
 from embed.chain.options import Flow, Form, Offers, Option
-from embed.errors import NoEmbedding
 from embed.solver.settings import Settings, new_solver
 
 Literals = list[cp_model.IntVar]
@@ -26,12 +25,14 @@ class Choice:
     bound: int
 
 
-def choose(offers: Offers, settings: Settings, deadline: float) -> Choice:
-    """The options whose total is least; raises NoEmbedding where the time runs out before any is found."""
+def choose(offers: Offers, known: Sequence[int], settings: Settings, deadline: float) -> Choice:
+    """The options whose total is least; those at the `known` places where the time ends before any better is found."""
     model = cp_model.CpModel()
     taken = [[model.new_bool_var("") for _ in options] for options in offers.options]
-    for literals in taken:
+    for literals, place in zip(taken, known, strict=True):
         model.add_exactly_one(literals)
+        for number, literal in enumerate(literals):
+            model.add_hint(literal, number == place)
     cycles = [
         option.cycles * literal
         for options, literals in zip(offers.options, taken, strict=True)
@@ -42,15 +43,12 @@ def choose(offers: Offers, settings: Settings, deadline: float) -> Choice:
     solver = new_solver(settings, deadline)
     solver.parameters.linearization_level = 2  # the relaxation of a shortest path has whole solutions
     status = solver.solve(model)
-    bound = max(0, round(solver.best_objective_bound))
+    least = sum(min(option.cycles for option in options) for options in offers.options)
+    bound = max(least, round(solver.best_objective_bound))
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        counts = " x ".join(str(len(options)) for options in offers.options)
-        raise NoEmbedding(
-            f"no plan of the chain was found within {settings.limit}, among {counts} options; none takes less than "
-            f"{bound:,} cycles: raise the time limit"
-        )
+        return Choice(list(known), False, bound)
     places = [next(place for place, literal in enumerate(one) if solver.value(literal)) for one in taken]
-    return Choice(places, status == cp_model.OPTIMAL, bound)
+    return Choice(min(places, list(known), key=offers.cost), status == cp_model.OPTIMAL, bound)
 
 
 def _copies(

@@ -22,11 +22,15 @@ from embed.solver.variables import Variables
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The best of one model: no embedding if the time ran out before the first."""
+    """The best of one model: no embedding if the time ran out before the first.
+
+    No placement has less than `bound` of the first term.
+    """
 
     embedding: Embedding | None
     values: list[int]
     proven: bool
+    bound: int
 
 
 class Placements:
@@ -120,15 +124,17 @@ class PricedPlacements(Placements):
             "traffic": (2 * len(problem.extents) + 1) * terms.bytes + cp_model.LinearExpr.sum([*members, *digits]),
         }
 
-    def feasible(self, settings: Settings, deadline: float) -> bool:
-        """Whether there is a placement, or none was excluded before the deadline."""
-        solver = new_solver(settings, deadline)
-        return solver.solve(self.proto) != cp_model.INFEASIBLE
+    def feasible(self, settings: Settings, deadline: float) -> bool | None:
+        """Whether there is a placement; None where the time was too short to tell."""
+        status = new_solver(settings, deadline).solve(self.proto)
+        known = {cp_model.INFEASIBLE: False, cp_model.OPTIMAL: True, cp_model.FEASIBLE: True}
+        return known.get(status)
 
     def minimise(self, order: tuple[str, ...], bound: list[int], settings: Settings, deadline: float) -> Found | None:
         """Minimise the terms in order; None where nothing is as good as `bound`, terms of an earlier model's best."""
         values: list[int] = []
         proven = True
+        least = 0
         best: Embedding | None = None
         for place, name in enumerate(order):
             self.proto.minimize(self.terms[name])
@@ -139,14 +145,15 @@ class PricedPlacements(Placements):
             log.log(MODELS, "    %s: %s in %.1f ms", name, solver.status_name(status), 1000 * solver.wall_time)
             if status == cp_model.INFEASIBLE:
                 return None
+            least = least if place else max(0, round(solver.best_objective_bound))
             if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-                return Found(best, values, False)
+                return Found(best, values, False, least)
             proven = proven and status == cp_model.OPTIMAL
             best = extract(self.problem, self.variables, solver.value)
             values.append(round(solver.objective_value))
             self.proto.add(self.terms[name] <= values[-1])
             self._hint(solver)
-        return Found(best, values, proven)
+        return Found(best, values, proven, least)
 
     def _hint(self, solver: cp_model.CpSolver) -> None:
         self.proto.clear_hints()  # type: ignore[no-untyped-call]

@@ -34,6 +34,11 @@ class Problem:
         """Points of the user's operator."""
         return (self.relaxed.user if self.relaxed else self.operator).main.points
 
+    def __str__(self) -> str:
+        """The instruction and the binding, as embeddings print them."""
+        played = ", ".join(f"{tensor}->{operand}" for operand, tensor in self.binding.pairs[1:])
+        return f"{self.instruction.name}({played})"
+
     @property
     def pattern(self) -> Computation:
         return self.instruction.pattern

@@ -20,6 +20,8 @@ from embed.errors import NoEmbedding
 from embed.pareto import front
 from embed.physical import Physical
 from embed.pinned import Held, hold
+from embed.progress import Progress
+from embed.solver.bound import least
 from embed.solver.model import Placements, PricedPlacements
 from embed.solver.problem import Problem
 from embed.solver.relaxed import promising, rewritten, usual
@@ -38,12 +40,23 @@ OBJECTIVES = {
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """An embedding with its price, and whether it is proven best; `seconds` is the whole search's time."""
+    """An embedding with its price, and whether it is proven best; `seconds` is the whole search's time.
+
+    `progress` says what is proven where that is less than all.
+    """
 
     embedding: Embedding
     costs: Costs
     status: str
     seconds: float
+    progress: Progress | None = None
+
+    @property
+    def note(self) -> str:
+        """What a time limit left out, if it did."""
+        if self.progress is None:
+            return ""
+        return f"the time limit ended the search: {self.progress}; this is the best of those found"
 
 
 def best(operator: Operator, target: Isa, settings: Settings) -> Solution:
@@ -59,13 +72,18 @@ def best(operator: Operator, target: Isa, settings: Settings) -> Solution:
     for problem in asked:
         race.enter(problem)
     kinds = _kinds(target, settings)
-    for bound, problem in promising(asked, target, kinds, held.lies, race.order[0], race.goal) if kinds else ():
+    rest = promising(asked, target, kinds, held.lies, race.order[0], race.goal) if kinds else []
+    if rest and race.left:
+        race.leave("rewritings of the operator", len(rest), rest[0][0])
+        rest = []
+    for bound, problem in rest:
         if race.goal is None or bound < race.goal:
             race.enter(problem)
     seconds = time.perf_counter() - start
     if race.chosen is None:
-        raise NoEmbedding(_why_not(operator, target, asked, settings, race.proven))
-    return _checked(race.chosen, target, held, "OPTIMAL" if race.proven else "FEASIBLE", seconds)
+        raise _none(operator, target, asked, settings, race)
+    solution = _checked(race.chosen, target, held, "OPTIMAL" if race.proven else "FEASIBLE", seconds)
+    return solution if race.proven else replace(solution, progress=race.progress)
 
 
 def given(embedding: Embedding, target: Isa, settings: Settings) -> Solution:
@@ -100,13 +118,29 @@ class _Race:
         self.order = _order(settings)
         self.chosen: Embedding | None = None
         self.values: list[int] = []
-        self.proven = True
         self.count = 0
+        self.left: list[tuple[str, int]] = []
+
+    @property
+    def proven(self) -> bool:
+        """Whether every problem is solved to the end."""
+        return not self.left
+
+    @property
+    def progress(self) -> Progress:
+        """What is proven of the first term."""
+        bound = min([*(bound for _, bound in self.left), *self.values[:1]])
+        return Progress(self.count, tuple(name for name, _ in self.left), self.order[0], bound)
 
     @property
     def goal(self) -> int | None:
         """The least of the first term so far."""
         return self.values[0] if self.values else None
+
+    def leave(self, name: str, count: int, bound: int) -> None:
+        """Problems for which the time is too short."""
+        self.count += count
+        self.left += [(name, bound)] * count
 
     def enter(self, problem: Problem) -> None:
         """Solve a problem; of a rewritten one only placements with less of the first term count."""
@@ -118,15 +152,22 @@ class _Race:
             placements.dump(_numbered(self.settings.dump, self.count))
         if found is None:
             return
-        self.proven = self.proven and found.proven
+        if not found.proven:
+            self.left.append((str(problem), max(found.bound, least(problem, self.order[0]))))
         if found.embedding is not None and (self.chosen is None or found.values < self.values):
             self.chosen, self.values = found.embedding, found.values
 
 
-def _why_not(operator: Operator, target: Isa, asked: list[Problem], settings: Settings, proven: bool) -> str:
-    """The reason why there is no embedding, or that the time was too short to find one."""
-    if not proven:
-        return f"no embedding of {target.name} in {operator.title} was found within {settings.time_limit:g} s"
+def _none(operator: Operator, target: Isa, asked: list[Problem], settings: Settings, race: _Race) -> NoEmbedding:
+    """Why there is no embedding, or how far the search came in a time that was too short to find one."""
+    if not race.proven:
+        text = f"no embedding of {target.name} in {operator.title} was found within {settings.limit}"
+        return NoEmbedding(f"{text}: {race.progress}; raise the time limit", race.progress)
+    return NoEmbedding(_why_not(operator, target, asked, settings))
+
+
+def _why_not(operator: Operator, target: Isa, asked: list[Problem], settings: Settings) -> str:
+    """The demands that no embedding meets together, and what could be."""
     deadline = time.perf_counter() + settings.time_limit
     clash = conflict(asked, settings.demands, settings, deadline)
     text = explained(asked, clash, settings, deadline)
@@ -135,17 +176,22 @@ def _why_not(operator: Operator, target: Isa, asked: list[Problem], settings: Se
         held = held_under(operator, target, other)
         return list(problems(held.operator, target, held.lies))
 
-    others = list(remedies(operator, posed, replace(settings, demands=tuple(clash)), deadline))
+    others = list(remedies(operator, posed, replace(settings, demands=clash.demands), deadline))
     return f"{operator.title}: {text}" + (f", or pin --layout {' or '.join(others)}" if others else "")
 
 
 @dataclass(frozen=True)
 class Alternatives:
-    """Distinct regular embeddings, best first; `complete` if these are proven to be all. Iterating checks each one."""
+    """Distinct regular embeddings, best first; `progress` says whether these are all. Iterating checks each one."""
 
     ranked: tuple[tuple[Embedding, Costs], ...]
-    complete: bool
+    progress: Progress
     seconds: float
+
+    @property
+    def complete(self) -> bool:
+        """Whether these are proven to be all."""
+        return self.progress.done
 
     def __len__(self) -> int:
         return len(self.ranked)
@@ -187,19 +233,20 @@ def alternatives(operator: Operator, target: Isa, settings: Settings, dominated:
     start = time.perf_counter()
     order = _order(settings)
     found: list[tuple[Embedding, Costs]] = []
-    complete = True
+    left: list[str] = []
+    number = 0
     check(settings.demands, operator, target)
     for number, problem in enumerate(_every(operator, target, settings), 1):
         placements = Placements(problem)
         streamed = placements.stream(settings, start + settings.time_limit, not dominated)
         priced = ((embedding, evaluate(embedding, problem.rates)) for embedding in streamed)
         found += [one for one in priced if all(meets(demand, *one) for demand in settings.demands)]
-        complete = complete and streamed.complete
+        left += [] if streamed.complete else [str(problem)]
         log.log(MODELS, "    %d embeddings, %s", len(found), "complete" if streamed.complete else "out of time")
         if settings.dump:
             placements.dump(_numbered(settings.dump, number))
     found.sort(key=lambda entry: (_rank(order, entry[1], entry[0]), str(entry[0])))
-    return Alternatives(tuple(found), complete, time.perf_counter() - start)
+    return Alternatives(tuple(found), Progress(number, tuple(left)), time.perf_counter() - start)
 
 
 def _numbered(path: Path, number: int) -> Path:

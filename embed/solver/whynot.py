@@ -1,6 +1,7 @@
 """Why nothing fits: a smallest set of demands that no embedding meets together, in words."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from embed.demands import Demand, in_place
 from embed.pinned import Pin
@@ -15,25 +16,44 @@ _TERMS = {
 }
 
 
-def conflict(
-    problems: Sequence[Problem], demands: Sequence[Demand], settings: Settings, deadline: float
-) -> list[Demand]:
+@dataclass(frozen=True, slots=True)
+class Clash:
+    """Demands that no embedding meets together; of those `untried` it is not known whether they could be left out."""
+
+    demands: tuple[Demand, ...]
+    untried: tuple[Demand, ...] = ()
+
+
+def conflict(problems: Sequence[Problem], demands: Sequence[Demand], settings: Settings, deadline: float) -> Clash:
     """Of demands that no embedding meets together, some that clash and of which none can be left out."""
     kept = list(demands)
+    untried = []
     for demand in demands:
         others = [other for other in kept if other != demand]
-        if not possible(problems, others, settings, deadline):
+        without = possible(problems, others, settings, deadline)
+        if without is False:
             kept = others
-    return kept
+        elif without is None:
+            untried.append(demand)
+    return Clash(tuple(kept), tuple(untried))
 
 
-def possible(problems: Sequence[Problem], demands: Sequence[Demand], settings: Settings, deadline: float) -> bool:
-    """Whether some problem has an embedding that meets the demands; true as well if the time was too short to tell."""
-    return any(PricedPlacements(problem, demands).feasible(settings, deadline) for problem in problems)
+def possible(
+    problems: Sequence[Problem], demands: Sequence[Demand], settings: Settings, deadline: float
+) -> bool | None:
+    """Whether some problem has an embedding that meets the demands; None where the time was too short to tell."""
+    unknown = False
+    for problem in problems:
+        found = PricedPlacements(problem, demands).feasible(settings, deadline)
+        if found:
+            return True
+        unknown = unknown or found is None
+    return None if unknown else False
 
 
-def explained(problems: Sequence[Problem], demands: Sequence[Demand], settings: Settings, deadline: float) -> str:
+def explained(problems: Sequence[Problem], clash: Clash, settings: Settings, deadline: float) -> str:
     """The demands in words, what could fill the lanes or be reached, and what to leave out."""
+    demands = clash.demands
     reasons = ", and ".join(map(str, demands))
     options = " or ".join(demand.written for demand in demands)
     facts = [_reach(problems, demand, demands, settings, deadline) for demand in demands if demand.kind in _TERMS]
@@ -41,7 +61,9 @@ def explained(problems: Sequence[Problem], demands: Sequence[Demand], settings: 
     facts += [_lies(pins[name], name) for name in in_place(demands)]
     if len(facts) < len(demands) or in_place(demands):
         facts += dict.fromkeys(_offer(problem, demands) for problem in problems)
-    return f"no embedding is such that {reasons}: {'; '.join(facts)}. Leave out {options}"
+    rest = ", ".join(demand.written for demand in clash.untried)
+    cut = f" (the time ran out before it was known whether {rest} could stay)" if rest else ""
+    return f"no embedding is such that {reasons}: {'; '.join(facts)}. Leave out {options}{cut}"
 
 
 def _reach(
@@ -51,7 +73,9 @@ def _reach(
     term, word = _TERMS[demand.kind]
     others = [other for other in demands if other != demand]
     found = (PricedPlacements(problem, others).minimise((term,), [], settings, deadline) for problem in problems)
-    best = min(one.values[0] for one in found if one is not None and one.values)
+    best = min((one.values[0] for one in found if one is not None and one.values), default=None)
+    if best is None:
+        return f"{word} was not found in time"
     if term == "invocations":
         pattern = problems[0].pattern
         return f"{word} is {problems[0].operator.main.points / (best * pattern.points):.4f}"
@@ -68,8 +92,7 @@ def _offer(problem: Problem, demands: Sequence[Demand]) -> str:
     named = {demand.about[0] for demand in demands if demand.kind in ("full", "lane")}
     lanes = [lane for lane in problem.lanes if lane in named] or list(problem.lanes)
     fills = [f"the {problem.lanes[lane]} lanes of {lane} take {_dims(problem, lane)}" for lane in lanes]
-    played = ", ".join(f"{tensor}->{operand}" for operand, tensor in problem.binding.pairs[1:])
-    return f"in {problem.instruction.name}({played}) {' and '.join(fills)}"
+    return f"in {problem} {' and '.join(fills)}"
 
 
 def _dims(problem: Problem, lane: str) -> str:

@@ -1,7 +1,7 @@
 """An operator compiled for VTA: the program, its layouts, and running it in the simulator on the user's arrays."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -32,7 +32,10 @@ _OPERAND_TYPES = {"inp": "i8", "wgt": "i8", "acc": "i32"}
 
 @dataclass(frozen=True)
 class VtaKernel:
-    """A VTA program for one embedding under one schedule, with the places of its tensors."""
+    """A VTA program for one embedding under one schedule, with the places of its tensors.
+
+    `note` says what a time limit left out when the embedding was chosen.
+    """
 
     embedding: Embedding
     target: Isa
@@ -41,6 +44,7 @@ class VtaKernel:
     plan: memory.Plan
     code: Program
     held: Held
+    note: str = field(default="", compare=False, repr=False)
 
     def __call__(self, *arrays: Array, **named: Array) -> Array:
         """Run on numpy arrays of the inputs' shapes and dtypes, lying as pinned; returns the output."""

@@ -39,21 +39,23 @@ def _chosen(operator: Operator, target: Isa, settings: Settings) -> tuple[Soluti
     try:
         schedule = scheduled(solution.embedding, target)
     except NoEmbedding as error:
-        return _better(operator, target, settings, None, error)
+        return _better(operator, target, settings, solution, None, error)
     near = schedule.cycles <= solution.costs.cycles * (1 + _NEAR)
     if settings.objective != "cycles" or not schedule.cycles or near:
         return solution, schedule
-    return _better(operator, target, settings, (solution, schedule), None)
+    return _better(operator, target, settings, solution, schedule, None)
 
 
 def _better(
     operator: Operator,
     target: Isa,
     settings: Settings,
-    best: tuple[Solution, Schedule] | None,
+    first: Solution,
+    schedule: Schedule | None,
     reason: NoEmbedding | None,
 ) -> tuple[Solution, Schedule]:
-    """The best of what is known and the next embeddings by roofline; OPTIMAL if no other roofline is below it."""
+    """The best of the first, if it has a schedule, and the next by roofline; OPTIMAL if none left has one below."""
+    best = (first, schedule) if schedule else None
     others = search.alternatives(operator, target, settings, dominated=True)
     proven = others.complete and len(others) <= _MOST
     for other in (others[place] for place in range(min(_MOST, len(others)))):
@@ -72,7 +74,9 @@ def _better(
     if best is None:
         assert reason is not None
         raise reason
-    return replace(best[0], status="OPTIMAL" if proven else "FEASIBLE"), best[1]
+    least = first.progress.bound if first.progress else first.costs.total
+    progress = None if others.complete else replace(others.progress, term="cycles", bound=least)
+    return replace(best[0], status="OPTIMAL" if proven else "FEASIBLE", progress=progress), best[1]
 
 
 def _total(one: tuple[Solution, Schedule]) -> int:

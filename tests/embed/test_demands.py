@@ -107,7 +107,9 @@ def test_the_solver_agrees_with_plain_python(texts: list[str]) -> None:
     deadline = time.perf_counter() + 10
     assert possible(asked, demands, Settings(), deadline) == met("convolution", demands)
     if not met("convolution", demands):
-        clash = conflict(asked, demands, Settings(), deadline)
+        found = conflict(asked, demands, Settings(), deadline)
+        clash = list(found.demands)
+        assert not found.untried
         assert not met("convolution", clash)
         assert all(met("convolution", [other for other in clash if other != demand]) for demand in clash)
 
