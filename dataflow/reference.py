@@ -3,7 +3,7 @@
 Integers are exact (wrapping where the types do). It is the oracle every execution is compared with.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from math import inf, isfinite
 from typing import Any
@@ -41,6 +41,13 @@ def evaluate_all(operator: Operator, arrays: Mapping[str, Array]) -> dict[str, A
     for statement in operator.statements:
         known[statement.output.tensor] = _statement(statement, known)
     return {statement.output.tensor: known[statement.output.tensor] for statement in operator.statements}
+
+
+def by_name(names: Sequence[str], arrays: Sequence[Array], named: Mapping[str, Array]) -> dict[str, Array]:
+    """Arrays given in the order of `names` or by name; raises UserError for one too many, unknown, or given twice."""
+    if len(arrays) > len(names) or not named.keys() <= set(names[len(arrays) :]):
+        raise UserError(f"the inputs are {', '.join(names) or 'none'}, each once: in this order or by name")
+    return {**dict(zip(names, arrays, strict=False)), **named}
 
 
 def check_array(tensor: Tensor, arrays: Mapping[str, Array]) -> Array:

@@ -150,5 +150,5 @@ def _check(operator: Operator, layouts: Mapping[str, str], threads: int, constan
     for name in constants:
         if name not in inputs:
             raise UserError(f"constants: there is no input '{name}'; there are: {', '.join(inputs)}")
-    if threads < 1:
-        raise UserError(f"threads: {threads} is not a positive number")
+    if not isinstance(threads, int) or threads < 1:
+        raise UserError(f"threads: {threads} is not a positive integer")

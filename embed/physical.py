@@ -187,9 +187,11 @@ class Physical:
     def check(self, array: Array) -> Array:
         """The array, if it has this layout's shape, dtype and strides; else UserError with what it should be."""
         name = self.tensor.name
-        if not isinstance(array, np.ndarray) or array.shape != self.shape:
+        if not isinstance(array, np.ndarray):
+            raise UserError(f"'{name}' is a {type(array).__name__}, not a numpy array")
+        if array.shape != self.shape:
             lies = f", which {self.name} makes of {list(self.tensor.shape)}" if self.blocks else ""
-            raise UserError(f"'{name}' has shape {list(getattr(array, 'shape', ()))}, not {list(self.shape)}{lies}")
+            raise UserError(f"'{name}' has shape {list(array.shape)}, not {list(self.shape)}{lies}")
         dtype = numpy_dtype(self.tensor.dtype)
         if array.dtype != dtype:
             raise UserError(f"'{name}' has dtype {array.dtype}, not {dtype}")

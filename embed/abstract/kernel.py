@@ -9,6 +9,7 @@ from typing import Any
 import numpy.typing as npt
 
 from dataflow.errors import UserError
+from dataflow.reference import by_name
 from embed.abstract.homes import Home, homes
 from embed.abstract.machine import Machine, Result, in_external
 from embed.abstract.places import Place, plan
@@ -44,9 +45,7 @@ class AbstractKernel:
     def __call__(self, *arrays: Array, **named: Array) -> Array:
         """Interpret the program on arrays in the shapes and dtypes of the operator's inputs, lying as pinned."""
         names = [tensor.name for tensor in self.embedding.operator.inputs]
-        if len(arrays) > len(names) or not named.keys() <= set(names[len(arrays) :]):
-            raise UserError(f"the inputs are {', '.join(names)}, each once: in this order or by name")
-        given = dict(zip(names, arrays, strict=False)) | named
+        given = by_name(names, arrays, named)
         return self.held.handed(self.nest.layouts[self.nest.output].unpack(self.run(given).packed))
 
     def run(self, arrays: Mapping[str, Array]) -> Result:

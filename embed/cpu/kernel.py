@@ -12,6 +12,7 @@ from typing import get_type_hints
 from dataflow import serial as operators
 from dataflow.errors import UserError
 from dataflow.operator import Operator
+from dataflow.reference import by_name
 from embed import atomic, serial
 from embed.cpu import sealed
 from embed.cpu.control import Item
@@ -162,7 +163,7 @@ class CpuKernel:
         """What a call with these arrays runs on."""
         given = self._given(arrays, named)
         physical = self.physical[self.operator.output.name]
-        result = physical.empty() if out is None else physical.check(out)
+        result = physical.empty() if out is None else _writable(physical.check(out))
         users = {name: self.physical[name].check(array) for name, array in given.items()}
         users[self.operator.output.name] = result
         moved = {
@@ -180,11 +181,10 @@ class CpuKernel:
     def _given(self, arrays: Sequence[Array], named: Mapping[str, Array]) -> dict[str, Array]:
         """The arrays by name."""
         names = [tensor.name for tensor in self.operator.inputs if tensor.name not in self._constants]
-        given = dict(zip(names, arrays, strict=False)) | dict(named)
+        given = by_name(names, arrays, named)
         missing = [name for name in names if name not in given]
-        unknown = [name for name in given if name not in names]
-        if missing or unknown or len(arrays) > len(names):
-            raise UserError(f"the kernel takes {', '.join(names) or 'no arrays'}, not {', '.join(given) or 'none'}")
+        if missing:
+            raise UserError(f"input '{missing[0]}' is missing; the inputs are {', '.join(names)}")
         return given
 
     def _run(self, run: Call) -> None:
@@ -209,6 +209,12 @@ class CpuKernel:
     def assembly(self) -> str:
         """The code as the assembler would write it."""
         return self.assembled.assembly()
+
+
+def _writable(out: Array) -> Array:
+    if not out.flags.writeable:
+        raise UserError("out is an array that cannot be written")
+    return out
 
 
 def stored_fields() -> list[str]:

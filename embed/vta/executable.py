@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dataflow.dtypes import numpy_dtype
-from dataflow.errors import UserError
+from dataflow.reference import by_name
 from embed.costs import rates
 from embed.embedding import Array, Embedding, TileLoop
 from embed.epilogue import plan
@@ -49,9 +49,7 @@ class VtaKernel:
     def __call__(self, *arrays: Array, **named: Array) -> Array:
         """Run on numpy arrays of the inputs' shapes and dtypes, lying as pinned; returns the output."""
         names = [tensor.name for tensor in self.embedding.operator.inputs]
-        if len(arrays) > len(names) or not named.keys() <= set(names[len(arrays) :]):
-            raise UserError(f"the inputs are {', '.join(names)}, each once: in this order or by name")
-        result = simulate(self.bind(dict(zip(names, arrays, strict=False)) | named), self.machine)
+        result = simulate(self.bind(by_name(names, arrays, named)), self.machine)
         return self.unpack(next(iter(result.outputs.values())))
 
     def save(self, path: str | Path, arrays: Mapping[str, Array] | None = None) -> None:
