@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from dataflow.dtypes import is_integer, limits
 from dataflow.expression import COMMUTATIVE, Apply, Cast, Const, Expression, Read
 from dataflow.sums import Addend, Sums
 
@@ -46,13 +47,21 @@ def _held(pattern: Expression, body: Expression, operator: Sums, own: Sums) -> I
             yield ()
         case Read(tensor), Read(name) if own.tensors[tensor].dtype == operator.tensors[name].dtype:
             yield (body,)
-        case Read(), Const():
+        case ((Read(tensor) | Cast(_, Read(tensor))), Const(value)) if _fits(value, own.tensors[tensor].dtype):
             yield (body,)
         case Cast(a, inner), Cast(b, other) if a == b:
             yield from _held(inner, other, operator, own)
         case Apply(a, inner), Apply(b, other) if a == b:
             for order in (other, other[::-1]) if a in COMMUTATIVE else (other,):
                 yield from _all_held(inner, order, operator, own)
+
+
+def _fits(value: int | float, dtype: str) -> bool:
+    """Whether an operand's element can be the literal."""
+    if not is_integer(dtype):
+        return True
+    low, high = limits(dtype)
+    return isinstance(value, int) and low <= value <= high
 
 
 def _all_held(

@@ -42,6 +42,74 @@ def test_a_whole_sum_in_one_invocation_leaves_nothing_to_add() -> None:
     ]
 
 
+COMPLEX = "c[i,j,0] += {0}(a[i,k,0])*{0}(b[k,j,0]) - {0}(a[i,k,1])*{0}(b[k,j,1]); \
+c[i,j,1] += {0}(a[i,k,0])*{0}(b[k,j,1]) + {0}(a[i,k,1])*{0}(b[k,j,0])"
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "total", "names"),
+    [
+        ("sve2", "i8", "i32", {"cdot_s_0", "cdot_s_90"}),
+        ("sve2", "i16", "i64", {"cdot_d_0", "cdot_d_90"}),
+        ("sve2", "i16", "i16", {"cmla_h_0", "cmla_h_90"}),
+        ("sve2", "i32", "i32", {"cmla_s_0", "cmla_s_90"}),
+        ("hexagon", "i16", "i64", {"vrcmpyr_acc", "vrcmpyi_acc"}),
+    ],
+)
+@pytest.mark.parametrize(("i", "j", "k"), [(1, 1, 1), (5, 3, 4), (9, 17, 7)])
+def test_complex_gemm_of_any_size(name: str, dtype: str, total: str, names: set[str], i: int, j: int, k: int) -> None:
+    text = COMPLEX.format(total) if dtype != total else COMPLEX.replace("{0}", "")
+    gemm = operator(text, f"{dtype}:{total}", i=i, j=j, k=k)
+    found = plan(gemm, isa.load(name), Settings())
+    assert {step.placement.name for step in found.steps} == names
+    assert found.status == "OPTIMAL"
+    arrays = random_arrays(gemm, i + j + k)
+    a, b = (arrays[tensor].astype(object) for tensor in "ab")
+    (ar, ai), (br, bi) = (np.moveaxis(a, 2, 0), np.moveaxis(b, 2, 0))
+    exact = np.stack([ar @ br - ai @ bi, ar @ bi + ai @ br], axis=2)
+    wrapped = (exact % 2 ** (8 * np.dtype(f"i{int(total[1:]) // 8}").itemsize)).astype(np.uint64)
+    expected = wrapped.astype(f"u{int(total[1:]) // 8}").view(f"i{int(total[1:]) // 8}")
+    assert np.array_equal(PlanKernel(found)(**arrays), expected)
+
+
+def test_a_stage_of_an_fft_is_complex_products_and_butterflies() -> None:
+    turned = "t[j,0] = i32(sat_i32(i64(x[j,0])*i64(w[j,1]) + i64(x[j,1])*i64(w[j,0]))); \
+t[j,1] = i32(x[j,1])*i32(w[j,1]) - i32(x[j,0])*i32(w[j,0])"
+    stage = operator(f"{turned}; y[0,j,p] = z[j,p] + t[j,p]; y[1,j,p] = z[j,p] - t[j,p]", j=37, p=2)
+    found = plan(stage, isa.load("c66x"), Settings())
+    assert [step.placement.name for step in found.steps] == ["dcmpy", "addsub"]
+    arrays = random_arrays(stage, 0)
+    x, w = (arrays[name][:, 1].astype(np.float64) + 1j * arrays[name][:, 0] for name in "xw")
+    z = arrays["z"][:, 1] + 1j * arrays["z"][:, 0]
+    expected = np.stack([z + x * w, z - x * w])
+    result = PlanKernel(found)(**arrays)
+    assert isinstance(result, np.ndarray)
+    assert np.array_equal(result[..., 1] + 1j * result[..., 0], expected)
+
+
+@pytest.mark.parametrize("name", ["hexagon", "c66x"])
+def test_a_chain_of_element_wise_steps(name: str) -> None:
+    chain = operator("t[i,j] = x[i,j] + y[j]; u[i,j] = max(t[i,j], 0); v[i,j] = u[i,j] >> 3", "i16:i16", i=5, j=7)
+    found = plan(chain, isa.load(name), Settings())
+    assert len(found.steps) == 3
+    assert found.utilisation > 0.9
+    arrays = random_arrays(chain, 3)
+    expected = np.maximum(arrays["x"] + arrays["y"], 0) >> 3
+    assert np.array_equal(PlanKernel(found)(**arrays), expected)
+
+
+@pytest.mark.parametrize(("n", "t"), [(30, 9), (17, 2), (4, 1)])
+def test_a_complex_filter(n: int, t: int) -> None:
+    real = "y[n,0] += x[n+t,0]*h[t,0] - x[n+t,1]*h[t,1]"
+    fir = operator(f"{real}; y[n,1] += x[n+t,0]*h[t,1] + x[n+t,1]*h[t,0]", "i8", n=n, t=t)
+    arrays = random_arrays(fir, n)
+    x, h = (arrays[name][:, 0] + 1j * arrays[name][:, 1] for name in "xh")
+    expected = np.correlate(x, h.conj(), "valid")
+    result = PlanKernel(plan(fir, isa.load("sve2"), Settings()))(**arrays)
+    assert isinstance(result, np.ndarray)
+    assert np.array_equal(result[:, 0] + 1j * result[:, 1], expected)
+
+
 def one_invocation(placement: Placement) -> tuple[tuple[int, int, tuple[int, ...]], ...]:
     """What every node of an instruction that takes one invocation does, node by node."""
     found = []

@@ -15,6 +15,7 @@ from isa.syntax import text_of
 TOOLS = {
     "rvv": ("riscv64-linux-gnu", "rv64gcv", ".option norvc"),
     "sme": ("aarch64-linux-gnu", "armv9-a+sme", ""),
+    "sve2": ("aarch64-linux-gnu", "armv9-a+sve2", ""),
 }
 TARGETS = {name: isa.load(name) for name in TOOLS}
 EACH = 20

@@ -9,6 +9,7 @@ from ortools.sat.python import cp_model
 from dataflow.operator import Operator
 from dataflow.sums import Addend, Sums
 from embed.errors import NoEmbedding
+from embed.nodes.checker import verify
 from embed.nodes.labels import matches
 from embed.nodes.placement import Placement
 from embed.nodes.plan import Plan, Step, in_order, priced, text
@@ -17,6 +18,9 @@ from embed.solver.nodes.whynot import reasons
 from embed.solver.search import problems
 from embed.solver.settings import Settings, log, new_solver
 from isa.model import Instruction, Isa
+
+_LEAST = 1.0
+"""Seconds to choose among what was found, however long finding it took."""
 
 
 @dataclass
@@ -40,10 +44,12 @@ class Found:
             self.steps[placement.covered] = step
 
 
-def rank(step: Step) -> tuple[int, int, int]:
-    """What the best step has least of: cycles, packed bytes, dims and operands that change places."""
-    held = [each for operand in step.placement.inputs for each in step.placement.held[operand]]
-    return step.cycles, step.bytes, len(held) + sum(len(digit.dims) for digit in step.placement.digits)
+def rank(step: Step) -> tuple[int, int, int, str]:
+    """What the best step has least of: cycles, packed bytes, dims and accesses; of equals the same dims everywhere."""
+    placement = step.placement
+    held = [each for operand in placement.inputs for each in placement.held[operand]]
+    filled = " ".join(map(str, placement.digits))
+    return step.cycles, step.bytes, len(held) + sum(len(digit.dims) for digit in placement.digits), filled
 
 
 def plan(operator: Operator, target: Isa, settings: Settings) -> Plan:
@@ -57,9 +63,12 @@ def plan(operator: Operator, target: Isa, settings: Settings) -> Plan:
         found.complete = found.complete and complete
         for placement in some:
             found.add(placement, target)
-    steps, proven = _cover(operator, list(found.steps.values()), settings, start + settings.time_limit)
+    least = time.perf_counter() + _LEAST
+    steps, proven = _cover(operator, list(found.steps.values()), settings, max(least, start + settings.time_limit))
     if steps is None:
         raise NoEmbedding(_why_not(operator, target, found, settings))
+    for step in steps:
+        verify(step.placement)
     status = "OPTIMAL" if proven and found.complete else "FEASIBLE"
     seconds = time.perf_counter() - start
     return Plan(operator, target, in_order(operator, steps), status, seconds, found.considered)

@@ -1,14 +1,15 @@
-"""Builds the regular model and lists its placements, each of which the solver-free checker has seen."""
+"""Builds the regular model and lists its placements."""
 
 import time
 from collections.abc import Iterator
+from types import ModuleType
 
 from ortools.sat.python import cp_model
 
 from dataflow.operator import Operator
 from dataflow.sums import Sums
-from embed.nodes.checker import verify
 from embed.nodes.placement import Placement
+from embed.solver.nodes.regular import alike
 from embed.solver.nodes.regular.constraints import CONSTRAINTS
 from embed.solver.nodes.regular.problem import Problem
 from embed.solver.nodes.regular.variables import Literal, Variables
@@ -18,18 +19,31 @@ from embed.solver.settings import MODELS, Settings, log, new_solver
 def placements(
     operator: Operator, name: str, pattern: Sums, settings: Settings, deadline: float
 ) -> tuple[list[Placement], bool]:
-    """Every placement of an instruction in one operator, and whether the time was enough for all."""
+    """The placements of an instruction in one operator, unchecked, and whether the time was enough for all.
+
+    Those with copies that are not alike are left out where there are others.
+    """
+    plain = _all(operator, name, pattern, (*CONSTRAINTS, alike), settings, deadline)
+    return plain if plain[0] else _all(operator, name, pattern, CONSTRAINTS, settings, deadline)
+
+
+def _all(
+    operator: Operator,
+    name: str,
+    pattern: Sums,
+    constraints: tuple[ModuleType, ...],
+    settings: Settings,
+    deadline: float,
+) -> tuple[list[Placement], bool]:
     found: list[Placement] = []
     complete = True
     for problem in problems(operator, name, pattern):
         start = time.perf_counter()
-        some, all_of_them = solutions(problem, settings, deadline)
+        some, all_of_them = solutions(problem, constraints, settings, deadline)
         spent = 1000 * (time.perf_counter() - start)
         log.log(MODELS, "    %s, %d copies: %d placements in %.1f ms", name, problem.copies, len(some), spent)
         found += some
         complete = complete and all_of_them
-    for placement in found:
-        verify(placement)
     return found, complete
 
 
@@ -42,9 +56,12 @@ def problems(operator: Operator, name: str, pattern: Sums) -> Iterator[Problem]:
             yield problem
 
 
-def solutions(problem: Problem, settings: Settings, deadline: float) -> tuple[list[Placement], bool]:
+def solutions(
+    problem: Problem, constraints: tuple[ModuleType, ...], settings: Settings, deadline: float
+) -> tuple[list[Placement], bool]:
+    """Every placement under the constraints, and whether the time was enough for all."""
     variables = Variables(cp_model.CpModel(), problem)
-    for constraint in CONSTRAINTS:
+    for constraint in constraints:
         constraint.add(variables)
     solver = new_solver(settings, deadline)
     solver.parameters.num_workers = 1
