@@ -197,7 +197,8 @@ def _count(members: Mapping[str, Node], kind: str, bits: int, entry: Node, conte
     if given == ["count"]:
         return size
     if size * 8 % bits:
-        raise members["bytes"].error(f"{size} bytes are not a whole number of words of {bits} bits")
+        whole = max(1, size * 8 // bits) * bits // 8
+        raise members["bytes"].error(f"{size} bytes are not a whole number of words of {bits} bits; {whole} are")
     return size * 8 // bits
 
 

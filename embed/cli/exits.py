@@ -18,6 +18,7 @@ class ExitCode(IntEnum):
     BAD_INPUT = 2
     DEFECT = 3
     INTERRUPTED = 130
+    UNREAD = 141
 
 
 class Interrupted(UserError):
@@ -42,11 +43,19 @@ def guarded(command: Callable[[], object]) -> int:
         return _fail(_usage(error), ExitCode.BAD_INPUT)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", ExitCode.INTERRUPTED)
+    except (BrokenPipeError, SystemExit):  # the latter is what rich and typer make of the former
+        return _unread()
     except OSError as error:
         return _fail(_describe(error), ExitCode.BAD_INPUT)
     except Exception as error:  # the last resort is to say that this is our defect
         return _defect(error)
     return result if isinstance(result, int) else ExitCode.DONE
+
+
+def _unread() -> int:
+    """Standard output was closed before all was written, as by `head`: nothing to say, and nowhere to say it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return ExitCode.UNREAD
 
 
 def debugging() -> bool:

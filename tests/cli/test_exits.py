@@ -1,10 +1,13 @@
 """Exit codes and messages: what a command raises becomes one line on stderr."""
 
+import subprocess
+import sys
+
 import pytest
 import typer
 
 from dataflow import UserError
-from embed.cli.exits import Defect, Interrupted, guarded
+from embed.cli.exits import Defect, ExitCode, Interrupted, guarded
 from embed.errors import NoEmbedding
 
 
@@ -50,3 +53,16 @@ def test_debugging_shows_the_traceback_of_defects_only(name: str, monkeypatch: p
     with pytest.raises(ZeroDivisionError):
         guarded(lambda: raising(ZeroDivisionError()))
     assert guarded(lambda: raising(UserError("no"))) == 2
+
+
+@pytest.mark.parametrize("arguments", [["isa", "list"], ["isa", "schema"]], ids=["a table", "text"])
+def test_a_reader_that_goes_away(arguments: list[str]) -> None:
+    program = "from deepbench.cli import main; main()"
+    command = [sys.executable, "-c", program, *arguments]
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert started.stdout is not None
+    assert started.stderr is not None
+    started.stdout.close()
+    said = started.stderr.read()
+    assert (started.wait(), said) == (ExitCode.UNREAD, "")
+    started.stderr.close()
