@@ -20,7 +20,7 @@ from dataflow.reference import check_array
 from embed.embedding import Array
 from embed.layout import Layout
 from embed.packing import Gather, Run
-from embed.physical import Physical
+from embed.physical import LETTERS, Physical
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,17 @@ def hold(operator: Operator, layouts: Mapping[str, str], row_major: Iterable[str
     for name in layouts:
         if name not in tensors:
             raise UserError(f"layouts: there is no tensor '{name}'; there are: {', '.join(tensors)}")
-    names: dict[str, str | None] = {name: None for name in row_major if name in tensors}
+    names = {name: letters_of(operator, tensors[name]) for name in row_major if name in tensors}
     given = {name: Physical.of(tensors[name], layout) for name, layout in {**names, **layouts}.items()}
     return Held(_over_arrays(operator, {name: physical.order for name, physical in given.items()}), operator, given)
+
+
+def letters_of(operator: Operator, tensor: Tensor) -> str | None:
+    """The letters of a row-major tensor: those of the dims that its index names, else the usual ones."""
+    choices = LETTERS.get(len(tensor.shape))
+    read = operator.main.accesses.get(tensor.name)
+    used = sorted(str(index).upper() for index in read.index) if read else []
+    return next((letters for letters in choices if sorted(letters) == used), choices[0]) if choices else None
 
 
 def held_as(operator: Operator, layouts: Mapping[str, str]) -> Held:

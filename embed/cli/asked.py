@@ -71,10 +71,11 @@ class AskedSearch:
 
 @dataclass(frozen=True, slots=True)
 class AskedEmbedding(AskedSearch):
-    """What more the user says of an embedding: how tensors lie, and what he demands."""
+    """What more the user says of an embedding: how tensors lie, and what he demands; and how the solver is set."""
 
     layout: options.Layouts = None
     demand: options.Demands = None
+    solver_params: options.SolverParameters = None
 
     @property
     def layouts(self) -> dict[str, str]:
@@ -82,27 +83,26 @@ class AskedEmbedding(AskedSearch):
         return read_pairs("--layout", self.layout or ())
 
     def read(self) -> Settings:
-        """For the solver; raises UserError for a demand or a layout that is none."""
+        """For the solver; raises UserError for a demand, a layout or a parameter that is none."""
         demands = tuple(map(Demand.read, self.demand or ()))
+        own = tuple(read_solver_parameters(self.solver_params or ()).items())
         layouts = tuple(self.layouts.items())
-        return replace(AskedSearch.read(self), demands=demands, layouts=layouts)
+        return replace(AskedSearch.read(self), demands=demands, layouts=layouts, parameters=own)
 
 
 @dataclass(frozen=True, slots=True)
 class AskedList(AskedEmbedding):
-    """Which embeddings are listed, and how the solver is set: of the commands that show many."""
+    """Which embeddings are listed: of the commands that show many."""
 
     pareto: options.Pareto = False
     dominated: options.Dominated = False
     workers: options.Workers = 1
-    solver_params: options.SolverParameters = None
     dump_model: options.DumpModel = None
 
     def read(self) -> Settings:
-        """For the solver; raises UserError for a demand or a parameter that is none, and a file not to write."""
+        """For the solver; raises UserError as above, and for a file not to write."""
         check_writable(self.dump_model)
-        own = tuple(read_solver_parameters(self.solver_params or ()).items())
-        return replace(AskedEmbedding.read(self), workers=self.workers, parameters=own, dump=self.dump_model)
+        return replace(AskedEmbedding.read(self), workers=self.workers, dump=self.dump_model)
 
     def find(self, operator: Operator, target: Isa) -> Alternatives:
         """All embeddings that count, or those that none of them beats."""

@@ -15,8 +15,8 @@ from embed.cli.console import new_table, wide_console
 from embed.cli.files import check_writable, write_json_lines
 from embed.cli.groups import grouped
 from embed.cli.machines import say_note
-from embed.cli.operators import read_operator
-from embed.cli.options import JsonFile, TimeLimit
+from embed.cli.operators import read_operator, read_solver_parameters
+from embed.cli.options import JsonFile, SolverParameters, TimeLimit
 from embed.solver import settings as solver
 
 _KEYS = ("name", "op", "expr", "dtype", "epilogue", "input", "reads")
@@ -40,6 +40,7 @@ def chain_command(
     given: Given = None,
     wanted: Wanted = None,
     time_limit: TimeLimit = 10.0,
+    solver_params: SolverParameters = None,
     json: JsonFile = None,
 ) -> None:
     """Choose the embeddings of a chain and the layouts between them in one model, and say what is still repacked."""
@@ -48,7 +49,9 @@ def chain_command(
     target = isa.load()
     layouts = {flow.name: given for flow in chain.flows if given and flow.source is None}
     layouts |= {flow.name: wanted for flow in chain.flows if wanted and flow.leaves}
-    found = plan(chain, target, layouts=layouts, settings=solver.Settings(time_limit=time_limit))
+    own = tuple(read_solver_parameters(solver_params or ()).items())
+    search = solver.Settings(time_limit=time_limit, parameters=own)
+    found = plan(chain, target, layouts=layouts, settings=search)
     if json:
         write_json_lines(json, [row(names, found)])
     console = wide_console()

@@ -41,7 +41,7 @@ def compile_for_cpu(
 
     Says what the time limit left out. Raises UserError for options that do not fit.
     """
-    refuse("embed", target, {"--demand": search.demand})
+    refuse("embed", target, {"--demand": search.demand, "--solver-params": search.solver_params})
     if search.objective != "cycles":
         raise UserError(f"--objective: kernels for {target.name} are chosen by cycles alone")
     orders = search.layouts

@@ -19,12 +19,14 @@ from embed.cli.exits import Defect
 from embed.cli.files import Array, check_writable, read_bytes, write_array
 from embed.cli.groups import grouped
 from embed.cli.machines import compile_for_cpu, run_abstract, run_on_cpu, say_note, show_packings
-from embed.cli.options import Inputs
+from embed.cli.options import Inputs, Written
 from embed.cli.plans import run_plan
 from embed.cli.trace import check_ending, write_trace
 from embed.cpu import archive
 from embed.cpu.kernel import CpuKernel
+from embed.embedding import Embedding
 from embed.kernel import Machine, best_embedding
+from embed.parse import read_embedding
 from embed.solver.nodes.plans import fallback
 from embed.vta import bundle
 from embed.vta.executable import VtaKernel
@@ -58,6 +60,7 @@ def run_command(
     inputs: Inputs = None,
     output: Output = None,
     trace: Trace = None,
+    embedding: Written = None,
 ) -> None:
     """Execute an operator, a bundle or a kernel on given or random data, check the result, and show what it took."""
     check_writable(output, trace)
@@ -66,30 +69,41 @@ def run_command(
     if operator.expr is None and is_saved(words):
         result, table = _run_saved(Path(words[0]), inputs or (), search.seed, trace)
     else:
-        result, table = _run_operator(operator.read(), isa.load(), search, cpu, inputs or (), trace)
+        asked, target = operator.read(), isa.load()
+        chosen = read_embedding(embedding, asked, target) if embedding is not None else None
+        result, table = _run_operator(asked, target, search, cpu, inputs or (), trace, chosen)
     if output:
         write_array(output, result)
     wide_console().print(table)
 
 
 def _run_operator(
-    operator: Operator, target: Isa, search: AskedEmbedding, cpu: AskedKernel, inputs: Sequence[str], trace: Path | None
+    operator: Operator,
+    target: Isa,
+    search: AskedEmbedding,
+    cpu: AskedKernel,
+    inputs: Sequence[str],
+    trace: Path | None,
+    chosen: Embedding | None,
 ) -> tuple[Array, Table]:
     arrays = read_inputs(operator, inputs, search.seed)
     settings = search.read()
-    plan = None if settings.demands or settings.layouts else fallback(operator, target, settings)
+    named = chosen or settings.demands or settings.layouts
+    plan = None if named else fallback(operator, target, settings)
     if plan is not None:
         refuse("run", target, {**cpu.given, "--trace": trace})
         typer.echo(f"{operator.title}\n{plan}")
         return run_plan(plan, arrays)
     if Machine.of(target) is Machine.CPU:
         refuse("run", target, {"--trace": trace})
-        return _run_cpu(compile_for_cpu(operator, target, search, cpu), arrays)
+        return _run_cpu(compile_for_cpu(operator, target, search, cpu, (), chosen), arrays)
     refuse("run", target, cpu.given)
-    solution = best_embedding(operator, target, search.read())
-    say_note(solution.note)
-    typer.echo(f"{operator.title}\n{solution.embedding}")
-    return _run_compiled(embed.compile(operator, target, solution, layouts=search.layouts), arrays, trace)
+    if chosen is None:
+        solution = best_embedding(operator, target, settings)
+        say_note(solution.note)
+        chosen = solution.embedding
+    typer.echo(f"{operator.title}\n{chosen}")
+    return _run_compiled(embed.compile(operator, target, chosen, layouts=search.layouts), arrays, trace)
 
 
 def _run_compiled(

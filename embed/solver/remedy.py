@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import permutations
 
-from dataflow.computation import Tensor
 from dataflow.operator import Operator
 from embed.demands import in_place
 from embed.embedding import Embedding
 from embed.layout import word_lanes
-from embed.physical import LETTERS, Physical
+from embed.physical import Physical
+from embed.pinned import letters_of
+from embed.solver.in_place import choices
 from embed.solver.problem import Problem
 from embed.solver.settings import Settings
 from embed.solver.whynot import possible
@@ -22,17 +23,27 @@ def remedies(operator: Operator, posed: Posed, settings: Settings, deadline: flo
     """For each tensor to be used in place a usual layout, as the user writes it, under which the demands can be met."""
     for name in in_place(settings.demands):
         tensor = next(tensor for tensor in (*operator.inputs, operator.output) if tensor.name == name)
-        names = usual(tensor, set(_words(posed(settings), name)))
+        names = usual(letters_of(operator, tensor) or "", set(_words(posed(settings), name)))
         for layout in sorted(names, key=lambda layout: Physical.of(tensor, layout).size):
             asked = replace(settings, layouts=(*settings.layouts, (name, layout)))
-            if possible(posed(asked), settings.demands, asked, deadline):
+            problems = posed(asked)
+            if _fits(problems, name) and possible(problems, settings.demands, asked, deadline):
                 yield f"{name}={layout}"
                 break
 
 
-def usual(tensor: Tensor, words: set[tuple[int, ...]]) -> Iterator[str]:
+def _fits(problems: Sequence[Problem], tensor: str) -> bool:
+    """Whether some lanes make the words of a tensor its array, whatever else is demanded: quicker than a model."""
+    return any(
+        next(choices(problem, access, pin), None) is not None
+        for problem in problems
+        for access, pin in problem.rates.pins.items()
+        if pin.physical.tensor.name == tensor
+    )
+
+
+def usual(letters: str, words: set[tuple[int, ...]]) -> Iterator[str]:
     """Row-major and with the second dimension last, plain and with blocks as large as words."""
-    letters = LETTERS.get(len(tensor.shape), ("",))[0]
     for blocks in [(), *sorted(words)]:
         for dimensions in permutations(letters, len(blocks)):
             inner = "".join(f"{size}{letter.lower()}" for size, letter in zip(blocks, dimensions, strict=True))

@@ -74,7 +74,7 @@ def best(operator: Operator, target: Isa, settings: Settings) -> Solution:
     kinds = _kinds(target, settings)
     rest = promising(asked, target, kinds, held.lies, race.order[0], race.goal) if kinds else []
     if rest and race.left:
-        race.leave("rewritings of the operator", len(rest), rest[0][0])
+        race.leave("rewritings of the operator", rest[0][0])
         rest = []
     for bound, problem in rest:
         if race.goal is None or bound < race.goal:
@@ -137,10 +137,10 @@ class _Race:
         """The least of the first term so far."""
         return self.values[0] if self.values else None
 
-    def leave(self, name: str, count: int, bound: int) -> None:
-        """Problems for which the time is too short."""
-        self.count += count
-        self.left += [(name, bound)] * count
+    def leave(self, name: str, bound: int) -> None:
+        """Something for which the time is too short."""
+        self.count += 1
+        self.left.append((name, bound))
 
     def enter(self, problem: Problem) -> None:
         """Solve a problem; of a rewritten one only placements with less of the first term count."""
