@@ -149,7 +149,7 @@ def test_blocks_of_resnet_50(example: str, capsys: pytest.CaptureFixture[str], t
     for name, text in (("vta", written), ("avx512", floats(written))):
         file, out = tmp_path / f"{name}.toml", tmp_path / f"{name}.json"
         file.write_text(text)
-        assert run(app, ["chain", str(file), "--isa", name, "--json", str(out)]) == 0
+        assert run(app, ["chain", str(file), "--isa", name, "--json", str(out), "--time-limit", "100"]) == 0
         assert "OPTIMAL" in capsys.readouterr().out
         found = json.loads(out.read_text())
         repacks = sum(repack["cycles"] for repack in found["repacks"])
