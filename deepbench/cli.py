@@ -11,7 +11,7 @@ from deepbench import emulated_html, vta_html
 from deepbench.compile_time import measure, print_compile_times
 from deepbench.emulated import run_emulated
 from deepbench.emulated_table import print_emulated
-from deepbench.every_isa import asked_isas, print_every, run_every
+from deepbench.every_isa import ALL, asked_isas, print_every, run_every
 from deepbench.executor import Executor, LocalProcesses
 from deepbench.heatmap import write_heatmap
 from deepbench.journal import open_journal
@@ -54,6 +54,8 @@ def deepbench(
     asked = Settings(*_common(isa, search), reference, str(export.resolve()) if export else "")
     if table:
         return _table(chosen, asked, results, times)
+    if isa.isa == ALL or "," in isa.isa:
+        raise UserError(f"--isa {isa.isa}: several instruction sets make a table: add --table")
     target = isa.load()
     cpu = Machine.of(target) is Machine.CPU
     emulated = cpu and not target.is_x86
