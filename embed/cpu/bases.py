@@ -30,8 +30,8 @@ def offsets(accesses: Iterable[tuple[Ranges, int]], room: int) -> list[int]:
 
 def nearest(bases: Sequence[tuple[int, int]], ranges: Ranges, disp: int) -> tuple[int, int]:
     """The register to use and the displacement from it, of bases (register, offset); the first one if none is near."""
+    register, offset = bases[0]
     if not ranges:
-        register, offset = bases[0]
         return register, disp - offset
     near = ((register, disp - offset) for register, offset in bases if holds(ranges, disp - offset))
-    return next(near, (bases[0][0], disp - bases[0][1]))
+    return next(near, (register, disp - offset))

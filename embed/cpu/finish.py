@@ -87,6 +87,10 @@ class Drain:
         return found
 
     def run(self) -> list[MachineInstruction]:
+        if not self.plan.steps:
+            for point, place in self.words[""].items():
+                self.store(self.accumulators[point], place)
+            return self.items
         for point, register in self.accumulators.items():
             self.word(point, register)
         return self.items
@@ -98,12 +102,12 @@ class Drain:
         for number, depends in enumerate(self.depends):
             if number != SUMS and depends:
                 self.step(number, point, own, left)
-        final = self.fetch(self.plan.result, point, own)
-        place = self.words[""][point]
-        name = self.plan.store_masked if place.masked else self.plan.store
-        self.emit(name, final, place)
+        self.store(self.fetch(self.plan.result, point, own), self.words[""][point])
         self.pinned.clear()
         self.release(self.plan.result, own, left)
+
+    def store(self, register: int, place: Word) -> None:
+        self.emit(self.plan.store_masked if place.masked else self.plan.store, register, place)
 
     def step(self, number: int, point: Point, own: dict[int, int], left: list[int]) -> None:
         step = self.plan.steps[number - 1]

@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from operator import mul
-from typing import NamedTuple
 
 from embed.cpu.bases import holds, nearest, offsets
 from embed.cpu.control import Item
@@ -74,17 +73,8 @@ class Registers:
         return self.count - 1 if self.vector_mask else _MASK
 
 
-class _Word(NamedTuple):
-    """What one load of an operand fetches: `groups` neighbours from a displacement on."""
-
-    disp: int
-    groups: int = 1
-    masked: bool = False
-
-    def moved(self, other: "_Word") -> "_Word":
-        """The word of a point at a step, from the words of the point and of the step."""
-        return _Word(self.disp + other.disp, self.groups * other.groups, self.masked)
-
+_Word = tuple[int, int, bool]
+"""What one load of an operand fetches: a displacement, how many neighbouring groups from there on, whether masked."""
 
 _Place = tuple[_Word, int]
 """A word, and which of its groups."""
@@ -110,6 +100,7 @@ class Sums:
     items: list[Item] = field(default_factory=list)
     accumulators: dict[Point, int] = field(default_factory=dict)
     bases: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    loaders: dict[tuple[str, int, bool], Slots] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.output = self.nest.embedding.pattern.output.tensor
@@ -126,10 +117,11 @@ class Sums:
                 continue
             steps = list(product(*(range(spans[name].count) for name in sums)))
             moves = {move for move, _ in self.gathered(found, sums, steps, spans)}
-            words = {word.moved(move) for word in {word for word, _ in self.at(operand, spans)} for move in moves}
+            words = {_moved(word, move) for word in {word for word, _ in self.at(operand, spans)} for move in moves}
             pairs = self.roles.pair and self.paired_bytes(operand) and found.lanes == 1
-            names = ((self.roles.pair if pairs else self.loader(operand, word), word.disp) for word in words)
-            wanted = offsets(((self.slots[name].disps, disp) for name, disp in names), end - first)
+            pair = self.slots[self.roles.pair] if pairs else None
+            loads = ((pair or self.loader(operand, groups, masked), disp) for disp, groups, masked in words)
+            wanted = offsets(((slots.disps, disp) for slots, disp in loads), end - first)
             for offset in wanted[1:]:
                 self.bases[operand].append((first, offset))
                 first += 1
@@ -166,15 +158,15 @@ class Sums:
         sums = [name for name in spans if name not in self.result_names]
         steps = list(product(*(range(spans[name].count) for name in sums)))
         moves = self.gathered(self.streams[passed], sums, steps, spans)
-        words = [use.word.moved(move) for move, _ in moves for use in uses]
-        arrivals = self.passing(passed, words, len(uses), free)
+        arrivals = self.passing(passed, [_moved(use.word, move) for move, _ in moves for use in uses], len(uses), free)
         loaded: list[_Word | None] = [None] * len(places)
         made: dict[tuple[int, int, int], list[MachineInstruction]] = {}
         for move, lane in self.gathered(self.streams[held], sums, steps, spans):
-            self.items += self.arriving(held, keep, [word.moved(move) for word in places], loaded)
+            self.items += self.arriving(held, keep, [_moved(word, move) for word in places], loaded)
             for number, use in enumerate(uses):
                 load, register = next(arrivals)
-                self.items += load
+                if load is not None:
+                    self.items.append(load)
                 key = number, register, lane
                 if key not in made:
                     made[key] = [self.multiply(held, passed, keep, taker, register, lane) for taker in use.takers]
@@ -191,7 +183,7 @@ class Sums:
                 place += 1
                 continue
             if self.is_pair(operand, word, words[place + 1 : place + 2]) and keep[place + 1] == keep[place] + 1:
-                yield self.bring(self.roles.pair, operand, keep[place], word)
+                yield self.bring(self.slots[self.roles.pair], operand, keep[place], word[0])
                 loaded[place : place + 2] = words[place : place + 2]
                 place += 2
                 continue
@@ -201,9 +193,10 @@ class Sums:
 
     def is_pair(self, operand: str, word: _Word, following: Sequence[_Word]) -> bool:
         """Whether one load brings a word and the one that follows."""
-        size = self.paired_bytes(operand) if self.roles.pair and not word.masked else 0
-        near = size and list(following) == [_Word(word.disp + size, word.groups)]
-        return bool(near) and self.reaches(operand, self.roles.pair, word.disp)
+        disp, groups, masked = word
+        size = self.paired_bytes(operand) if self.roles.pair and not masked else 0
+        near = size and list(following) == [(disp + size, groups, False)]
+        return bool(near) and self.reaches(operand, self.roles.pair, disp)
 
     def order(self, used: Mapping[str, list[_Place]]) -> list[str]:
         """The input that is held and the one that passes."""
@@ -226,22 +219,22 @@ class Sums:
 
     def passing(
         self, operand: str, words: Sequence[_Word], per_step: int, free: Sequence[int]
-    ) -> Iterator[tuple[list[MachineInstruction], int]]:
+    ) -> Iterator[tuple[MachineInstruction | None, int]]:
         """For each word in turn its register, and the load that brings it unless the one before has."""
         slots = free[:-1:2] if self.roles.pair else []
         turn, ahead = 0, -1
         for number, word in enumerate(words):
             if ahead >= 0:
-                yield [], ahead
+                yield None, ahead
                 ahead = -1
                 continue
             register = slots[turn % len(slots)] if slots else free[number % per_step % len(free)]
             turn += 1
             if slots and self.is_pair(operand, word, words[number + 1 : number + 2]):
                 ahead = register + 1
-                yield [self.bring(self.roles.pair, operand, register, word)], register
+                yield self.bring(self.slots[self.roles.pair], operand, register, word[0]), register
             else:
-                yield [self.load(operand, register, word)], register
+                yield self.load(operand, register, word), register
 
     def multiply(
         self, held: str, passed: str, keep: Sequence[int], taker: tuple[int, int, int], register: int, lane: int
@@ -259,15 +252,15 @@ class Sums:
         if self.is_indexed(operand) or found.spread or not found.feed.in_place:
             return used
         partial = self.partial(found, spans)
-        return [
-            (_Word(word.disp, word.groups, point in partial), lane)
-            for point, (word, lane) in zip(self.accumulators, used, strict=True)
-        ]
+        if not partial:
+            return used
+        places = zip(self.accumulators, used, strict=True)
+        return [((disp, groups, point in partial), lane) for point, ((disp, groups, _), lane) in places]
 
     def gathered(self, found: Stream, names: Sequence[str], places: Collection[Point], spans: Spans) -> list[_Place]:
         """For each place along some loops, the word with what lies there, and where in the word it is."""
         if not found.along:
-            return [(_Word(disp), 0) for disp in distances(found, names, places)]
+            return [((disp, 1, False), 0) for disp in distances(found, names, places)]
         return [self.picked(found, names, place, spans) for place in places]
 
     def picked(self, found: Stream, names: Sequence[str], place: Point, spans: Spans) -> _Place:
@@ -278,7 +271,7 @@ class Sums:
                 start, groups = piece(i, spans[name].count, found.lanes)
                 i, lane = start, i - start
             disp += found.point.get(name, 0) * i
-        return _Word(disp, groups), lane
+        return (disp, groups, False), lane
 
     def is_indexed(self, operand: str) -> bool:
         return self.roles.indexed is not None and self.roles.indexed.operand == operand
@@ -288,23 +281,25 @@ class Sums:
         found = self.streams[operand]
         return 0 if found.spread or found.bytes in self.roles.parts else found.bytes
 
-    def loader(self, operand: str, word: _Word) -> str:
-        """The entry that brings a word."""
-        found = self.streams[operand]
-        if found.spread:
-            return self.roles.spread
-        if word.masked:
-            return self.roles.load_masked
-        return self.roles.parts.get(found.bytes * word.groups, self.roles.load)
+    def loader(self, operand: str, groups: int, masked: bool) -> Slots:
+        """The entry that brings such words, and its fields; worked out once."""
+        key = operand, groups, masked
+        if key not in self.loaders:
+            found = self.streams[operand]
+            part = self.roles.parts.get(found.bytes * groups, self.roles.load)
+            self.loaders[key] = self.slots[
+                self.roles.spread if found.spread else self.roles.load_masked if masked else part
+            ]
+        return self.loaders[key]
 
     def load(self, operand: str, register: int, word: _Word) -> MachineInstruction:
-        return self.bring(self.loader(operand, word), operand, register, word)
+        disp, groups, masked = word
+        return self.bring(self.loader(operand, groups, masked), operand, register, disp, masked)
 
-    def bring(self, name: str, operand: str, register: int, word: _Word) -> MachineInstruction:
-        """The entry `name` on a word, from the base that is near it."""
-        slots = self.slots[name]
-        base, disp = nearest(self.bases[operand], slots.disps, word.disp)
-        return slots.move(register, base, disp, self.registers.mask if word.masked else None)
+    def bring(self, slots: Slots, operand: str, register: int, disp: int, masked: bool = False) -> MachineInstruction:
+        """A move of a word, from the base that is near it."""
+        base, disp = nearest(self.bases[operand], slots.disps, disp)
+        return slots.move(register, base, disp, self.registers.mask if masked else None)
 
     def reaches(self, operand: str, name: str, disp: int) -> bool:
         return any(holds(self.slots[name].disps, disp - offset) for _, offset in self.bases[operand])
@@ -319,6 +314,12 @@ class Sums:
             if name in self.registers.partial and name in found.point and spans[name].last
         ]
         return {point for place, last in ends for point in self.accumulators if point[place] == last}
+
+
+def _moved(word: _Word, move: _Word) -> _Word:
+    """The word of a point at a step, from the words of the point and of the step."""
+    disp, groups, masked = word
+    return disp + move[0], groups * move[1], masked
 
 
 def distances(found: Stream, names: Sequence[str], places: Collection[Point]) -> list[int]:
