@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 
 from dataflow.errors import UserError
-from embed.cpu.compile import partial_words
 from embed.cpu.kernel import CpuKernel
+from embed.cpu.site import partial_words
 from embed.cpu.streams import Stream
 from embed.nest.build import result_loops
 

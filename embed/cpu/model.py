@@ -147,17 +147,27 @@ class Pricing:
         self.end = core.units.cycles((0, 0, 0, 1, 1))
         self.copies = sum(_copied(found.feed) for found in streams.values() if found.tensor not in constants)
 
+    def least(self, schedule: Schedule, threads: int = 1) -> float:
+        """What `price` is no less than."""
+        return self._share(schedule, threads) * self._computed(schedule.tiles) + self.copies
+
     def price(self, schedule: Schedule, threads: int = 1) -> Price:
         """Cycles of one thread of `threads`, the one with most to do."""
-        order = [name for name in schedule.order if name in self.results]
-        counts = {name: -(-self.extents[name] // schedule.tiles[name]) for name in order}
-        share = -(-counts[order[0]] // threads) / counts[order[0]] if order else 1.0
+        share = self._share(schedule, threads)
         compute = share * self._computed(schedule.tiles)
-        levels = self._levels(order, counts, schedule.tiles)
+        levels = self._levels(schedule)
         transfers = tuple([share * _read(levels, room) / rate for room, rate in self.core.caches])
         slowest = max(compute, *transfers) if transfers else compute
         others = _PART_OF_OTHERS * (compute + sum(transfers) - slowest)
         return Price(compute, transfers, self.copies, slowest + others + self.copies)
+
+    def _share(self, schedule: Schedule, threads: int) -> float:
+        """The part of the outermost loop's tiles that one thread gets."""
+        outermost = next((name for name in schedule.order if name in self.results), None)
+        if threads == 1 or outermost is None:
+            return 1.0
+        count = -(-self.extents[outermost] // schedule.tiles[outermost])
+        return -(-count // threads) / count
 
     def _computed(self, tiles: Mapping[str, int]) -> float:
         """Whole register tiles and the rests along each loop: steps of the sum, and what a tile needs besides."""
@@ -186,17 +196,17 @@ class Pricing:
         ends = sums * self.end + units.latency + _LOOP_CYCLES * len(sizes)
         return self.steps * (step + _LOOP_CYCLES / unrolled / 2) + ends
 
-    def _levels(
-        self, order: Sequence[str], counts: Mapping[str, int], tiles: Mapping[str, int]
-    ) -> list[tuple[float, float]]:
-        """For each place in the order, the bytes that one trip of the loops inside touches, and the bytes that all
-        trips bring if a cache holds these: once for each trip around that moves a tensor. Last if it holds none.
+    def _levels(self, schedule: Schedule) -> list[tuple[float, float]]:
+        """For each place in the order of results, the bytes that one trip of the loops inside touches, and the bytes
+        that all trips bring if a cache holds those: once for each trip around that moves a tensor. Last, if none does.
         """
-        spans, sizes, trips = dict(self.extents), self.whole, 1
+        spans, sizes, trips, tiles = dict(self.extents), self.whole, 1, schedule.tiles
         brought = [1] * len(sizes)
         found = [(sum(sizes), sum(sizes))]
-        for name in order:
-            trips *= counts[name]
+        for name in schedule.order:
+            if name not in self.results:
+                continue
+            trips *= -(-self.extents[name] // tiles[name])
             moved = [name in tensor.loops for tensor in self.tensors]
             brought = [trips if moves else times for moves, times in zip(moved, brought, strict=True)]
             if spans[name] != tiles[name]:

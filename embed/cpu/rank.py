@@ -1,14 +1,13 @@
 """Embeddings and schedules of one operator, ranked together by the model of the core."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from embed.checker import verify
 from embed.cpu.model import Price
 from embed.cpu.place import Option
-from embed.cpu.select import Plan
-from embed.cpu.streams import Stream
+from embed.cpu.site import Reached, Site
 from embed.embedding import Embedding
 from embed.errors import NoEmbedding
 from embed.nest.schedule import Schedule
@@ -22,22 +21,17 @@ _WORTH = 0.85
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
-    """How a kernel reaches its tensors, those of the sums and of the epilogue, and the epilogue's instructions."""
-
-    streams: Mapping[str, Stream]
-    extras: Mapping[str, Stream]
-    plan: Plan
-
-
-@dataclass(frozen=True, slots=True)
 class Candidate:
     """A kernel that could be made, and what the model says of it; `reached` where it is known already."""
 
-    embedding: Embedding
+    site: Site
     schedule: Schedule
     price: Price
     reached: Reached | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def embedding(self) -> Embedding:
+        return self.site.embedding
 
     def __str__(self) -> str:
         return f"{self.embedding} {self.schedule}"

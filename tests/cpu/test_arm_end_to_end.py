@@ -120,7 +120,7 @@ def test_matrix_results(name: str, entry: str, case: int) -> None:
     chosen = next((candidate for candidate in found if candidate.embedding.name == entry), None)
     if chosen is None:
         pytest.skip(f"{entry} does not fit {operator.title}")
-    runs_right(kernel_of(operator, chosen, target, layouts=layouts))
+    runs_right(kernel_of(operator, chosen, layouts=layouts))
 
 
 def agrees(operator: Operator, name: str, layouts: dict[str, str], fixed: str = "", threads: int = 1) -> None:

@@ -115,7 +115,7 @@ def test_the_ranking_never_prefers_what_costs_more(operator: Operator, layouts: 
 @pytest.mark.parametrize(("operator", "layouts"), SMALL, ids=str)
 def test_every_candidate_is_right(operator: Operator, layouts: dict[str, str]) -> None:
     for candidate in candidates(operator, TARGET, layouts=layouts, thorough=True).candidates[::3]:
-        kernel = kernel_of(operator, candidate, TARGET, layouts=layouts)
+        kernel = kernel_of(operator, candidate, layouts=layouts)
         given = arrays(kernel)
         assert np.array_equal(kernel(**given), evaluate(operator, given)), str(candidate)
 

@@ -1,0 +1,157 @@
+"""An embedding over the arrays at hand: what all of its kernels share, whatever their schedule."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from dataflow.dtypes import bits
+from dataflow.expression import Read
+from embed.cpu.choose import Moves
+from embed.cpu.epilogue import extra_accesses, is_packed
+from embed.cpu.indexed import Indexed
+from embed.cpu.machine import machine_of
+from embed.cpu.roles import Roles, find, indexed_operand, mask_memories, pair_load
+from embed.cpu.select import Plan
+from embed.cpu.streams import Stream, gathered, moving_digits, neighbours, stream
+from embed.cpu.sums import Registers
+from embed.embedding import Embedding
+from embed.nest.schedule import Schedule
+from embed.physical import Array, Physical
+from isa.model import Instruction, Isa, Memory
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How a kernel reaches its tensors: those of the sums by operand, those of the epilogue by access."""
+
+    streams: Mapping[str, Stream]
+    extras: Mapping[str, Stream]
+
+
+@dataclass(frozen=True)
+class Site:
+    """An embedding, how the tensors of its operator lie, which are constants, and the epilogue's instructions."""
+
+    embedding: Embedding
+    target: Isa
+    physical: Mapping[str, Physical]
+    constants: Collection[str]
+    plan: Plan
+
+    @cached_property
+    def partial(self) -> dict[str, int]:
+        """The lanes in use of the last word of each loop that does not fill it."""
+        return partial_words(self.embedding)
+
+    @cached_property
+    def entry(self) -> Instruction:
+        return self.target.instructions[self.embedding.name]
+
+    @cached_property
+    def memory(self) -> Memory:
+        """Where sums are."""
+        return self.target.memories[self.entry.operands[self.embedding.pattern.output.tensor].memory]
+
+    @cached_property
+    def registers(self) -> Registers:
+        """The machine's vector registers; masks are vectors where masked moves say so."""
+        masks, count = mask_memories(self.target), self.memory.count or 1
+        pointers = machine_of(self.target).pointers
+        partial = self.partial if masks else {}
+        return Registers(count, partial, self.memory.name in masks, _reach(self.entry, count), pointers)
+
+    @cached_property
+    def masks(self) -> tuple[Array, ...]:
+        """Each mask as the array that the code reads it from, for machines whose masks are vectors."""
+        if not self.registers.vector_mask:
+            return ()
+        sums = self.embedding.pattern.tensors[0]
+        lanes, kind = np.arange(sums.size), f"i{bits(sums.dtype) // 8}"
+        return tuple(np.where(lanes < used, -1, 0).astype(kind) for used in self.registers.partial.values())
+
+    @cached_property
+    def index(self) -> Indexed | None:
+        """The operand of which the instruction picks a lane itself."""
+        return indexed_operand(self.target, self.embedding.name)
+
+    @cached_property
+    def along(self) -> str:
+        """The loop whose iterations share registers of the operand that is picked from, if there is one."""
+        if self.index is None:
+            return ""
+        names = tuple(loop.name for loop in self.embedding.loops)
+        single = Schedule(dict.fromkeys(names, 1), names, 1, 1)
+        return neighbours(self.embedding, self._input(self.index.operand, single))
+
+    @cached_property
+    def moving(self) -> dict[str, Moves]:
+        """How each input operand's words move; whole words come two in one load where there is one for that."""
+        embedding, found = self.embedding, {}
+        at_once = 2 if pair_load(self.target, embedding.name) else 1
+        result = {lane for place in embedding.pattern.output.index for lane in place.dims}
+        for operand, tensor in embedding.binding.pairs[1:]:
+            read = embedding.operator.main.accesses[tensor]
+            used = {dim for place in read.index for dim in place.dims}
+            loops = frozenset(loop.name for loop in embedding.loops if not used.isdisjoint(loop.dims))
+            if self.index is not None and self.index.operand == operand:
+                found[operand] = Moves(loops, False, 1, self.index.lanes if self.along else 1, self.along)
+            else:
+                whole = any(digit.lane in result for digit in moving_digits(embedding, operand, read))
+                found[operand] = Moves(loops, whole, at_once if whole else 1)
+        return found
+
+    def roles(self, streams: Mapping[str, Stream]) -> Roles:
+        """The instructions around the embedded one."""
+        output = self.embedding.pattern.tensors[0]
+        inputs = [found for operand, found in streams.items() if operand != output.name]
+        spread = next((found.bytes * 8 for found in inputs if found.spread), bits(output.dtype))
+        return find(self.target, self.embedding.name, self.memory.bits, spread, output.size)
+
+    def reached(self, schedule: Schedule) -> Reached:
+        """How a kernel with a schedule reaches its tensors."""
+        embedding = self.embedding
+        operator, output = embedding.operator, embedding.pattern.output.tensor
+        masked = bool(self.plan.store_masked)
+        streams = {output: self._stream(output, operator.main.output, schedule, False, masked)}
+        for operand, _ in embedding.binding.pairs[1:]:
+            streams[operand] = self._input(operand, schedule)
+        if self.index is not None:
+            streams[self.index.operand] = gathered(streams[self.index.operand], self.index.lanes, self.along)
+        extras = {}
+        for access, read in extra_accesses(operator).items():
+            packed = is_packed(embedding, read, self.constants)
+            extras[access] = self._stream(output, read, schedule, packed, self.plan.is_masked(access))
+        return Reached(streams, extras)
+
+    def _input(self, operand: str, schedule: Schedule) -> Stream:
+        """How the kernel reaches an input of the sums."""
+        read = self.embedding.operator.main.accesses[self.embedding.binding.tensors[operand]]
+        return self._stream(operand, read, schedule, read.tensor in self.constants, bool(mask_memories(self.target)))
+
+    def _stream(self, operand: str, read: Read, schedule: Schedule, packed: bool, masked: bool) -> Stream:
+        lies = self.physical[read.tensor]
+        return stream(self.embedding, operand, read, schedule, lies, lies.tensor.dtype, packed, masked)
+
+
+def _reach(entry: Instruction, count: int) -> dict[str, int]:
+    """How many registers an operand can name where its field of the encoding is too narrow for all `count`."""
+    fields = entry.encoding.fields if entry.encoding else {}
+    limits = {name: fields[name].limits[1] + 1 for name in entry.operands if name in fields}
+    return {name: limit for name, limit in limits.items() if limit < count}
+
+
+def partial_words(embedding: Embedding) -> dict[str, int]:
+    """The loop whose last word is not full, with the lanes in use; no loop at all where a word holds one result."""
+    output = embedding.pattern.output.tensor
+    digits = moving_digits(embedding, output, embedding.operator.main.output)
+    if not digits:
+        return {"": 1}
+    found = {}
+    for digit in digits:
+        rest = embedding.size(digit) % digit.radix
+        lanes = embedding.lanes[digit.lane]
+        if rest or digit.radix < lanes:
+            found[digit.loop] = rest or digit.radix
+    return found
