@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: kernels make them by the hundred, and frozen ones take twice as long
 class MachineInstruction:
-    """An entry of the ISA file with values for its fields; a field left out is zero."""
+    """An entry of the ISA file with values for its fields; a field left out is zero. Never changed once made."""
 
     name: str
     fields: Mapping[str, int]

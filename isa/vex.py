@@ -171,13 +171,19 @@ class Template:
             raise self._wrong(fields) from None
         except ValueError as error:
             raise IsaError(f"{self.name}: {error}") from None
+        if self.immediate is not None or self.short or self.unique:
+            code, size = self._special(code, size, fields)
+        return code.to_bytes(size, "little")
+
+    def _special(self, code: int, size: int, fields: Mapping[str, int]) -> tuple[int, int]:
+        """The code and its size with what few instructions have besides registers and an address."""
         if self.immediate is not None:
             code, size = code | self._number(*self.immediate, fields) << 8 * size, size + 1
         if self.short and code >> _B & 0b11 == 0b11:
             code, size = code >> 24 << 16 | (code >> _R & 1) << 15 | (code >> 16 & 0x7F) << 8 | 0xC5, size - 1
         if self.unique:
             self._check_unique(fields)
-        return code.to_bytes(size, "little")
+        return code, size
 
     def _number(self, name: str, value: int, fields: Mapping[str, int]) -> int:
         """The immediate."""

@@ -45,7 +45,8 @@ class Codec:
 
     def encode(self, item: MachineInstruction) -> bytes:
         """The bytes of an item; raises IsaError for an unknown entry or field, or a value that does not fit."""
-        return self.template(item.name).encode(item.fields)
+        template = self._templates.get(item.name) or self.template(item.name)
+        return template.encode(item.fields)
 
     def decode(self, data: bytes) -> MachineInstruction:
         """The item these bytes are, all of them; raises IsaError if it is no entry."""

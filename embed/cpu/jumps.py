@@ -1,6 +1,7 @@
 """Branches of x86-64 in two or in more bytes, whichever their distances need."""
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from itertools import accumulate
@@ -33,21 +34,20 @@ class Jump:
 def bind(chunks: list[bytes], jumps: Mapping[int, Jump], targets: Mapping[int, int]) -> None:
     """Put branches, by their places among the chunks of code, in there; `targets` are the chunks that they go to.
 
-    All start short, and those that turn out to reach further grow, until none does.
+    All start short, and those that turn out to reach further grow, until none does. Places are in order.
     """
-    far: set[int] = set()
-    more = set(jumps)
-    while more:
-        for at in more:
-            chunks[at] = jumps[at].coded(0, at in far)
-        distances = _distances(chunks, targets)
-        more = {at for at, distance in distances.items() if not is_short(distance)} - far
-        far |= more
-    for at, jump in jumps.items():
-        chunks[at] = jump.coded(distances[at], at in far)
-
-
-def _distances(chunks: Sequence[bytes], targets: Mapping[int, int]) -> dict[int, int]:
-    """Bytes from the end of each branch to the chunk that it goes to."""
+    places = list(jumps)
     starts = [0, *accumulate(map(len, chunks))]
-    return {at: starts[to] - starts[at + 1] for at, to in targets.items()}
+    fixed = [starts[targets[at]] - starts[at] for at in places]
+    passed = [(number + 1, bisect_left(places, targets[at])) for number, at in enumerate(places)]
+    far = [False] * len(places)
+    while True:
+        codes = [jumps[at].coded(0, is_far) for at, is_far in zip(places, far, strict=True)]
+        grown = [0, *accumulate(map(len, codes))]
+        distances = [between + grown[to] - grown[own] for between, (own, to) in zip(fixed, passed, strict=True)]
+        wanted = [is_far or not is_short(distance) for is_far, distance in zip(far, distances, strict=True)]
+        if wanted == far:
+            break
+        far = wanted
+    for at, distance, is_far in zip(places, distances, far, strict=True):
+        chunks[at] = jumps[at].coded(distance, is_far)

@@ -129,7 +129,7 @@ class _Lowering(Sums):
                     MultiplyImmediate(_LIMIT, _LIMIT, step),
                     Add(self.pointer(name), _LIMIT),
                 ]
-            own, *others = self.bases[name]
+            own, *others = self.loads[name].bases
             self.items += [AddImmediate(register, own[0], offset) for register, offset in others]
         for slot, found in enumerate(self.finish.extras.values()):
             step = found.tile.get(node.loop, 0)
@@ -203,14 +203,14 @@ class _Lowering(Sums):
         for name, found in self.streams.items():
             step = found.point.get(loop, 0) * iterations
             if step:
-                self.items += [item for register, _ in self.bases[name] for item in self.moved(register, step)]
+                self.items += [item for register, _ in self.loads[name].bases for item in self.moved(register, step)]
 
     def advance(self, node: Tiles, iterations: int) -> None:
         """Move every pointer by whole tiles of a loop, or by iterations where these lie as evenly as tiles do."""
         for name, found in self.streams.items():
             step = _bytes(found, node, iterations)
             if step:
-                self.items += [item for register, _ in self.bases[name] for item in self.moved(register, step)]
+                self.items += [item for register, _ in self.loads[name].bases for item in self.moved(register, step)]
         for slot, found in enumerate(self.finish.extras.values()):
             step = _bytes(found, node, iterations)
             if step:

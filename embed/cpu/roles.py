@@ -60,9 +60,9 @@ class Slots:
 
     def move(self, register: int, base: int = 0, disp: int = 0, mask: int | None = None) -> MachineInstruction:
         """A move between a register and memory, or of a register alone; masked if a mask is given."""
-        fields = {self.register: register}
-        if self.base:
-            fields[self.base], fields[self.disp] = base, disp
+        if not self.base:
+            return MachineInstruction(self.name, {self.register: register})
+        fields = {self.register: register, self.base: base, self.disp: disp}
         if mask is not None:
             fields[self.mask] = mask
         return MachineInstruction(self.name, fields)

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from itertools import product
 from operator import mul
 
-from embed.cpu.bases import holds, nearest, offsets
+from embed.cpu.bases import offsets
 from embed.cpu.control import Item
 from embed.cpu.indexed import piece
+from embed.cpu.loads import Loads, Word, moved
 from embed.cpu.roles import Roles, Slots
 from embed.cpu.streams import Stream
 from embed.nest.build import result_loops
@@ -73,10 +74,7 @@ class Registers:
         return self.count - 1 if self.vector_mask else _MASK
 
 
-_Word = tuple[int, int, bool]
-"""What one load of an operand fetches: a displacement, how many neighbouring groups from there on, whether masked."""
-
-_Place = tuple[_Word, int]
+_Place = tuple[Word, int]
 """A word, and which of its groups."""
 
 
@@ -84,7 +82,7 @@ _Place = tuple[_Word, int]
 class _Uses:
     """A passing word, and of each accumulator that needs it: its register, the place of its held word, the lane."""
 
-    word: _Word
+    word: Word
     takers: tuple[tuple[int, int, int], ...]
 
 
@@ -99,35 +97,36 @@ class Sums:
     registers: Registers
     items: list[Item] = field(default_factory=list)
     accumulators: dict[Point, int] = field(default_factory=dict)
-    bases: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
-    loaders: dict[tuple[str, int, bool], Slots] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.output = self.nest.embedding.pattern.output.tensor
         self.result_names = result_loops(self.nest.embedding)
-        self.pointers = {name: number for number, name in enumerate(self.streams, FIRST_POINTER)}
-        self.bases = {name: [(self.pointer(name), 0)] for name in self.streams}
+        mask = self.registers.mask
+        self.loads = {
+            name: Loads(found, self.roles, self.slots, mask, [(number, 0)])
+            for number, (name, found) in enumerate(self.streams.items(), FIRST_POINTER)
+        }
 
     def plan(self, spans: Spans, first: int, end: int) -> None:
         """Give inputs whose tile reaches far a base or more, of the pointer registers from `first` up to `end`."""
+        if not any(self.slots[name].disps for name in self.roles.moves):
+            return
         self.accumulators = dict.fromkeys(self.results(spans), 0)
         sums = [name for name in spans if name not in self.result_names]
-        for operand, found in self.streams.items():
-            if operand == self.output or not any(self.slots[name].disps for name in self.roles.moves):
+        steps = list(product(*(range(spans[name].count) for name in sums)))
+        for operand, loads in self.loads.items():
+            if operand == self.output:
                 continue
-            steps = list(product(*(range(spans[name].count) for name in sums)))
-            moves = {move for move, _ in self.gathered(found, sums, steps, spans)}
-            words = {_moved(word, move) for word in {word for word, _ in self.at(operand, spans)} for move in moves}
-            pairs = self.roles.pair and self.paired_bytes(operand) and found.lanes == 1
-            pair = self.slots[self.roles.pair] if pairs else None
-            loads = ((pair or self.loader(operand, groups, masked), disp) for disp, groups, masked in words)
-            wanted = offsets(((slots.disps, disp) for slots, disp in loads), end - first)
-            for offset in wanted[1:]:
-                self.bases[operand].append((first, offset))
+            moves = {move for move, _ in self.gathered(loads.found, sums, steps, spans)}
+            words = {moved(word, move) for word in {word for word, _ in self.at(operand, spans)} for move in moves}
+            pair = self.slots[self.roles.pair] if loads.paired_bytes and loads.found.lanes == 1 else None
+            wanted = [((pair or loads.entry(groups, masked)).disps, disp) for disp, groups, masked in words]
+            for offset in offsets(wanted, end - first)[1:]:
+                loads.bases.append((first, offset))
                 first += 1
 
     def pointer(self, name: str) -> int:
-        return self.pointers[name]
+        return self.loads[name].bases[0][0]
 
     def results(self, spans: Spans) -> list[Point]:
         """Every point of the tile along the output's loops."""
@@ -158,11 +157,13 @@ class Sums:
         sums = [name for name in spans if name not in self.result_names]
         steps = list(product(*(range(spans[name].count) for name in sums)))
         moves = self.gathered(self.streams[passed], sums, steps, spans)
-        arrivals = self.passing(passed, [_moved(use.word, move) for move, _ in moves for use in uses], len(uses), free)
-        loaded: list[_Word | None] = [None] * len(places)
+        arrivals = self.passing(
+            self.loads[passed], [moved(use.word, move) for move, _ in moves for use in uses], len(uses), free
+        )
+        loaded: list[Word | None] = [None] * len(places)
         made: dict[tuple[int, int, int], list[MachineInstruction]] = {}
         for move, lane in self.gathered(self.streams[held], sums, steps, spans):
-            self.items += self.arriving(held, keep, [_moved(word, move) for word in places], loaded)
+            self.items += self.arriving(self.loads[held], keep, [moved(word, move) for word in places], loaded)
             for number, use in enumerate(uses):
                 load, register = next(arrivals)
                 if load is not None:
@@ -173,7 +174,7 @@ class Sums:
                 self.items += made[key]
 
     def arriving(
-        self, operand: str, keep: Sequence[int], words: Sequence[_Word], loaded: list[_Word | None]
+        self, loads: Loads, keep: Sequence[int], words: Sequence[Word], loaded: list[Word | None]
     ) -> Iterator[MachineInstruction]:
         """The loads of held words that are not in their registers yet, neighbours two at a time."""
         place = 0
@@ -182,21 +183,18 @@ class Sums:
             if loaded[place] == word:
                 place += 1
                 continue
-            if self.is_pair(operand, word, words[place + 1 : place + 2]) and keep[place + 1] == keep[place] + 1:
-                yield self.bring(self.slots[self.roles.pair], operand, keep[place], word[0])
+            if (
+                self.roles.pair
+                and loads.is_pair(word, words[place + 1 : place + 2])
+                and keep[place + 1] == keep[place] + 1
+            ):
+                yield loads.pair(keep[place], word)
                 loaded[place : place + 2] = words[place : place + 2]
                 place += 2
                 continue
-            yield self.load(operand, keep[place], word)
+            yield loads.load(keep[place], word)
             loaded[place] = word
             place += 1
-
-    def is_pair(self, operand: str, word: _Word, following: Sequence[_Word]) -> bool:
-        """Whether one load brings a word and the one that follows."""
-        disp, groups, masked = word
-        size = self.paired_bytes(operand) if self.roles.pair and not masked else 0
-        near = size and list(following) == [(disp + size, groups, False)]
-        return bool(near) and self.reaches(operand, self.roles.pair, disp)
 
     def order(self, used: Mapping[str, list[_Place]]) -> list[str]:
         """The input that is held and the one that passes."""
@@ -210,18 +208,23 @@ class Sums:
             return left[len(left) - held :], left[: len(left) - held][: self.registers.reach[passed]]
         return left[:held], left[held:]
 
-    def uses(self, held: list[_Place], passed: list[_Place], places: Mapping[_Word, int]) -> list[_Uses]:
+    def uses(self, held: list[_Place], passed: list[_Place], places: Mapping[Word, int]) -> list[_Uses]:
         """The passing words of one step, each with what it is multiplied with and added to."""
-        found: dict[_Word, list[tuple[int, int, int]]] = {}
+        found: dict[Word, list[tuple[int, int, int]]] = {}
         for register, (word, _), (other, lane) in zip(self.accumulators.values(), passed, held, strict=True):
             found.setdefault(word, []).append((register, places[other], lane))
         return [_Uses(word, tuple(takers)) for word, takers in found.items()]
 
     def passing(
-        self, operand: str, words: Sequence[_Word], per_step: int, free: Sequence[int]
+        self, loads: Loads, words: Sequence[Word], per_step: int, free: Sequence[int]
     ) -> Iterator[tuple[MachineInstruction | None, int]]:
         """For each word in turn its register, and the load that brings it unless the one before has."""
-        slots = free[:-1:2] if self.roles.pair else []
+        if not self.roles.pair:
+            for number, word in enumerate(words):
+                register = free[number % per_step % len(free)]
+                yield loads.load(register, word), register
+            return
+        slots = free[:-1:2]
         turn, ahead = 0, -1
         for number, word in enumerate(words):
             if ahead >= 0:
@@ -230,11 +233,11 @@ class Sums:
                 continue
             register = slots[turn % len(slots)] if slots else free[number % per_step % len(free)]
             turn += 1
-            if slots and self.is_pair(operand, word, words[number + 1 : number + 2]):
+            if slots and loads.is_pair(word, words[number + 1 : number + 2]):
                 ahead = register + 1
-                yield self.bring(self.slots[self.roles.pair], operand, register, word[0]), register
+                yield loads.pair(register, word), register
             else:
-                yield self.load(operand, register, word), register
+                yield loads.load(register, word), register
 
     def multiply(
         self, held: str, passed: str, keep: Sequence[int], taker: tuple[int, int, int], register: int, lane: int
@@ -276,34 +279,6 @@ class Sums:
     def is_indexed(self, operand: str) -> bool:
         return self.roles.indexed is not None and self.roles.indexed.operand == operand
 
-    def paired_bytes(self, operand: str) -> int:
-        """The bytes of a word that fills a register, so that a load can bring two; else 0."""
-        found = self.streams[operand]
-        return 0 if found.spread or found.bytes in self.roles.parts else found.bytes
-
-    def loader(self, operand: str, groups: int, masked: bool) -> Slots:
-        """The entry that brings such words, and its fields; worked out once."""
-        key = operand, groups, masked
-        if key not in self.loaders:
-            found = self.streams[operand]
-            part = self.roles.parts.get(found.bytes * groups, self.roles.load)
-            self.loaders[key] = self.slots[
-                self.roles.spread if found.spread else self.roles.load_masked if masked else part
-            ]
-        return self.loaders[key]
-
-    def load(self, operand: str, register: int, word: _Word) -> MachineInstruction:
-        disp, groups, masked = word
-        return self.bring(self.loader(operand, groups, masked), operand, register, disp, masked)
-
-    def bring(self, slots: Slots, operand: str, register: int, disp: int, masked: bool = False) -> MachineInstruction:
-        """A move of a word, from the base that is near it."""
-        base, disp = nearest(self.bases[operand], slots.disps, disp)
-        return slots.move(register, base, disp, self.registers.mask if masked else None)
-
-    def reaches(self, operand: str, name: str, disp: int) -> bool:
-        return any(holds(self.slots[name].disps, disp - offset) for _, offset in self.bases[operand])
-
     def partial(self, found: Stream, spans: Spans) -> Collection[Point]:
         """The accumulators whose word is the last of a loop whose lanes it does not fill."""
         if "" in self.registers.partial:
@@ -314,12 +289,6 @@ class Sums:
             if name in self.registers.partial and name in found.point and spans[name].last
         ]
         return {point for place, last in ends for point in self.accumulators if point[place] == last}
-
-
-def _moved(word: _Word, move: _Word) -> _Word:
-    """The word of a point at a step, from the words of the point and of the step."""
-    disp, groups, masked = word
-    return disp + move[0], groups * move[1], masked
 
 
 def distances(found: Stream, names: Sequence[str], places: Collection[Point]) -> list[int]:
