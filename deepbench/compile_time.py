@@ -1,4 +1,4 @@
-"""How long kernels take to make once their embedding is known, beside LLVM -O3 on the same loop nests."""
+"""How long kernels take to make once their embedding is known, beside LLVM -O3 on the same kernels."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -32,7 +32,8 @@ class CompileRecord(JsonRecord):
     """Seconds, the median of three: `compile_s` for schedule, lowering and assembly, `assemble_s` for the last alone.
 
     `whole_s` is the first compilation, which searches for the embedding too. `llvm_s` is LLVM's -O3 passes and code
-    generator, `llvm_parse_s` its reading of the IR as text, which a front end would not ask of it.
+    generator on the same kernel, its loops unrolled as often, and `llvm_plain_s` where nothing is said of unrolling;
+    `llvm_parse_s` is its reading of the IR as text, which a front end would not ask of it.
     """
 
     group: str
@@ -44,6 +45,7 @@ class CompileRecord(JsonRecord):
     compile_s: float | None = None
     assemble_s: float | None = None
     llvm_s: float | None = None
+    llvm_plain_s: float | None = None
     llvm_parse_s: float | None = None
     llvm_bytes: int = 0
     checked: bool | None = None
@@ -58,7 +60,7 @@ class CompileRecord(JsonRecord):
 def measure(
     problems: Sequence[Problem], target: Isa, observe: Callable[[CompileRecord], object]
 ) -> list[CompileRecord]:
-    """Compile every problem for `target` with one thread, and the same loop nests with LLVM where it is installed."""
+    """Compile every problem for `target` with one thread, and the same kernels with LLVM where it is installed."""
     records = []
     for problem in problems:
         records.append(_measured(problem, target))
@@ -85,7 +87,7 @@ def _compiled(problem: Problem, target: Isa, empty: CompileRecord) -> CompileRec
     start = time.perf_counter()
     embedding = _kernel(problem, operator, target, None).embedding
     whole = time.perf_counter() - start
-    runs = [_timed(problem, operator, target, embedding) for _ in range(_REPEATS)]
+    runs = [_timed(problem, target, embedding) for _ in range(_REPEATS)]
     kernel = runs[0][0]
     found = replace(
         empty,
@@ -107,8 +109,10 @@ def _kernel(problem: Problem, operator: Operator, target: Isa, embedding: Embedd
     return compile_cpu(operator, target, layouts=layouts_of(problem), constants=fixed, embedding=embedding)
 
 
-def _timed(problem: Problem, operator: Operator, target: Isa, embedding: Embedding) -> tuple[CpuKernel, float, float]:
-    """The kernel, the seconds that it took, and those of its assembly."""
+def _timed(problem: Problem, target: Isa, embedding: Embedding) -> tuple[CpuKernel, float, float]:
+    """The kernel, the seconds that it took, and those of its assembly; operator and embedding know nothing yet."""
+    operator = operator_of(problem, dtype_of(target))
+    embedding = replace(embedding, operator=operator)
     start = time.perf_counter()
     kernel = _kernel(problem, operator, target, embedding)
     lowered = time.perf_counter()
@@ -119,31 +123,48 @@ def _timed(problem: Problem, operator: Operator, target: Isa, embedding: Embeddi
 
 def _beside_llvm(record: CompileRecord, kernel: CpuKernel) -> CompileRecord:
     try:
-        text = ir.module(kernel)
-        runs = [compiler.compile_ir(text) for _ in range(_REPEATS)]
+        runs, plain = (_by_llvm(ir.module(kernel, unrolled)) for unrolled in (True, False))
     except UserError as error:
         return replace(record, error=str(error))
     return replace(
         record,
         llvm_s=median(run.seconds for run in runs),
+        llvm_plain_s=median(run.seconds for run in plain),
         llvm_parse_s=median(run.parse_s for run in runs),
         llvm_bytes=len(runs[0].code),
     )
 
 
+def _by_llvm(text: str) -> list[compiler.Compiled]:
+    return [compiler.compile_ir(text) for _ in range(_REPEATS)]
+
+
 def _problem_table(problems: Sequence[Problem], records: Sequence[CompileRecord]) -> Table:
-    numbers = ("instructions", "bytes", "with search ms", "ours ms", "of it assembly", "LLVM ms", "ratio")
+    numbers = (
+        "instructions",
+        "bytes",
+        "with search ms",
+        "ours ms",
+        "of it assembly",
+        "LLVM ms",
+        "ratio",
+        "LLVM as it likes ms",
+    )
     table = new_table("compile time, embedding solved", "problem", "sizes", "schedule", *numbers, right=numbers)
     for problem, record in zip(problems, records, strict=True):
         seconds = (record.whole_s, record.compile_s, record.assemble_s, record.llvm_s)
         cells = [str(record.instructions), str(record.bytes), *map(_milliseconds, seconds), _ratio(record.ratio)]
+        cells.append(_milliseconds(record.llvm_plain_s))
         table.add_row(problem.name, sizes(problem), record.schedule, *cells)
     return table
 
 
 def _group_table(records: Sequence[CompileRecord]) -> Table:
     """Medians and maxima; the ratio's geometric mean and its least."""
-    titles = ("problems", "ours ms, median", "max", "LLVM -O3 ms, median", "max", "ratio, geomean", "median", "least")
+    titles = (
+        *("problems", "ours ms, median", "max", "LLVM -O3 ms, median", "max", "ratio, geomean", "median", "least"),
+        "unrolled as LLVM likes: geomean",
+    )
     table = new_table("schedule, lowering and assembly, beside LLVM's passes and code generator", "group", *titles,
                       right=titles)  # fmt: skip
     groups = {f"{record.suite} {record.group}": [] for record in records}  # type: dict[str, list[CompileRecord]]
@@ -155,6 +176,8 @@ def _group_table(records: Sequence[CompileRecord]) -> Table:
         ratios = [record.ratio for record in rows if record.ratio]
         spread = [*_spread(ours), *_spread(llvm)]
         ratio = [_ratio(part(ratios) if ratios else None) for part in (geomean, median, min)]
+        plain = [record.llvm_plain_s / record.compile_s for record in rows if record.llvm_plain_s and record.compile_s]
+        ratio.append(_ratio(geomean(plain) if plain else None))
         table.add_row(title, str(len(rows)), *map(_milliseconds, spread), *ratio)
     return table
 

@@ -1,7 +1,8 @@
 """A kernel as LLVM IR: the same loop nest with the same tiles, in vector types, as a front end would hand it over.
 
-Loops stay loops (nothing is unrolled along the sum), accumulators are phi nodes, so that no pass has to find them, and
-every address is a pointer of the loop around it and a constant.
+Accumulators are phi nodes, so that no pass has to find them, and every address is a pointer of the loop around it and a
+constant. Each loop has the request to LLVM to unroll it as often as the schedule does, or not at all (LLVM Language
+Reference, "llvm.loop.unroll.count" and "disable"): its kernels have as many steps in a row as ours.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,18 +22,19 @@ Spans = Mapping[str, tuple[int, bool]]
 """Iterations of each loop that the code at hand covers, and whether the loop's last one is among them."""
 
 
-def module(kernel: CpuKernel) -> str:
+def module(kernel: CpuKernel, unrolled: bool = True) -> str:
     """The text of `void kernel(ptr tensors, i64 begin, i64 end)`, which takes what the kernel's own code takes.
 
-    Raises UserError where the instruction is no multiply-accumulate of vectors of floats.
+    Unless `unrolled`, nothing is said of unrolling. Raises UserError where the instruction is no multiply-accumulate of
+    vectors of floats.
     """
-    return _Function(kernel).text()
+    return _Function(kernel, unrolled).text()
 
 
 class _Function:
     """Writes one function, block after block."""
 
-    def __init__(self, kernel: CpuKernel) -> None:
+    def __init__(self, kernel: CpuKernel, unrolled: bool) -> None:
         embedding = kernel.embedding
         self.kernel, self.streams, self.tiles = kernel, kernel.streams, kernel.schedule.tiles
         self.output = embedding.pattern.output.tensor
@@ -45,6 +47,8 @@ class _Function:
         self.lanes = embedding.pattern.tensors[0].size
         self.vector = f"<{self.lanes} x {self.element}>"
         self.mangled = f"v{self.lanes}f{8 * self.bytes}"
+        self.unrolled = unrolled
+        self.requests: list[str] = []
         self.lines: list[str] = []
         self.block = "entry"
         self.names = 0
@@ -58,7 +62,16 @@ class _Function:
         self.outermost(pointers, spans)
         self.lines.append("  ret void")
         body = "\n".join(["entry:", *self.lines])
-        return f"define void @{NAME}(ptr %tensors, i64 %begin, i64 %end) {{\n{body}\n}}\n{self.declarations()}"
+        head = f"define void @{NAME}(ptr %tensors, i64 %begin, i64 %end)"
+        return f"{head} {{\n{body}\n}}\n{self.declarations()}{self.metadata()}"
+
+    def metadata(self) -> str:
+        """The requests, two nodes for each loop."""
+        lines = []
+        for number, asked in enumerate(self.requests):
+            lines.append(f"!{2 * number} = distinct !{{!{2 * number}, !{2 * number + 1}}}")
+            lines.append(f"!{2 * number + 1} = !{{{asked}}}")
+        return "".join(f"{line}\n" for line in lines)
 
     def declarations(self) -> str:
         v, m = self.vector, self.mangled
@@ -106,7 +119,12 @@ class _Function:
         self.start(after)
 
     def loop(
-        self, begin: str, end: str, carried: Sequence[str], body: Callable[[str, list[str]], Sequence[str]]
+        self,
+        begin: str,
+        end: str,
+        carried: Sequence[str],
+        body: Callable[[str, list[str]], Sequence[str]],
+        unroll: int = 1,
     ) -> list[str]:
         """Run the body for begin <= i < end, at least once; the vectors `carried` go round, and their last come out."""
         head, before, i = self.fresh(), self.block, f"%{self.fresh()}"
@@ -117,13 +135,21 @@ class _Function:
         found = list(body(i, phis))
         following = self.value(f"add nuw nsw i64 {i}, 1")
         again, after = self.value(f"icmp slt i64 {following}, {end}"), self.fresh()
-        self.lines.append(f"  br i1 {again}, label %{head}, label %{after}")
+        self.lines.append(f"  br i1 {again}, label %{head}, label %{after}{self.request(unroll)}")
         merged = [f"  {i} = phi i64 [ {begin}, %{before} ], [ {following}, %{self.block} ]"]
         for phi, first, last in zip(phis, carried, found, strict=True):
             merged.append(f"  {phi} = phi {self.vector} [ {first}, %{before} ], [ {last}, %{self.block} ]")
         self.lines[place:place] = merged
         self.start(after)
         return found
+
+    def request(self, unroll: int) -> str:
+        """What tells LLVM how often to unroll a loop, behind its branch."""
+        if not self.unrolled:
+            return ""
+        count = f'!"llvm.loop.unroll.count", i32 {unroll}'
+        self.requests.append(count if unroll > 1 else '!"llvm.loop.unroll.disable"')
+        return f", !llvm.loop !{2 * len(self.requests) - 2}"
 
     def split(self, name: str, spans: Spans) -> tuple[int, int]:
         """Whole tiles, and iterations in the last one if it is shorter or holds the partial word."""
@@ -193,7 +219,7 @@ class _Function:
             }
             return self.summed(inner, moved, phis, points, spans)
 
-        return self.loop("0", str(self.extents[name]), totals, body)
+        return self.loop("0", str(self.extents[name]), totals, body, self.tiles[name])
 
     def step(self, pointers: Mapping[str, str], totals: Sequence[str], points: list[Point], spans: Spans) -> list[str]:
         """One step of the sum: every word is loaded once."""

@@ -2,6 +2,7 @@
 
 import ctypes
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from embed.cli.data import random_arrays
 from embed.cpu.compile import compile_cpu
 from embed.cpu.kernel import CpuKernel
 from embed.cpu.native import pointers
+from isa.x86 import disassemble
 
 pytest.importorskip("llvmlite", reason="llvmlite is not installed (isa-embed[llvm])")
 
@@ -65,6 +67,17 @@ def test_llvm_computes_the_same_bits(case: str, name: str) -> None:
     assert np.all(np.abs(ours - exact) <= bound)
 
 
+def test_as_many_multiply_accumulates_as_ours() -> None:
+    """In the machine code: LLVM unrolls as often as the schedule does, and nothing else."""
+    kernel = compile_cpu(dataflow.gemm(m=28, n=64, k=400, dtype="f32"), isa.load("avx512"))
+    compiled = compiler.compile_ir(ir.module(kernel))
+    sections = import_module("llvmlite.binding").object_file.ObjectFileRef.from_data(compiled.code).sections()
+    text = max((section.data() for section in sections if section.is_text()), key=len)
+    lines = disassemble(text).splitlines()
+    ours = kernel.assembly().splitlines()
+    assert sum("vfmadd" in line for line in lines) == sum("vfmadd" in line for line in ours)
+
+
 def test_loops_stay_loops() -> None:
     """As many multiply-accumulates as the register tile has sums, in one loop over the whole sum."""
     kernel = compile_cpu(dataflow.gemm(m=28, n=64, k=400, dtype="f32"), isa.load("avx512"))
@@ -72,6 +85,8 @@ def test_loops_stay_loops() -> None:
     tiles = kernel.schedule.tiles
     assert text.count("call <16 x float> @llvm.fma") == tiles["m"] * tiles["n_o"]
     assert text.count(", 400\n") == 1
+    assert text.count(f'!"llvm.loop.unroll.count", i32 {tiles["k"]}') == 1
+    assert "llvm.loop" not in ir.module(kernel, unrolled=False)
 
 
 def test_only_float_vectors_have_ir() -> None:
@@ -88,6 +103,7 @@ def test_problems_are_measured() -> None:
     assert record.assemble_s is not None
     assert record.compile_s > record.assemble_s > 0
     assert record.ratio is not None
+    assert record.llvm_plain_s is not None
     assert record.llvm_bytes > 0
 
 
