@@ -114,7 +114,7 @@ class Site:
         embedding = self.embedding
         operator, output = embedding.operator, embedding.pattern.output.tensor
         masked = bool(self.plan.store_masked)
-        streams = {output: self._stream(output, operator.main.output, schedule, False, masked)}
+        streams = {output: self._stream(output, operator.main.output, operator.output.name, schedule, False, masked)}
         for operand, _ in embedding.binding.pairs[1:]:
             streams[operand] = self._input(operand, schedule)
         if self.index is not None:
@@ -122,16 +122,17 @@ class Site:
         extras = {}
         for access, read in extra_accesses(operator).items():
             packed = is_packed(embedding, read, self.constants)
-            extras[access] = self._stream(output, read, schedule, packed, self.plan.is_masked(access))
+            extras[access] = self._stream(output, read, read.tensor, schedule, packed, self.plan.is_masked(access))
         return Reached(streams, extras)
 
     def _input(self, operand: str, schedule: Schedule) -> Stream:
         """How the kernel reaches an input of the sums."""
         read = self.embedding.operator.main.accesses[self.embedding.binding.tensors[operand]]
-        return self._stream(operand, read, schedule, read.tensor in self.constants, bool(mask_memories(self.target)))
+        packed, masked = read.tensor in self.constants, bool(mask_memories(self.target))
+        return self._stream(operand, read, read.tensor, schedule, packed, masked)
 
-    def _stream(self, operand: str, read: Read, schedule: Schedule, packed: bool, masked: bool) -> Stream:
-        lies = self.physical[read.tensor]
+    def _stream(self, operand: str, read: Read, tensor: str, schedule: Schedule, packed: bool, masked: bool) -> Stream:
+        lies = self.physical[tensor]
         return stream(self.embedding, operand, read, schedule, lies, lies.tensor.dtype, packed, masked)
 
 
