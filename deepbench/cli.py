@@ -51,7 +51,8 @@ def deepbench(
     export: Export = None,
 ) -> int:
     """Run DeepBench's problems on an instruction set: embed, compile, execute, check, and show what it costs."""
-    asked = Settings(*_common(isa, search), reference, str(export.resolve()) if export else "")
+    exported = str(export.resolve()) if export else ""
+    asked = Settings(*_common(isa, search), reference, exported, search.relaxations)
     if table:
         return _table(chosen, asked, results, times)
     if isa.isa == ALL or "," in isa.isa:

@@ -2,7 +2,7 @@
 
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -149,6 +149,11 @@ def prepared(problem: Problem, target: Isa, dtype: str, threads: int, seed: int)
     return _Ready(kernel, arrays, fixed, out, compile_s, expected, work)
 
 
+def _offers(problem: Problem, ready: _Ready) -> Sequence[peers.Offer]:
+    """The peers; they are given no groups."""
+    return () if "groups" in dict(problem.sizes) else peers.offers(ready.work)
+
+
 def _measured(problem: Problem, settings: NativeSettings, target: Isa, blank: NativeRecord) -> NativeRecord:
     ready = prepared(problem, target, blank.dtype, settings.threads, settings.seed)
     blank = _described(blank, ready)
@@ -156,7 +161,7 @@ def _measured(problem: Problem, settings: NativeSettings, target: Isa, blank: Na
     if not ready.expected.holds(ready.out):
         return replace(blank, status=DONE, checked=False, executed=ready.expected.executed)
     runners: dict[str, Callable[[], object]] = {OURS: ready.run}
-    rows = [_enter(offer, ready, runners) for offer in (peers.offers(ready.work) if settings.peers else ())]
+    rows = [_enter(offer, ready, runners) for offer in (_offers(problem, ready) if settings.peers else ())]
     entry = ready.kernel.embedding.name
     size = blank.weight_bytes if blank.group == "gemm n<=4" else blank.bytes
     probes = {

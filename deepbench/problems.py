@@ -3,7 +3,8 @@
 DeepBench calls column-major BLAS with an m x k matrix op(A) and a k x n matrix op(B); our tensors are row-major. The
 product is the same and m, n, k keep their names; `a_t` and `b_t` become `transpose_a` and `transpose_b`. What differs
 is only the order of the elements in memory, which packing changes anyway. The suite `small_gemm` is not DeepBench's:
-its matrices are row-major, and both are used as they are. Nor is `resnet18`: the layers that TVM's VTA benchmark times.
+its matrices are row-major, and both are used as they are. Nor are `resnet18`, the layers that TVM's VTA benchmark
+times, and `grouped`, the depthwise convolutions of MobileNet and the grouped ones of ResNeXt.
 """
 
 import csv
@@ -14,13 +15,13 @@ from importlib.resources import files
 
 import dataflow
 
-SUITES = ("inference_server", "inference_device", "training", "small_gemm", "resnet18")
+SUITES = ("inference_server", "inference_device", "training", "small_gemm", "resnet18", "grouped")
 OPS = ("conv", "gemm")
 
 WEIGHTS = {"conv": "wgt", "gemm": "a"}
 """The input of each operator that holds weights."""
 
-_FILES = {"conv": ("conv", "resnet18"), "gemm": ("gemm", "small_gemm")}
+_FILES = {"conv": ("conv", "resnet18", "grouped"), "gemm": ("gemm", "small_gemm")}
 _SHIFT = 8
 _QUICK_EACH = 5
 _QUICK_MACS = 150_000_000
@@ -95,6 +96,7 @@ def _number(row: Mapping[str, str]) -> str:
 def _conv_sizes(row: Mapping[str, str]) -> dict[str, int | bool | tuple[int, int]]:
     sizes: dict[str, int | bool | tuple[int, int]] = {key: int(row[key]) for key in "nchwk"}
     sizes |= {"r": int(row["filter_h_r"]), "s": int(row["filter_w_s"])}
+    sizes |= {"groups": int(row["groups"])} if "groups" in row else {}
     return sizes | {"stride": (int(row["hstride"]), int(row["wstride"])), "pad": (int(row["pad_h"]), int(row["pad_w"]))}
 
 

@@ -29,6 +29,9 @@ def reduced(problem: Problem, embedding: Embedding) -> Problem:
     least = {out: _places(taps[tap], *steps[out]) for out, _, tap, _ in _SPATIAL}
     smaller = _smaller(embedding, least)
     sizes |= {dim: smaller[dim] for dim in ("n", "k", "c", "r", "s")}
+    if "groups" in sizes:
+        groups = smaller.get("g", 1)
+        sizes |= {"groups": groups, "k": groups * smaller["k"], "c": groups * smaller["c"]}
     for out, size, tap, _ in _SPATIAL:
         stride, pad = steps[out]
         sizes[size] = (smaller[out] - 1) * stride + smaller[tap] - 2 * pad

@@ -8,7 +8,6 @@ from math import prod
 
 import numpy as np
 
-import embed
 import isa
 from dataflow import Operator, evaluate
 from dataflow.accuracy import bounded
@@ -24,6 +23,8 @@ from embed.cli.data import random_arrays
 from embed.cli.explain import solved
 from embed.cli.files import Array
 from embed.cli.record import Record
+from embed.solver.search import best
+from embed.solver.settings import Settings as SearchSettings
 
 FULL_WORK = 1_500_000
 """Problems whose invocations read more elements than that are executed on a reduced problem."""
@@ -45,9 +46,8 @@ def run_abstract(task: Task) -> Record:
 def _run(problem: Problem, settings: Settings) -> Record:
     typed = _typed(settings.isa, settings.parameters)
     operator = typed.operator(problem)
-    solution = embed.best(
-        operator, typed.target, objective=settings.objective, time_limit=settings.time_limit, seed=settings.seed
-    )
+    wanted = SearchSettings(settings.objective, settings.time_limit, 1, settings.seed, relax=settings.relax)
+    solution = best(operator, typed.target, wanted)
     kernel = compile_abstract(solution.embedding, typed.target)
     seed = zlib.crc32(problem.name.encode()) + settings.seed
     whole = _small(kernel)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-import embed
 import isa
 from dataflow import Operator, evaluate
 from deepbench.attempt import attempt, blank
@@ -20,6 +19,7 @@ from embed.cli.explain import solved
 from embed.cli.files import Array
 from embed.cli.record import Record
 from embed.errors import NoEmbedding
+from embed.solver.search import best
 from embed.solver.settings import Settings as SearchSettings
 from embed.vta.engines import Engine, Queue
 from embed.vta.executable import VtaKernel, compile_vta
@@ -49,12 +49,13 @@ def executed_share(problem: Problem) -> str:
 
 def _run(problem: Problem, operator: Operator, settings: Settings) -> Record:
     target = isa.load(settings.isa, dict(settings.parameters))
-    wanted = SearchSettings(settings.objective, settings.time_limit, 1, settings.seed)
+    wanted = SearchSettings(settings.objective, settings.time_limit, 1, settings.seed, relax=settings.relax)
     start = time.process_time()
     solution, schedule = choose(operator, target, wanted)
     kernel = compile_vta(solution.embedding, target, schedule)
     compile_s = time.process_time() - start
-    fullest = embed.best(operator, target, objective="invocations", time_limit=settings.time_limit, seed=settings.seed)
+    fullest = best(operator, target, replace(wanted, objective="invocations"))
+    plain = _plain(operator, target, wanted) if solution.embedding.relaxed else None
     share = executed_share(problem)
     arrays = random_arrays(operator, zlib.crc32(problem.name.encode()) + settings.seed)
     checked = check_slice(problem, kernel, arrays) if share == "slice" else check_full(operator, kernel, arrays)
@@ -73,11 +74,19 @@ def _run(problem: Problem, operator: Operator, settings: Settings) -> Record:
         lost=lost_cycles(timing, solution.costs.compute),
         store_cycles=timing.engines[Engine.STORE].busy,
         reads=_reads(kernel, timing),
+        plain_cycles=plain.timing().cycles if plain else None,
+        plain_utilisation=plain.embedding.utilisation if plain else None,
         reference_cycles=reference.timing().cycles if reference else None,
         reference_utilisation=reference.embedding.utilisation if reference else None,
         checked=checked,
         executed=share,
     )
+
+
+def _plain(operator: Operator, target: Isa, wanted: SearchSettings) -> VtaKernel:
+    """The same without relaxations."""
+    solution, schedule = choose(operator, target, replace(wanted, relax=()))
+    return compile_vta(solution.embedding, target, schedule)
 
 
 def _reference(problem: Problem, instruction: str, target: Isa) -> VtaKernel | None:

@@ -19,7 +19,10 @@ from embed.cli.record import JsonRecord, Record
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is asked about every problem; on VTA also whether TVM's strategy is timed too, and where bundles go."""
+    """What is asked about every problem; on VTA also whether TVM's strategy is timed too, and where bundles go.
+
+    `relax` names the relaxations to try, None those that suit the machine.
+    """
 
     isa: str
     parameters: tuple[tuple[str, int], ...] = ()
@@ -28,6 +31,7 @@ class Settings:
     seed: int = 0
     reference: bool = False
     export: str = ""
+    relax: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ def print_report(console: Console, problems: Sequence[Problem], records: Sequenc
 def problem_table(group: Group, rows: Sequence[tuple[Problem, Record]]) -> Table:
     """The problems of one suite and operator, geometric means in the last row."""
     records = [record for _, record in rows]
-    columns = _columns()
+    columns = [*_columns(), *(_plain_columns() if any(record.plain_cycles for record in records) else ())]
     titles = [title for title, _, _ in columns]
     table = new_table(" ".join(group), "#", "sizes", "embedding", *titles, right=titles, footer=True)
     for column, (_, _, mean) in zip(table.columns[3:], columns, strict=True):
@@ -131,6 +131,21 @@ def _columns() -> list[Column]:
         ("/ bound", lambda r: shown_share(bound_ratio(r)), lambda rs: shown_share(geomean(map(bound_ratio, rs)))),
         ("bytes", lambda r: shown_count(r.bytes), lambda rs: shown_count(geomean(r.bytes for r in rs))),
         ("checked", shown_check, lambda rs: f"{sum(r.checked is True for r in rs)}/{len(rs)}"),
+    ]
+
+
+def _plain_columns() -> list[Column]:
+    """What embedding without relaxations reaches, where one was taken."""
+
+    def utilisation(record: Record) -> float | None:
+        return record.plain_utilisation or record.utilisation
+
+    def cycles(record: Record) -> int | None:
+        return record.plain_cycles or record.cycles
+
+    return [
+        ("plain util", lambda r: shown_share(utilisation(r)), lambda rs: shown_share(geomean(map(utilisation, rs)))),
+        ("plain cycles", lambda r: shown_count(cycles(r)), lambda rs: shown_count(geomean(map(cycles, rs)))),
     ]
 
 

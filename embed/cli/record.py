@@ -41,7 +41,8 @@ class Record(JsonRecord):
     is within the error bound of floats). `traffic` is `bytes` by the memory on the other side, where they are modelled.
     `compile_s` is processor time for embedding, schedule and code. `predicted_cycles` are the schedule's, `lost` the
     compute unit's cycles by cause that its bound does not count, `store_cycles` the store unit's, in neither bound;
-    `reads` says how often the packed inputs are loaded. `relaxation` is what rewrote the operator, if anything did.
+    `reads` says how often the packed inputs are loaded. `relaxation` is what rewrote the operator, if anything did;
+    `plain_cycles` and `plain_utilisation` are simulated without it.
     The reference is TVM's strategy on the same simulator, where asked for. `utilisation_best` is what the objective
     `invocations` reaches and `modelled_cycles_at_best` its price.
     """
@@ -67,6 +68,8 @@ class Record(JsonRecord):
     store_cycles: int | None = None
     reads: float | None = None
     traffic: dict[str, int] = field(default_factory=dict)
+    plain_cycles: int | None = None
+    plain_utilisation: float | None = None
     reference_cycles: int | None = None
     reference_utilisation: float | None = None
     checked: bool | None = None

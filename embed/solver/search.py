@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -22,7 +22,7 @@ from embed.physical import Physical
 from embed.pinned import Held, hold
 from embed.progress import Progress
 from embed.solver.bound import least
-from embed.solver.model import Placements, PricedPlacements
+from embed.solver.model import Found, Placements, PricedPlacements
 from embed.solver.problem import Problem
 from embed.solver.relaxed import promising, rewritten, usual
 from embed.solver.remedy import remedies
@@ -245,8 +245,42 @@ def alternatives(operator: Operator, target: Isa, settings: Settings, dominated:
         log.log(MODELS, "    %d embeddings, %s", len(found), "complete" if streamed.complete else "out of time")
         if settings.dump:
             placements.dump(_numbered(settings.dump, number))
-    found.sort(key=lambda entry: (_rank(order, entry[1], entry[0]), str(entry[0])))
-    return Alternatives(tuple(found), Progress(number, tuple(left)), time.perf_counter() - start)
+    return Alternatives(_ranked(found, order), Progress(number, tuple(left)), time.perf_counter() - start)
+
+
+def rivals(operator: Operator, target: Isa, settings: Settings, most: int, below: int | None) -> Alternatives:
+    """What may have less than `below` of the objective's first term: embeddings of the operator, and of each rewriting
+    the best.
+
+    `most` rewritings are solved, those with the least bounds; the others are left.
+    """
+    start = time.perf_counter()
+    held, order = held_under(operator, target, settings), _order(settings)
+    asked = list(problems(held.operator, target, held.lies))
+    bound = [] if below is None else [below - 1]
+
+    def solved(problem: Problem) -> Found | None:
+        placements = PricedPlacements(problem, settings.demands)
+        return placements.minimise(order, bound, settings, start + settings.time_limit)
+
+    found: list[tuple[Embedding, Costs]] = []
+    left: tuple[str, ...] = ()
+    if any(solved(problem) for problem in asked):
+        plain = alternatives(operator, target, replace(settings, relax=()), dominated=True)
+        found, left = list(plain.ranked), plain.progress.left
+    hopeful = promising(asked, target, _kinds(target, settings), held.lies, order[0], below)
+    for _, problem in hopeful[:most]:
+        one = solved(problem)
+        left += () if one is None or one.proven else (str(problem),)
+        if one is not None and one.embedding is not None:
+            found.append((one.embedding, evaluate(one.embedding, problem.rates)))
+    left += ("rewritings of the operator",) * len(hopeful[most:])
+    return Alternatives(_ranked(found, order), Progress(len(asked) + len(hopeful), left), time.perf_counter() - start)
+
+
+def _ranked(found: Iterable[tuple[Embedding, Costs]], order: tuple[str, ...]) -> tuple[tuple[Embedding, Costs], ...]:
+    """The best first."""
+    return tuple(sorted(found, key=lambda entry: (_rank(order, entry[1], entry[0]), str(entry[0]))))
 
 
 def _numbered(path: Path, number: int) -> Path:

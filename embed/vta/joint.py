@@ -56,11 +56,9 @@ def _better(
 ) -> tuple[Solution, Schedule]:
     """The best of the first, if it has a schedule, and the next by roofline; OPTIMAL if none left has one below."""
     best = (first, schedule) if schedule else None
-    others = search.alternatives(operator, target, settings, dominated=True)
-    proven = others.complete and len(others) <= _MOST
+    others = search.rivals(operator, target, settings, _MOST, _total(best) if best else None)
     for other in (others[place] for place in range(min(_MOST, len(others)))):
         if best and other.costs.total >= _total(best):
-            proven = others.complete
             break
         if best and other.embedding == best[0].embedding:
             continue
@@ -76,7 +74,14 @@ def _better(
         raise reason
     least = first.progress.bound if first.progress else first.costs.total
     progress = None if others.complete else replace(others.progress, term="cycles", bound=least)
+    proven = others.complete and not _untried(others, _total(best))
     return replace(best[0], status="OPTIMAL" if proven else "FEASIBLE", progress=progress), best[1]
+
+
+def _untried(others: search.Alternatives, total: int) -> bool:
+    """Whether an embedding with a lower roofline was not scheduled: one too many, or another of the same rewriting."""
+    lower = [embedding for embedding, price in others.ranked if price.total < total]
+    return len(lower) > _MOST or any(embedding.relaxed for embedding in lower)
 
 
 def _total(one: tuple[Solution, Schedule]) -> int:
