@@ -1,8 +1,9 @@
 """Block-diagonal: a dim that every tensor uses (groups, channels of a depthwise convolution, a batch) in the lanes.
 
-Some neighbouring g stand in the lanes twice, as the rows `g0` and the columns `g2` of a block: one input moves along
-g2, the output along g0, and the other input along both, zero off the diagonal, for there its index leaves the tensor.
-Price: of a block's lanes only those on its diagonal count, and the words of that input hold the zeros.
+Some neighbouring g stand in the lanes twice, as the rows `g0` and the columns `g2` of a block. Of the three tensors one
+moves along both; off the diagonal its index leaves the tensor, so that an input is zero there and an output is dropped.
+Of the others the first moves along g0, the second along g2. Price: of a block's lanes only those on its diagonal count,
+and the words of the tensor that moves along both hold the rest of the block too.
 """
 
 from collections.abc import Iterator
@@ -15,15 +16,15 @@ from embed.relax.rewritten import Refused, Relaxation, Rewritten, Step, new_name
 
 
 def sites(main: Computation) -> Iterator[tuple[str, str]]:
-    """Dims that every tensor of a product of two uses, each with both inputs: the one that has the zeros."""
+    """Dims that every tensor of a product of two uses, with each of the three that may move along both parts."""
     for dim, extent in main.extents.items():
-        for name in tuple(named_accesses(main))[1:]:
+        for name in named_accesses(main):
             if extent > 1 and _refusal(main, dim, name) is None:
                 yield dim, name
 
 
 def rewrite(known: Rewritten, dims: tuple[str, ...], factor: int) -> Rewritten:
-    """`factor` neighbours along `dims[0]` in a block; the access named `dims[1]` has the zeros. Raises Refused."""
+    """`factor` neighbours along `dims[0]` in a block; the access named `dims[1]` moves along both. Raises Refused."""
     main = known.operator.main
     dim, masked = dims
     reason = _refusal(main, dim, masked)
@@ -37,12 +38,12 @@ def rewrite(known: Rewritten, dims: tuple[str, ...], factor: int) -> Rewritten:
     def access(name: str, read: Read) -> Read:
         if name == masked:
             return _masked(read, main.tensor(read.tensor).shape, extents, off_diagonal)
-        if read == output:
+        if name == rows:
             return read
         return Read(read.tensor, tuple(index.replaced({row: Affine(((column, 1),))}) for index in read.index))
 
+    rows = next(name for name in named_accesses(main) if name != masked)
     place = {dim: Affine.of([(outer, factor), (row, 1)])}
-    output = Read(main.output.tensor, tuple(index.replaced(place) for index in main.output.index))
     step = Step("blocks", dims, factor)
     return known.changed(step, {dim: box}, place, reads=access, zeros=(off_diagonal,), held=(row, column))
 
@@ -64,10 +65,10 @@ def _refusal(main: Computation, dim: str, masked: str) -> str | None:
     accesses = named_accesses(main)
     if len(accesses) != 3:
         return f"`{main}` is no product of two"
-    if masked not in tuple(accesses)[1:]:
-        return f"there is no input '{masked}'; there are: {', '.join(tuple(accesses)[1:])}"
+    if masked not in accesses:
+        return f"there is no tensor '{masked}'; there are: {', '.join(accesses)}"
     lacking = [str(read) for read in accesses.values() if not any(index.coefficient(dim) for index in read.index)]
     return f"{' and '.join(lacking)} does not use {dim}" if lacking else None
 
 
-BLOCKS = Relaxation("blocks", "a dim and the input that has the zeros", 2, 1, sites, rewrite)
+BLOCKS = Relaxation("blocks", "a dim and the tensor with the diagonal", 2, 1, sites, rewrite)

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import prod
 
 from dataflow.computation import Computation
 from dataflow.operator import Operator
@@ -17,7 +16,7 @@ _PROBE = 2
 
 @dataclass(frozen=True, slots=True)
 class _Site:
-    """Names that a relaxation applies to, its useful factors, and the lanes that a dim of that many points shares."""
+    """Names that a relaxation applies to, its useful factors, and the lanes that take all points of the largest."""
 
     kind: Relaxation
     names: tuple[str, ...]
@@ -28,8 +27,8 @@ class _Site:
 def candidates(operator: Operator, pattern: Computation, binding: Binding, kinds: Iterable[str]) -> Iterator[Rewritten]:
     """Every rewriting by relaxations of `kinds` whose held dims may all stand in lanes of the pattern.
 
-    Windows and blocks combine, each pair of dims and each dim once; a split comes alone. Factors are those with fewer
-    runs than any smaller one, and at most as large as the lanes that take them.
+    Windows and blocks combine, each dim once; a split comes alone. Factors are those with fewer runs than any smaller
+    one, and no larger than the lane dimensions that take the dims of so many points; nor is their product.
     """
     start = Rewritten(operator, operator)
     for name in kinds:
@@ -38,23 +37,24 @@ def candidates(operator: Operator, pattern: Computation, binding: Binding, kinds
     sites = [site for name in kinds if name != "split" for site in _sites(start, RELAXATIONS[name], pattern, binding)]
     for count in range(1, len(sites) + 1):
         for chosen in combinations(sites, count):
-            yield from _combined(start, chosen)
+            if len({site.names[0] for site in chosen}) == count:
+                yield from _combined(start, chosen, max(site.lanes for site in chosen))
 
 
-def _combined(known: Rewritten, sites: Sequence[_Site], taken: int = 1) -> Iterator[Rewritten]:
-    """The sites one after the other with all factors that fit their lanes together."""
+def _combined(known: Rewritten, sites: Sequence[_Site], room: int) -> Iterator[Rewritten]:
+    """The sites one after the other with all factors whose product is at most `room`."""
     if not sites:
         yield known
         return
     site, rest = sites[0], sites[1:]
     for factor in site.factors:
-        if taken * factor * _PROBE ** len(rest) > site.lanes:
+        if factor * _PROBE ** len(rest) > room:
             return
         try:
             found = site.kind.apply(known, site.names, factor)
         except Refused:
             continue
-        yield from _combined(found, rest, taken * factor)
+        yield from _combined(found, rest, room // factor)
 
 
 def _sites(known: Rewritten, kind: Relaxation, pattern: Computation, binding: Binding) -> Iterator[_Site]:
@@ -65,9 +65,10 @@ def _sites(known: Rewritten, kind: Relaxation, pattern: Computation, binding: Bi
             probe = kind.apply(known, names, _PROBE)
         except Refused:
             continue
-        lanes = [_lanes(probe.operator.main, pattern, binding, dim) for dim in probe.held]
-        if all(lanes):
-            most = prod(lanes[0].values())
+        placed = probe.operator.main
+        lanes = {dim: _lanes(placed, pattern, binding, dim) for dim in probe.held}
+        if all(lanes.values()):
+            most = min(max(found.values()) for dim, found in lanes.items() if placed.extents[dim] == _PROBE)
             yield _Site(kind, names, useful_radices(main.extents[names[0]], most), most)
 
 

@@ -134,7 +134,7 @@ CONV = conv2d(c=4, h=6, w=6, k=4, r=3, s=3, groups=2)
         ("toeplitz s,x:2", "s is no dim of the output, or x none of the sum"),
         ("toeplitz x,r:2", "x and r slide along 0 axes of inputs, not along one"),
         ("blocks k,wgt:2", r"inp\[n,2\*g\+c,y\+r,x\+s\] does not use k"),
-        ("blocks g,out:2", "there is no input 'out'; there are: inp, wgt"),
+        ("blocks g,acc:2", "there is no tensor 'acc'; there are: out, inp, wgt"),
         ("split k:3", "k would leave 0..1 where out.* stays within its tensor"),
         ("twist x:2", "write KIND NAME,NAME:FACTOR, where KIND is one of toeplitz, blocks, split"),
         ("split x:0", "write KIND NAME,NAME:FACTOR"),
