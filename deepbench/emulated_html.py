@@ -4,8 +4,8 @@ from html import escape
 from pathlib import Path
 
 from deepbench.emulated_table import TEXTS, Cells, Rows, cores_of, grouped, mean_cells, summary, tables
-from deepbench.html import document, sorted_table
 from embed.cli.files import write_whole
+from embed.html import document, sorted_table
 
 
 def write_html(path: Path, rows: Rows, wall: float) -> None:

@@ -4,15 +4,20 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from deepbench.html import document
 from deepbench.means import geomean
 from deepbench.problems import Problem
+from deepbench.table import sizes
 from embed.cli.files import write_whole
 from embed.cli.record import Record
+from embed.html import document, hint, legend
 
 _LOW, _HIGH = (247, 251, 255), (8, 48, 107)
 _FAILED = "#dc2626"
 _DARK = 0.55
+_SAID = (
+    "Utilisation: useful multiply-accumulates over those paid for: 1.00 where all lanes of an instruction are in use. "
+    "Each row is a problem, each column a machine; point at a cell for its embedding, click a heading to sort."
+)
 
 
 def write_heatmap(path: Path, problems: Sequence[Problem], results: Mapping[str, Sequence[Record]]) -> None:
@@ -33,19 +38,24 @@ def heatmap(problems: Sequence[Problem], results: Mapping[str, Sequence[Record]]
     rows = [f"<tr><td><b>geometric mean</b></td><td></td>{means}</tr>"]
     for place, problem in enumerate(problems):
         cells = "".join(_record(results[name][place]) for name in names)
-        rows.append(f"<tr><td>{escape(problem.name)}</td><td>{escape(_sizes(problem))}</td>{cells}</tr>")
+        rows.append(f"<tr><td>{escape(problem.name)}</td><td class=line>{escape(sizes(problem))}</td>{cells}</tr>")
     body = "\n".join(rows)
     table = (
-        f'<table class="sorted"><thead><tr><th>problem</th><th>sizes</th>{head}</tr></thead>'
-        f"<tbody>\n{body}\n</tbody></table>"
+        f'<div class="scroll"><table class="sorted"><thead><tr><th>problem</th><th>sizes</th>{head}</tr></thead>'
+        f"<tbody>\n{body}\n</tbody></table></div>"
     )
-    said = "<p>Utilisation: useful multiply-accumulates over those paid for. Point at a cell for its embedding.</p>"
-    return [said, table]
+    return [hint(_SAID), _scale(), table]
+
+
+def _scale() -> str:
+    """The colours from nothing to all."""
+    shares = {f"{share / 4:.2f}": _colour(share / 4) for share in range(5)}
+    return legend({**shares, "wrong, or no embedding": _FAILED})
 
 
 def _record(record: Record) -> str:
     if not record.checked:
-        return f'<td class="n" style="background:{_FAILED}" title="{escape(record.error or "wrong")}">-</td>'
+        return f'<td class="n" style="background:{_FAILED};color:#fff" title="{escape(record.error or "wrong")}">-</td>'
     executed = "executed in full" if record.executed == "full" else "executed on a reduced problem"
     said = (
         f"{record.embedding}\n{record.invocations:,} invocations, {record.bytes:,} bytes; {record.status}, {executed}"
@@ -56,13 +66,14 @@ def _record(record: Record) -> str:
 def _cell(share: float | None, said: str) -> str:
     if share is None:
         return '<td class="n">-</td>'
-    mixed = ",".join(str(round(low + (high - low) * share)) for low, high in zip(_LOW, _HIGH, strict=True))
     text = "#fff" if share > _DARK else "#111"
     return (
-        f'<td class="n" style="background:rgb({mixed});color:{text}" title="{escape(said)}" '
+        f'<td class="n" style="background:{_colour(share)};color:{text}" title="{escape(said)}" '
         f'data-value="{share:.4f}">{share:.2f}</td>'
     )
 
 
-def _sizes(problem: Problem) -> str:
-    return " ".join(f"{key}={value}" for key, value in problem.sizes if value not in (False, (0, 0)))
+def _colour(share: float) -> str:
+    """From almost white at 0 to dark blue at 1."""
+    mixed = ",".join(str(round(low + (high - low) * share)) for low, high in zip(_LOW, _HIGH, strict=True))
+    return f"rgb({mixed})"

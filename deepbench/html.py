@@ -6,39 +6,21 @@ from pathlib import Path
 from statistics import median
 
 from deepbench.causes import cause
-from deepbench.chart import HEIGHT, MARGIN, WIDTH, Axis, figure, grid, ticks
+from deepbench.chart import HEIGHT, MARGIN, WIDTH, Axis, figure, grid, note, ticks
 from deepbench.means import geomean
 from deepbench.native_table import worst
 from deepbench.record import NativeRecord
 from embed.cli.files import write_whole
+from embed.html import document, hint, legend, sorted_table
 
 _COLOURS = {"conv": "#2563eb", "gemm n>=700": "#059669", "gemm n<=4": "#d97706", "gemm other": "#7c3aed"}
+_OTHER = "#6b7280"
 _PEER_COLOUR = "#9ca3af"
 _LOSS = "#dc2626"
-
-_STYLE = """
-body { font: 14px system-ui, sans-serif; margin: 2em auto; max-width: 1200px; padding: 0 1em; color: #111; }
-table { border-collapse: collapse; margin: 1em 0; width: 100%; }
-th, td { padding: 3px 8px; border-bottom: 1px solid #e5e7eb; text-align: left; }
-th { cursor: pointer; position: sticky; top: 0; background: #fff; }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.bar { position: relative; width: 200px; height: 16px; background: #f3f4f6; }
-.bar i { position: absolute; left: 0; height: 8px; } .bar i + i { top: 8px; }
-svg { max-width: 100%; } svg text { font: 11px system-ui, sans-serif; fill: #374151; }
-"""
-
-_SCRIPT = """
-document.querySelectorAll("table.sorted th").forEach(head => head.addEventListener("click", () => {
-  const body = head.closest("table").tBodies[0], column = head.cellIndex;
-  const down = head.dataset.down = head.dataset.down === "1" ? "" : "1";
-  const value = row => row.cells[column].dataset.value ?? row.cells[column].textContent;
-  const order = (a, b) => {
-    const x = value(a), y = value(b), n = parseFloat(x) - parseFloat(y);
-    return isNaN(n) ? x.localeCompare(y) : n;
-  };
-  [...body.rows].sort((a, b) => down ? order(b, a) : order(a, b)).forEach(row => body.append(row));
-}));
-"""
+_ROOF = (
+    "Each point is a problem; point at it for its name. The line is what this machine allows: under its slope memory "
+    "limits, under the flat part the multipliers. Distance below it is time lost; the tables say to what."
+)
 
 
 def write_html(path: Path, records: Sequence[NativeRecord]) -> None:
@@ -55,17 +37,9 @@ def page(records: Sequence[NativeRecord]) -> str:
         some = [record for record in records if record.threads == threads and record.share is not None]
         if some:
             parts.append(f"<h2>{threads} thread{'s' * (threads > 1)}</h2>")
-            parts += [_legend(), roofline(some), ratios(some)]
+            parts += [legend(_COLOURS), roofline(some), ratios(some)]
     parts += ["<h2>The twenty worst</h2>", _worst_rows(records), "<h2>All problems</h2>", _all_rows(records)]
     return document(title, parts)
-
-
-def document(title: str, parts: Sequence[str]) -> str:
-    """A page that needs no network, whose tables of class `sorted` are sorted by a click on a heading."""
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
-    body = "\n".join([f"<h1>{escape(title)}</h1>", *parts])
-    script = f"<script>{_SCRIPT}</script>"
-    return f"<!doctype html>\n<html lang=en><head>{head}</head>\n<body>{body}\n{script}</body></html>\n"
 
 
 def roofline(records: Sequence[NativeRecord]) -> str:
@@ -79,14 +53,14 @@ def roofline(records: Sequence[NativeRecord]) -> str:
     top = min(peak, x.high * far)
     roof = [(x.low, min(top, x.low * far)), (min(max(knee, x.low), x.high), top), (x.high, top)]
     line = " ".join(f"{x(a):.1f},{y(max(b, y.low)):.1f}" for a, b in roof)
-    shapes = [f'<polyline points="{line}" fill="none" stroke="#111" stroke-width="1.5"/>', *grid(x, y)]
+    shapes = [f'<polyline points="{line}" class="line"/>', *grid(x, y)]
     for record, rate in zip(records, rates, strict=True):
         label = escape(f"{record.problem}: {record.op}, {rate:.1f} GFLOP/s, {record.intensity:.1f} op/byte")
         place = f'cx="{x(record.intensity):.1f}" cy="{y(rate):.1f}"'
-        colour = _COLOURS.get(record.group, "#111")
+        colour = _COLOURS.get(record.group, _OTHER)
         shapes.append(f'<circle {place} r="4" fill="{colour}" fill-opacity=".7"><title>{label}</title></circle>')
     said = f"Roofline: peak {peak:.0f} GFLOP/s, reads of the largest problems {far:.0f} GB/s"
-    return figure(said, "operations per byte of the tensors", "GFLOP/s", shapes)
+    return figure(said, "operations per byte of the tensors", "GFLOP/s", shapes) + hint(_ROOF)
 
 
 def ratios(records: Sequence[NativeRecord]) -> str:
@@ -103,17 +77,13 @@ def ratios(records: Sequence[NativeRecord]) -> str:
         label = escape(f"{record.problem}: {ratio:.2f} x {record.best_peer}; {record.op}")
         box = f'x="{MARGIN + place * step:.1f}" y="{top:.1f}" width="{step * 0.8:.2f}"'
         box += f' height="{bottom - top + 0.5:.1f}"'
-        colour = _COLOURS.get(record.group, "#111") if ratio >= 1 else _LOSS
+        colour = _COLOURS.get(record.group, _OTHER) if ratio >= 1 else _LOSS
         shapes.append(f'<rect {box} fill="{colour}"><title>{label}</title></rect>')
-    shapes += list(ticks(y))
+    equal = f'x1="{MARGIN}" x2="{WIDTH - 10}" y1="{y(1.0):.1f}" y2="{y(1.0):.1f}"'
+    shapes += [f'<line {equal} class="line"/>', note(MARGIN + 4, y(1.0) + 15, "as fast as the best peer"), *ticks(y)]
     wins = sum((record.ratio or 0) >= 1 for record in found)
     said = f"Our speed / the best peer's, sorted: {wins} wins, {len(found) - wins} losses (red)"
-    return figure(said, "problems", "ratio", shapes)
-
-
-def _legend() -> str:
-    items = (f'<span style="color:{colour}">&#9679; {escape(name)}</span>' for name, colour in _COLOURS.items())
-    return f"<p>{' &nbsp; '.join(items)}</p>"
+    return figure(said, "problems, sorted", "times as fast", shapes)
 
 
 def _means(records: Sequence[NativeRecord]) -> str:
@@ -153,23 +123,11 @@ def _all_rows(records: Sequence[NativeRecord]) -> str:
 
 
 def _bars(record: NativeRecord) -> str:
-    pairs = ((record.share, _COLOURS.get(record.group, "#111")), (record.best_peer_share, _PEER_COLOUR))
+    pairs = ((record.share, _COLOURS.get(record.group, _OTHER)), (record.best_peer_share, _PEER_COLOUR))
     drawn = "".join(
         f'<i style="width:{min(100.0, (share or 0) * 100):.1f}%;background:{colour}"></i>' for share, colour in pairs
     )
     return f'<div class="bar">{drawn}</div>'
-
-
-def sorted_table(
-    heads: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[int], markup: bool = False
-) -> str:
-    """A table whose columns `numeric` stand to the right; cells are escaped unless they are `markup`."""
-    kinds = [' class="n"' if place in numeric else "" for place in range(len(heads))]
-    head = "".join(f"<th{kind}>{escape(text)}</th>" for kind, text in zip(kinds, heads, strict=True))
-    cells = [[cell if markup else escape(cell) for cell in row] for row in rows]
-    lines = ("".join(f"<td{k}>{cell}</td>" for k, cell in zip(kinds, row, strict=True)) for row in cells)
-    body = "\n".join(f"<tr>{line}</tr>" for line in lines)
-    return f'<table class="sorted"><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>'
 
 
 def _percent(value: float | None) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from deepbench.chart import HEIGHT, MARGIN, WIDTH, Axis, figure, grid
 from deepbench.heatmap import heatmap
-from deepbench.html import document, sorted_table
 from deepbench.means import geomean
 from deepbench.overview import MEANS, means
 from deepbench.problems import Problem
@@ -15,8 +14,14 @@ from deepbench.sweep import Results, relative
 from deepbench.table import shown_share
 from embed.cli.files import write_whole
 from embed.cli.record import Record
+from embed.html import document, hint, legend, sorted_table
 
 _COLOURS = ("#2563eb", "#059669", "#d97706", "#7c3aed", "#dc2626", "#0891b2", "#be185d", "#4d7c0f")
+
+_SAID = (
+    "Each point is one shape of the array; lines join shapes that differ in the first parameter. Further to the right "
+    "there are more multipliers: the first picture says how many of them are used, the second how long problems take."
+)
 
 Points = dict[str, list[tuple[Shape, float]]]
 """The shapes of each series, each with its value."""
@@ -33,11 +38,16 @@ def page(problems: Sequence[Problem], results: Results) -> str:
     across = "multiply-accumulates of an instruction, per cycle"
     shares = _points(results, lambda records: geomean(record.utilisation for record in records))
     cycles = _points(results, lambda records: geomean(record.cycles for record in records))
-    pictures = [figure("Utilisation, geometric mean", across, "utilisation", list(_lines(shares, ".3f")))]
+    pictures = [
+        figure("Utilisation, geometric mean: higher is better", across, "utilisation", list(_lines(shares, ".3f")))
+    ]
     if cycles:
-        pictures.append(figure("Cycles, geometric mean", across, "cycles", list(_lines(cycles, ",.0f"))))
+        pictures.append(
+            figure("Cycles, geometric mean: lower is better", across, "cycles", list(_lines(cycles, ",.0f")))
+        )
     parts = [
-        _legend(shares),
+        hint(_SAID),
+        legend({name: _COLOURS[place % len(_COLOURS)] for place, name in enumerate(shares) if name}),
         *pictures,
         "<h2>Shapes</h2>",
         _table(results),
@@ -61,7 +71,7 @@ def _lines(series: Points, form: str) -> Iterator[str]:
     """A line through the shapes of each series, and a point for each, which names it."""
     points = [point for some in series.values() for point in some]
     x = Axis.over([shape.macs for shape, _ in points], MARGIN + 30, WIDTH - 30, base=2)
-    y = Axis.over([value for _, value in points], HEIGHT - MARGIN, 10, base=2)
+    y = Axis.over([value for _, value in points], HEIGHT - MARGIN, 10, base=2, form=form)
     yield from grid(x, y)
     for place, some in enumerate(series.values()):
         colour = _COLOURS[place % len(_COLOURS)]
@@ -72,15 +82,6 @@ def _lines(series: Points, form: str) -> Iterator[str]:
             label = escape(f"{shape.name}: {value:{form}}, {shape.macs:g} MACs")
             where = f'cx="{x(shape.macs):.1f}" cy="{y(value):.1f}"'
             yield f'<circle {where} r="5" fill="{colour}" fill-opacity=".8"><title>{label}</title></circle>'
-
-
-def _legend(series: Points) -> str:
-    names = [name for name in series if name]
-    items = (
-        f'<span style="color:{_COLOURS[place % len(_COLOURS)]}">&#9679; {escape(name)}</span>'
-        for place, name in enumerate(names)
-    )
-    return f"<p>{' &nbsp; '.join(items)}</p>"
 
 
 def _table(results: Results) -> str:

@@ -4,15 +4,26 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from deepbench.chart import HEIGHT, MARGIN, WIDTH, Axis, figure, grid, ticks
-from deepbench.html import document, sorted_table
+from deepbench.chart import HEIGHT, MARGIN, WIDTH, Axis, figure, grid, note, ticks
 from deepbench.means import geomean
 from deepbench.speed import bound_ratio, causes, worst
 from embed.cli.files import write_whole
 from embed.cli.record import Record
+from embed.html import document, hint, legend, sorted_table
 
 _COLOURS = {"conv": "#2563eb", "gemm": "#059669"}
+_OTHER = "#6b7280"
 _LOSS = "#dc2626"
+
+_ROOF = (
+    "Each point is a problem; point at it for its name. On the roof's slope it takes as long as the bus needs to read "
+    "every tensor once, on the flat part as long as its multiplications. What is below the roof is time for the "
+    "epilogue, idle lanes, and waiting."
+)
+_LOST = (
+    "The bound is the longer of what the compute unit takes at full speed and of what the bus takes to read every "
+    "packed input once. Causes are shares of all cycles. Stores have a channel of their own and are not in the bound."
+)
 
 
 def write_html(path: Path, records: Sequence[Record]) -> None:
@@ -27,7 +38,7 @@ def page(records: Sequence[Record]) -> str:
     parts = [f"<p>{escape(shape)}</p>", _means(timed)]
     if timed:
         parts += [roofline(timed), speedups(timed)]
-    parts += ["<h2>The twenty worst</h2>", _worst_rows(timed), "<h2>All problems</h2>", _all_rows(records)]
+    parts += ["<h2>The twenty worst</h2>", hint(_LOST), _worst_rows(timed), "<h2>All problems</h2>", _all_rows(records)]
     return document(f"DeepBench on {records[0].isa}", parts)
 
 
@@ -39,37 +50,49 @@ def roofline(records: Sequence[Record]) -> str:
     points = [(record, work / max(1, record.bus_bound or 0), work / (record.cycles or 1))
               for record in records if (work := _work(record))]  # fmt: skip
     x = Axis.over([*(across for _, across, _ in points), 1.0], MARGIN, WIDTH - 10)
-    y = Axis.over([*(up for _, _, up in points), 1.5], HEIGHT - MARGIN, 10)
+    low = Axis.over([*(up for _, _, up in points), 1.0], 0, 1).low
+    y = Axis(low, 1.6, HEIGHT - MARGIN, 10, form=".4g")
     roof = [(max(x.low, y.low), max(x.low, y.low)), (1.0, 1.0), (x.high, 1.0)]
     line = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in roof)
-    shapes = [f'<polyline points="{line}" fill="none" stroke="#111" stroke-width="1.5"/>', *grid(x, y)]
+    shapes = [*grid(x, y), f'<polyline points="{line}" class="line"/>']
     for record, across, up in points:
         label = escape(f"{record.problem}: {record.op}, {up:.1%} of the peak, {bound_ratio(record):.3f} x its bound")
         place = f'cx="{x(across):.1f}" cy="{y(up):.1f}"'
-        colour = _COLOURS.get(record.problem.split("/")[1], "#111")
+        colour = _COLOURS.get(record.problem.split("/")[1], _OTHER)
         shapes.append(f'<circle {place} r="4" fill="{colour}" fill-opacity=".7"><title>{label}</title></circle>')
+    shapes += [note(x(x.high) - 4, y(1.0) - 6, "every lane busy in every cycle", "end")]
     said = "Roofline: multiply-accumulates of the operator, as a share of the peak"
-    return figure(said, "compute cycles for each bus cycle", "share of the peak", shapes)
+    below = "compute cycles for each bus cycle: left of 1 the bus limits, right of it the lanes"
+    return figure(said, below, "share of the peak", shapes) + _legend(records) + hint(_ROOF)
 
 
 def speedups(records: Sequence[Record]) -> str:
     """How many times fewer cycles than TVM's strategy, sorted; empty where it was not timed."""
-    found = sorted((r.reference_cycles / r.cycles, r) for r in records if r.reference_cycles and r.cycles)
+    ratios = ((r.reference_cycles / r.cycles, r) for r in records if r.reference_cycles and r.cycles)
+    found = sorted(ratios, key=lambda pair: pair[0])
     if not found:
         return ""
-    y = Axis.over([*(ratio for ratio, _ in found), 0.5, 2.0], HEIGHT - MARGIN, 10)
+    high = Axis.over([found[-1][0], 2.0], 0, 1).high
+    y = Axis(0.8 * min(1.0, found[0][0]), high, HEIGHT - MARGIN, 10)
     step = (WIDTH - MARGIN - 10) / len(found)
-    shapes = []
+    shapes = list(ticks(y))
     for place, (ratio, record) in enumerate(found):
         top, bottom = sorted((y(ratio), y(1.0)))
         label = escape(f"{record.problem}: {ratio:.2f} x; {record.op}")
         box = (
             f'x="{MARGIN + place * step:.1f}" y="{top:.1f}" width="{step * 0.8:.2f}" height="{bottom - top + 0.5:.1f}"'
         )
-        colour = _COLOURS.get(record.problem.split("/")[1], "#111") if ratio >= 1 else _LOSS
+        colour = _COLOURS.get(record.problem.split("/")[1], _OTHER) if ratio >= 1 else _LOSS
         shapes.append(f'<rect {box} fill="{colour}"><title>{label}</title></rect>')
-    said = f"Cycles of TVM's fixed strategy over ours, sorted: geometric mean {geomean(r for r, _ in found):.2f}"
-    return figure(said, "problems", "ratio", [*shapes, *ticks(y)])
+    equal = f'x1="{MARGIN}" x2="{WIDTH - 10}" y1="{y(1.0):.1f}" y2="{y(1.0):.1f}"'
+    shapes += [f'<line {equal} class="line"/>', note(MARGIN + 4, y(1.0) + 15, "as fast as TVM's strategy")]
+    said = f"Times faster than TVM's fixed strategy: geometric mean {geomean(r for r, _ in found):.2f}"
+    return figure(said, "problems, sorted", "times faster", shapes) + _legend(records)
+
+
+def _legend(records: Sequence[Record]) -> str:
+    ops = dict.fromkeys(record.problem.split("/")[1] for record in records)
+    return legend({op: _COLOURS.get(op, _OTHER) for op in ops})
 
 
 def _work(record: Record) -> float:

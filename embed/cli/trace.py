@@ -8,23 +8,62 @@ from pathlib import Path
 
 from dataflow.errors import UserError
 from embed.cli.files import write_whole
-from embed.vta.engines import Engine, steps
+from embed.html import document, hint, legend, table
+from embed.vta.engines import Engine, Queue, steps
 from embed.vta.program import Program
 from embed.vta.simulator import TimingReport
+from embed.vta.simulator.report import BUS, END, FETCH
 from isa.machine import MachineInstruction
 
-_WIDTH, _ROW, _LEFT = 1400, 34, 80
+_WIDTH, _ROW, _LEFT = 1100, 40, 76
 _COLOURS = {
     "load": "#2563eb",
     "gemm": "#059669",
-    "reset": "#a3e635",
+    "reset": "#84cc16",
     "alu": "#d97706",
     "store": "#7c3aed",
-    "finish": "#111",
+    "finish": "#6b7280",
+}
+_MEANS = {
+    "load": "load: a tile into a scratchpad",
+    "gemm": "gemm: multiply and add",
+    "reset": "reset: clear accumulators",
+    "alu": "alu: shift, bias, clip",
+    "store": "store: results to memory",
+    "finish": "finish",
 }
 _OWN_LOAD = "#93c5fd"
 _NARROWEST = 0.4
 """Pixels; neighbours of one colour are drawn together until they are that wide."""
+
+_PART = 25
+"""The first and the last of so many parts of a program are drawn again, enlarged."""
+
+_LEGIBLE = 760
+"""Pixels; a timeline that is narrower has letters that are too small."""
+
+_SAID = (
+    "One row for each engine of VTA, cycles from left to right; what is empty is waiting. A good program keeps the "
+    "compute row full: tiles are loaded before it needs them, and results stored while it goes on. Point at a bar for "
+    "its instruction."
+)
+_WAITS = {
+    FETCH: "its instructions",
+    BUS: "the bus",
+    END: "the end",
+    Queue.LOAD_TO_COMPUTE.label: "tiles to be loaded",
+    Queue.COMPUTE_TO_LOAD.label: "room for tiles",
+    Queue.COMPUTE_TO_STORE.label: "results",
+    Queue.STORE_TO_COMPUTE.label: "results to be stored",
+}
+_MEMORIES = {
+    "insn": "instructions",
+    "uop": "micro-ops",
+    "inp": "inputs",
+    "wgt": "weights",
+    "acc": "biases",
+    "out": "results, written",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,40 +115,48 @@ def chrome(title: str, found: Sequence[Span], report: TimingReport) -> str:
 
 def page(title: str, found: Sequence[Span], report: TimingReport) -> str:
     """A page without anything from elsewhere: the timeline, and who was busy, waited and moved how much."""
-    style = "body{font:14px system-ui,sans-serif;margin:2em;color:#111}td,th{padding:3px 10px;text-align:right}"
-    style += "td:first-child,th:first-child{text-align:left}svg text{font:11px system-ui,sans-serif}"
+    part = -(-report.cycles // _PART)
     parts = [
-        f"<h1>{escape(title)}</h1>",
-        f"<p>{report.cycles:,} cycles, {len(found):,} instructions; hold the pointer over a bar to see which</p>",
-        timeline(found, report.cycles),
-        _legend(),
+        f"<p>{report.cycles:,} cycles, {len(found):,} instructions</p>",
+        hint(_SAID),
+        legend({_MEANS[kind]: colour for kind, colour in _COLOURS.items()} | {"load by the compute unit": _OWN_LOAD}),
+        "<h2>The whole program</h2>",
+        timeline(found, 0, report.cycles),
+        f"<h3>How it starts: the first {part:,} cycles</h3>",
+        timeline(found, 0, part),
+        f"<h3>How it ends: the last {part:,} cycles</h3>",
+        timeline(found, report.cycles - part, report.cycles),
         "<h2>Engines</h2>",
+        hint("Shares of all cycles, by engine."),
         _engines(report),
         "<h2>Bytes moved</h2>",
-        _table(["memory", "bytes"], [[name, f"{size:,}"] for name, size in report.bytes.items()]),
+        table(["memory", "bytes"], [[_MEMORIES[name], f"{size:,}"] for name, size in report.bytes.items()], (1,)),
     ]
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{style}</style>'
-    return f"<!doctype html>\n<html lang=en><head>{head}</head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
+    return document(title, parts)
 
 
-def timeline(found: Sequence[Span], cycles: int) -> str:
-    """The three engines as rows of bars."""
+def timeline(found: Sequence[Span], first: int, last: int) -> str:
+    """The three engines as rows of bars, from one cycle to another."""
     rows = {engine: place for place, engine in enumerate((Engine.LOAD, Engine.COMPUTE, Engine.STORE))}
-    scale = (_WIDTH - _LEFT) / max(1, cycles)
+    scale = (_WIDTH - _LEFT) / max(1, last - first)
     shapes = []
     for engine, row in rows.items():
         top = row * _ROW + 4
-        shapes.append(f'<text x="0" y="{top + 18}">{engine.label}</text>')
-        for first, last, colour, said in _merged([span for span in found if span.engine is engine], scale):
-            width = max(0.2, (last - first) * scale)
-            box = f'x="{_LEFT + first * scale:.2f}" y="{top}" width="{width:.2f}" height="{_ROW - 8}"'
+        shapes.append(f'<text class="note" x="0" y="{top + 21}">{engine.label}</text>')
+        seen = [span for span in found if span.engine is engine and span.end > first and span.start < last]
+        for start, end, colour, said in _merged(seen, scale):
+            left, right = (_LEFT + (min(max(at, first), last) - first) * scale for at in (start, end))
+            box = f'x="{left:.2f}" y="{top}" width="{max(0.2, right - left):.2f}" height="{_ROW - 8}"'
             shapes.append(f'<rect {box} fill="{colour}"><title>{escape(said)}</title></rect>')
     bottom = len(rows) * _ROW
-    for tenth in range(11):
+    for tenth in range(0, 11, 2):
         at = _LEFT + tenth * (_WIDTH - _LEFT) / 10
-        anchor = "end" if tenth == 10 else "middle"
-        shapes.append(f'<text x="{at:.1f}" y="{bottom + 16}" text-anchor="{anchor}">{cycles * tenth // 10:,}</text>')
-    return f'<svg viewBox="0 0 {_WIDTH} {bottom + 24}" width="100%">{"".join(shapes)}</svg>'
+        said = f"{first + (last - first) * tenth // 10:,}" + " cycles" * (tenth == 10)
+        anchor = {0: "start", 10: "end"}.get(tenth, "middle")
+        shapes.append(f'<line class="grid" x1="{at:.1f}" x2="{at:.1f}" y1="0" y2="{bottom + 4}"/>')
+        shapes.append(f'<text x="{at:.1f}" y="{bottom + 20}" text-anchor="{anchor}">{said}</text>')
+    size = f'viewBox="0 0 {_WIDTH} {bottom + 26}" style="min-width:{_LEGIBLE}px;width:100%"'
+    return f'<div class="scroll"><svg {size} role="img" aria-label="timeline">{"".join(shapes)}</svg></div>'
 
 
 def _merged(found: Sequence[Span], scale: float) -> Iterator[tuple[int, int, str, str]]:
@@ -137,32 +184,22 @@ def _colour(span: Span) -> str:
     if name.startswith("load") and span.engine is Engine.COMPUTE:
         return _OWN_LOAD
     kind = "reset" if name.endswith("reset") else name.partition("_")[0]
-    return _COLOURS.get(kind, "#111")
-
-
-def _legend() -> str:
-    kinds = {**_COLOURS, "load by the compute unit": _OWN_LOAD}
-    return (
-        "<p>"
-        + " &nbsp; ".join(f'<span style="color:{c}">&#9632; {escape(k)}</span>' for k, c in kinds.items())
-        + "</p>"
-    )
+    return _COLOURS.get(kind, "#6b7280")
 
 
 def _engines(report: TimingReport) -> str:
-    causes = list(dict.fromkeys(cause for spent in report.engines.values() for cause in spent.waiting))
-    rows = [
-        [engine.label, f"{spent.instructions:,}", f"{spent.busy / max(1, report.cycles):.1%}",
-         *(f"{spent.waiting.get(cause, 0):,}" for cause in causes)]
-        for engine, spent in report.engines.items()
-    ]  # fmt: skip
-    return _table(["engine", "instructions", "busy", *(f"waits: {cause}" for cause in causes)], rows)
+    order = (Engine.LOAD, Engine.COMPUTE, Engine.STORE)
+    spent = [report.engines[engine] for engine in order]
+    causes = [cause for cause in _WAITS if any(each.waiting.get(cause) for each in spent)]
+    rows = [["instructions", *(f"{each.instructions:,}" for each in spent)]]
+    rows += [["busy", *(_share(each.busy, report) for each in spent)]]
+    for cause in causes:
+        rows += [[f"waits for {_WAITS[cause]}", *(_share(each.waiting.get(cause, 0), report) for each in spent)]]
+    return table(["", *(engine.label for engine in order)], rows, (1, 2, 3))
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
+def _share(cycles: int, report: TimingReport) -> str:
+    return f"{cycles / max(1, report.cycles):.1%}" if cycles else "-"
 
 
 _MAKERS = {".html": page, ".json": chrome}

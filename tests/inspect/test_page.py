@@ -1,6 +1,5 @@
 """The page of alternatives in headless Chromium: it works without errors, and says what the Python code does."""
 
-import shutil
 from collections.abc import Iterator
 from itertools import product
 from math import prod
@@ -19,22 +18,8 @@ from embed.embedding import Embedding
 from embed.inspect.data import page_data
 from embed.inspect.page import page
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SMALL = isa.load("vta", {"block_in": 4, "block_out": 4, "inp_bytes": 8192, "wgt_bytes": 16384, "acc_bytes": 32768})
 CONV = conv2d(c=3, h=9, w=9, k=6, r=3, s=3, stride=2, pad=1)
-
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

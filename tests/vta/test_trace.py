@@ -13,7 +13,7 @@ import embed
 import isa
 from dataflow import UserError, conv2d, requantise
 from embed.cli.app import app
-from embed.cli.trace import check_ending, chrome, page, spans, write_trace
+from embed.cli.trace import check_ending, chrome, page, spans, timeline, write_trace
 from embed.vta.engines import Engine
 
 OPERATOR = requantise(conv2d(c=32, h=14, w=14, k=32, r=3, s=3, pad=1), bias=True)
@@ -55,11 +55,13 @@ def test_the_page_stands_alone_and_its_bars_cover_what_was_busy() -> None:
     assert parser.open == []
     assert "http" not in text
     assert "a &lt; b" in text
-    drawn = [float(width) for width in re.findall(r'<rect x="[^"]+" y="38" width="([^"]+)"', text)]
+    whole = timeline(SPANS, 0, REPORT.cycles)
+    assert whole in text
+    drawn = [float(width) for width in re.findall(r'<rect x="[^"]+" y="44" width="([^"]+)"', whole)]
     busy = sum(span.end - span.start for span in SPANS if span.engine is Engine.COMPUTE)
-    assert sum(drawn) == pytest.approx(busy / REPORT.cycles * 1320, rel=0.05)
-    for engine, spent in REPORT.engines.items():
-        assert f"<td>{engine.label}</td><td>{spent.instructions:,}</td>" in text
+    assert sum(drawn) == pytest.approx(busy / REPORT.cycles * 1024, rel=0.05)
+    counts = [REPORT.engines[engine].instructions for engine in (Engine.LOAD, Engine.COMPUTE, Engine.STORE)]
+    assert "<td>instructions</td>" + "".join(f'<td class="n">{count:,}</td>' for count in counts) in text
 
 
 def test_files_by_their_ending(tmp_path: Path) -> None:
