@@ -35,13 +35,13 @@ def heatmap(problems: Sequence[Problem], results: Mapping[str, Sequence[Record]]
     names = list(results)
     head = "".join(f"<th class=n>{escape(name)}</th>" for name in names)
     means = "".join(_cell(geomean(r.utilisation for r in results[name]), "geometric mean") for name in names)
-    rows = [f"<tr><td><b>geometric mean</b></td><td></td>{means}</tr>"]
+    rows = [f"<tr><td><b>geometric mean</b></td>{means}<td></td></tr>"]
     for place, problem in enumerate(problems):
         cells = "".join(_record(results[name][place]) for name in names)
-        rows.append(f"<tr><td>{escape(problem.name)}</td><td class=line>{escape(sizes(problem))}</td>{cells}</tr>")
+        rows.append(f"<tr><td>{escape(problem.name)}</td>{cells}<td class=line>{escape(sizes(problem))}</td></tr>")
     body = "\n".join(rows)
     table = (
-        f'<div class="scroll"><table class="sorted"><thead><tr><th>problem</th><th>sizes</th>{head}</tr></thead>'
+        f'<div class="scroll"><table class="sorted"><thead><tr><th>problem</th>{head}<th>sizes</th></tr></thead>'
         f"<tbody>\n{body}\n</tbody></table></div>"
     )
     return [hint(_SAID), _scale(), table]

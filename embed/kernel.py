@@ -18,7 +18,7 @@ from embed.cpu.kernel import CpuKernel
 from embed.embedding import Embedding
 from embed.solver import search
 from embed.solver.settings import Settings
-from embed.vta import bundle, joint
+from embed.vta import bundle_reader, joint
 from embed.vta.executable import VtaKernel, compile_vta
 from isa.model import Isa
 
@@ -109,7 +109,7 @@ def _on_scratchpads(
 
 def load_kernel(path: Path) -> VtaKernel | CpuKernel:
     """The kernel that `save` wrote; one of a bundle runs the bundle's own instructions."""
-    return bundle.kernel(path) if path.is_dir() else archive.load(path)
+    return bundle_reader.kernel(path) if path.is_dir() else archive.load(path)
 
 
 def _compiled(

@@ -28,7 +28,7 @@ from embed.embedding import Embedding
 from embed.kernel import Machine, best_embedding
 from embed.parse import read_embedding
 from embed.solver.nodes.plans import fallback
-from embed.vta import bundle
+from embed.vta import bundle_reader
 from embed.vta.executable import VtaKernel
 from embed.vta.simulator import TimingReport, simulate
 from isa.model import Isa
@@ -135,7 +135,7 @@ def is_saved(words: Sequence[str]) -> bool:
 
 def _run_bundle(directory: Path, words: Sequence[str], seed: int, trace: Path | None) -> tuple[Array, Table]:
     """Run the bundle's own bytes on its own data; or, with data given, on that."""
-    kernel, program = bundle.load(directory)
+    kernel, program = bundle_reader.load(directory)
     operator = kernel.held.own
     typer.echo(f"{operator.title}\n{kernel.embedding}")
     if words:

@@ -20,7 +20,7 @@ from embed.nest.interpret import interpret
 from embed.nest.ir import Ranges
 from embed.nest.task import Room, Task
 from embed.pinned import Held
-from embed.vta import memory
+from embed.vta import bundle, memory
 from embed.vta.lower import lower
 from embed.vta.machine import Machine
 from embed.vta.program import Program, Segment
@@ -54,8 +54,6 @@ class VtaKernel:
 
     def save(self, path: str | Path, arrays: Mapping[str, Array] | None = None) -> None:
         """Write a bundle that runs on `arrays`, zeros where none are given; raises UserError if it cannot."""
-        from embed.vta import bundle
-
         zeros = {t.name: np.zeros(t.shape, numpy_dtype(t.dtype)) for t in self.held.own.inputs}
         bundle.save(self, Path(path), {**self.held.lying(zeros), **(arrays or {})})
 

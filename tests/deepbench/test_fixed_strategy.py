@@ -12,7 +12,7 @@ from deepbench.problems import Problem, select
 from deepbench.reference import reference_kernel, tuned
 from deepbench.run_one import run_one
 from deepbench.suite import Settings, Task
-from embed.vta import bundle
+from embed.vta import bundle_reader
 from embed.vta.checker import check
 from embed.vta.simulator import simulate
 from tests.operators import inputs
@@ -72,7 +72,7 @@ def test_records_hold_both_and_bundles_are_written(tmp_path: Path) -> None:
     assert record.reference_utilisation == 1
     assert record.cycles is not None
     assert record.reference_cycles >= record.cycles
-    kernel, program = bundle.load(tmp_path / C10.name)
+    kernel, program = bundle_reader.load(tmp_path / C10.name)
     [(name, data)] = simulate(program, kernel.machine).outputs.items()
     assert np.array_equal(data, np.fromfile(tmp_path / C10.name / "expected" / f"{name}.bin", np.uint8))
     assert replace(kernel, code=program).timing().cycles == record.cycles

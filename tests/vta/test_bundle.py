@@ -18,7 +18,7 @@ import dataflow
 import embed
 import isa
 from dataflow import Operator, UserError, conv2d, evaluate, gemm, requantise
-from embed.vta import bundle
+from embed.vta import bundle, bundle_reader
 from embed.vta.checker import check
 from embed.vta.executable import VtaKernel
 from embed.vta.simulator import simulate
@@ -46,7 +46,7 @@ def reads_back(operator: Operator, target: isa.Isa, directory: Path, seed: int =
     compiled = embed.compile(operator, target)
     arrays = inputs(operator, seed)
     bundle.save(compiled, directory, arrays)
-    again, program = bundle.load(directory)
+    again, program = bundle_reader.load(directory)
     assert again.embedding == compiled.embedding
     assert again.schedule == compiled.schedule
     assert again.target.parameters == target.parameters
@@ -57,7 +57,7 @@ def reads_back(operator: Operator, target: isa.Isa, directory: Path, seed: int =
     assert np.array_equal(stored, expected)
     assert np.array_equal(again.unpack(stored), evaluate(operator, arrays))
     assert np.array_equal(
-        bundle.kernel(directory)(**inputs(operator, seed + 1)), evaluate(operator, inputs(operator, seed + 1))
+        bundle_reader.kernel(directory)(**inputs(operator, seed + 1)), evaluate(operator, inputs(operator, seed + 1))
     )
 
 
@@ -231,7 +231,7 @@ def test_damage_is_refused_with_the_file_s_name(saved: Path, name: str) -> None:
     damage, reason = DAMAGE[name]
     damage(saved)
     with pytest.raises(UserError, match=reason) as raised:
-        bundle.load(saved)
+        bundle_reader.load(saved)
     assert str(raised.value).startswith(f"{saved}{os.sep}")
     assert "\n" not in str(raised.value)
     assert raised.value.exit_code == 2
@@ -246,7 +246,7 @@ def test_any_byte_may_change(saved: Path, data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(whole) - 1))
     path.write_bytes(whole[:place] + data.draw(st.binary(max_size=2)) + whole[place + data.draw(st.integers(0, 3)) :])
     try:
-        bundle.load(saved)
+        bundle_reader.load(saved)
     except UserError as error:
         refusal = str(error)
         assert "\n" not in refusal
@@ -259,7 +259,7 @@ def test_a_foreign_directory_is_not_loaded(tmp_path: Path) -> None:
         with pytest.raises(
             UserError, match=r"program.json: cannot be read: .*; a bundle is what `isa-embed compile` wrote"
         ):
-            bundle.load(place)
+            bundle_reader.load(place)
 
 
 # saving: whole or not at all
@@ -291,7 +291,7 @@ def test_what_is_no_bundle_stays(kernel: VtaKernel, tmp_path: Path) -> None:
 
 def test_parents_are_made(kernel: VtaKernel, tmp_path: Path) -> None:
     bundle.save(kernel, tmp_path / "a" / "b", inputs(OPERATOR))
-    assert bundle.load(tmp_path / "a" / "b")
+    assert bundle_reader.load(tmp_path / "a" / "b")
 
 
 def is_draft(path: Path) -> bool:
@@ -370,5 +370,5 @@ def test_a_kernel_takes_each_input_once(kernel: VtaKernel) -> None:
 def test_a_copied_bundle_runs(saved: Path, tmp_path: Path) -> None:
     shutil.copytree(saved, tmp_path / "copy")
     shutil.rmtree(saved)
-    _, program = bundle.load(tmp_path / "copy")
+    _, program = bundle_reader.load(tmp_path / "copy")
     assert simulate(program, embed.compile(OPERATOR, VTA).machine).outputs
