@@ -1,5 +1,9 @@
 """Embedding and schedule together: no other embedding has a better schedule, and what fits nowhere is passed over."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 import embed
@@ -52,3 +56,25 @@ def test_other_objectives_keep_their_embedding() -> None:
     operator = requantise(conv2d(c=3, h=7, w=7, k=6, r=3, s=3, pad=1))
     solution, _ = choose(operator, LITTLE, Settings("invocations"))
     assert solution.embedding == embed.best(operator, LITTLE, objective="invocations").embedding
+
+
+SAME_BYTES = """
+import hashlib, sys
+import dataflow, embed, isa
+operator = dataflow.requantise(dataflow.conv2d(c=3, h=8, w=9, k=12, r=3, s=3, stride=2), bias=True)
+kernel = embed.compile(operator, isa.load("vta", {"block_in": 4, "block_out": 4, "acc_bytes": 1024}))
+digest = hashlib.sha256(b"".join(map(kernel.target.encode, kernel.code.instructions)))
+digest.update(kernel.code.segment("uops").data.tobytes())
+print(kernel.schedule, digest.hexdigest())
+"""
+
+
+def test_the_same_input_gives_the_same_bytes_in_every_process() -> None:
+    """Two processes whose sets and dicts of names are ordered differently."""
+    said = []
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        command = [sys.executable, "-c", SAME_BYTES]
+        said.append(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+    assert said[0] == said[1]
+    assert "buffers=" in said[0]
