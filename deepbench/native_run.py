@@ -53,8 +53,9 @@ def run_on_cpu(
     start = time.monotonic()
     rows: list[tuple[Problem, NativeRecord]] = []
     asked = replace(settings, environment=environment())
+    features = {feature for entry in target.instructions.values() for feature in entry.requires}
     for count in threads:
-        worker = LocalProcesses(1, peers.settings(target.name, count))
+        worker = LocalProcesses(1, peers.settings(features, count))
         rows += timed(problems, replace(asked, threads=count), out, worker, run_native, observe)
     for count in threads:
         shutil.rmtree(_place(out, replace(asked, threads=count)))

@@ -1,6 +1,6 @@
 """What a peer is: a name, and a program made from a problem's data."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -8,6 +8,14 @@ from typing import Any
 
 from embed.cli.files import Array
 from isa.features import cpu_features
+
+_ONEDNN = {
+    "avx512_bf16": "AVX512_CORE_BF16",
+    "avx512_vnni": "AVX512_CORE_VNNI",
+    "avx_vnni": "AVX2_VNNI",
+    "avx2": "AVX2",
+}
+"""What oneDNN calls all instructions up to a CPU feature, the latest first (its manual, CPU Dispatcher Control)."""
 
 
 @dataclass(frozen=True)
@@ -80,15 +88,14 @@ class Offer:
         return self.make(import_module(self.library), work)
 
 
-def settings(isa: str, threads: int) -> dict[str, str]:
-    """Environment of the worker: threads, and the same instructions for libraries that would choose others.
+def settings(features: Collection[str], threads: int) -> dict[str, str]:
+    """Environment of the worker: threads, and no other instructions than an ISA that needs `features` has.
 
     OpenBLAS picks old kernels on new cores; oneDNN would use AMX where the CPU has it. onnxruntime cannot be told.
     """
     count = str(threads)
-    found = {"OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count, "MKL_NUM_THREADS": count}
-    if isa == "avx2":
-        return {**found, "OPENBLAS_CORETYPE": "Haswell", "ONEDNN_MAX_CPU_ISA": "AVX2"}
-    limits = {"avx512_vnni": "AVX512_CORE_VNNI", "avx512_bf16": "AVX512_CORE_BF16"}
-    core = {"OPENBLAS_CORETYPE": "SkylakeX"} if "avx512dq" in cpu_features() else {}
-    return {**found, **core, **({"ONEDNN_MAX_CPU_ISA": limits[isa]} if isa in limits else {})}
+    limit = next((name for feature, name in _ONEDNN.items() if feature in features), "")
+    core = "Haswell" if "avx2" in features else "SkylakeX" if "avx512dq" in cpu_features() else ""
+    threaded = {"OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count, "MKL_NUM_THREADS": count}
+    chosen = {"ONEDNN_MAX_CPU_ISA": limit, "OPENBLAS_CORETYPE": core}
+    return threaded | {name: value for name, value in chosen.items() if value}

@@ -60,6 +60,6 @@ def test_a_wrong_peer_is_not_a_peer() -> None:
 
 
 def test_workers_are_told_threads_and_kernels() -> None:
-    assert peers.settings("avx2", 2)["OPENBLAS_CORETYPE"] == "Haswell"
-    assert peers.settings("avx512_bf16", 2)["ONEDNN_MAX_CPU_ISA"] == "AVX512_CORE_BF16"
-    assert peers.settings("avx512", 2)["OMP_NUM_THREADS"] == "2"
+    assert peers.settings(["avx", "avx2", "fma"], 2)["OPENBLAS_CORETYPE"] == "Haswell"
+    assert peers.settings(["avx512f", "avx512_bf16"], 2)["ONEDNN_MAX_CPU_ISA"] == "AVX512_CORE_BF16"
+    assert peers.settings(["avx512f"], 2)["OMP_NUM_THREADS"] == "2"
