@@ -24,8 +24,8 @@ def front(priced: Sequence[Priced]) -> Iterator[Priced]:
 
 
 def criteria(embedding: Embedding, price: Costs) -> tuple[float, ...]:
-    """What is to be small: cycles, packed bytes, unused share of the lanes, lane strides."""
-    return price.cycles, price.bytes, 1 - price.utilisation, lane_strides(embedding)
+    """What is to be small: cycles and bytes, packing counted, unused share of the lanes, lane strides."""
+    return price.total, price.moved, 1 - price.utilisation, lane_strides(embedding)
 
 
 def lane_strides(embedding: Embedding) -> int:

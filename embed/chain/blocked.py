@@ -9,6 +9,7 @@ from embed.chain.options import Chain, Form, Offers, Option
 from embed.cpu.compile import candidates
 from embed.cpu.model import copy_cycles
 from embed.cpu.place import register_instructions
+from embed.cpu.rank import Ranking
 from embed.errors import NoEmbedding
 from embed.physical import LETTERS, Physical
 from isa.model import Isa
@@ -27,15 +28,17 @@ def blocked_offers(chain: Chain, target: Isa, layouts: Mapping[str, str], deadli
     }
     offers: list[list[Option]] = []
     left: list[str] = []
+    least = 0
     for place in range(len(chain.operators)):
         found = list(_options(chain, place, target, lanes, deadline))
         offers.append([option for option, _ in found])
-        left += [chain.name(place)] if any(note for _, note in found) else []
-    return Offers(chain, offers, ends, _repack, tuple(left))
+        left += [chain.name(place)] if any(ranking.note for _, ranking in found) else []
+        least += int(min(ranking.bound for _, ranking in found))
+    return Offers(chain, offers, ends, _repack, tuple(left), least)
 
 
-def _options(chain: Chain, place: int, target: Isa, lanes: int, deadline: float) -> Iterator[tuple[Option, str]]:
-    """The options of an operator, each with what the time limit left out."""
+def _options(chain: Chain, place: int, target: Isa, lanes: int, deadline: float) -> Iterator[tuple[Option, Ranking]]:
+    """The options of an operator, each with the kernels that it is the best of."""
     operator, flowing = chain.operators[place], chain.read_by(place)
     reads = [tensor for tensor in operator.inputs if tensor.name in flowing]
     weights = [tensor.name for tensor in operator.inputs if tensor.name not in flowing]
@@ -50,7 +53,7 @@ def _options(chain: Chain, place: int, target: Isa, lanes: int, deadline: float)
         found = ranking.candidates[0]
         forms = {tensor.name: _form(tensor, orders[tensor.name]) for tensor in reads}
         option = Option(forms, _form(operator.output, made), round(found.price.total), found.embedding)
-        yield option, ranking.note
+        yield option, ranking
 
 
 def _names(tensor: Tensor, lanes: int) -> list[str]:

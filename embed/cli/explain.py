@@ -12,6 +12,7 @@ from dataflow import Operator
 from embed import Alternatives, Solution, costs, layout
 from embed.cli.console import new_table
 from embed.cli.record import Record
+from embed.costs import Costs
 from embed.embedding import Digit, Embedding
 from embed.nest.single import single
 from embed.pareto import lane_strides
@@ -93,12 +94,24 @@ def alternatives_table(operator: Operator, found: Alternatives, shown: Sequence[
     proven = "complete" if found.complete else f"not complete: {found.progress}"
     title = f"{operator.title}: {len(found)} embeddings ({proven}), {len(shown)} shown"
     numbers = ("#", "utilisation", "invocations", "cycles", "bytes", "strides")
-    table = new_table(title, "#", "embedding", *numbers[1:], right=numbers)
+    pinned = ["left to pack"] if any(solution.costs.packings for solution in shown) else []
+    table = new_table(title, "#", "embedding", *numbers[1:], *pinned, right=numbers)
     for place, solution in enumerate(shown, 1):
         price = solution.costs
         cells = (f"{price.utilisation:.4f}", f"{price.invocations:,}", f"{price.cycles:,}", f"{price.bytes:,}")
-        table.add_row(str(place), Text(str(solution.embedding)), *cells, str(lane_strides(solution.embedding)))
+        left = [left_to_pack(price)] if pinned else []
+        table.add_row(str(place), Text(str(solution.embedding)), *cells, str(lane_strides(solution.embedding)), *left)
     return table
+
+
+def left_to_pack(price: Costs) -> str:
+    """The pinned tensors that are copied, and what that takes."""
+    copied = [packing for packing in price.packings.values() if not packing.in_place]
+    if not copied:
+        return "nothing"
+    names = ", ".join(packing.tensor for packing in copied)
+    cycles = price.total - price.cycles
+    return f"{names}: {price.moved - price.bytes:,} bytes" + (f", {cycles:,} cycles" if cycles else "")
 
 
 def solved(problem: str, suite: str, target: Isa, objective: str, solution: Solution) -> Record:
@@ -121,6 +134,7 @@ def solved(problem: str, suite: str, target: Isa, objective: str, solution: Solu
         modelled_bytes=solution.costs.bytes,
         compute_bound=solution.costs.compute,
         bus_bound=solution.costs.bus,
+        packings={left.tensor: str(left) for left in solution.costs.packings.values()},
     )
 
 

@@ -10,6 +10,7 @@ import typer
 from embed.cli.asked import AskedIsa, AskedList, AskedOperator, compile_line
 from embed.cli.files import check_writable, write_whole
 from embed.cli.groups import grouped
+from embed.errors import NoEmbedding
 from embed.inspect.data import page_data
 from embed.inspect.page import page
 
@@ -24,6 +25,8 @@ def inspect_command(html: Page, operator: AskedOperator, isa: AskedIsa, search: 
     check_writable(html)
     listed = search.find(wanted, target)
     shown = list(islice(listed, limit))
+    if not shown:
+        raise NoEmbedding(f"no embedding was found in time: {listed.progress}; raise the time limit", listed.progress)
     line = compile_line(operator, isa, search.layout or ())
     commands = [f"{line} --embedding {shlex.quote(str(one.embedding))} --out DIR" for one in shown]
     write_whole(html, page(page_data(listed, shown, commands)))

@@ -43,6 +43,7 @@ class Record(JsonRecord):
     compute unit's cycles by cause that its bound does not count, `store_cycles` the store unit's, in neither bound;
     `reads` says how often the packed inputs are loaded. `relaxation` is what rewrote the operator, if anything did;
     `plain_cycles` and `plain_utilisation` are simulated without it.
+    `packings` says of each tensor whose layout is pinned what is left to pack.
     The reference is TVM's strategy on the same simulator, where asked for. `utilisation_best` is what the objective
     `invocations` reaches and `modelled_cycles_at_best` its price.
     """
@@ -63,6 +64,7 @@ class Record(JsonRecord):
     bytes: int | None = None
     compute_bound: int | None = None
     bus_bound: int | None = None
+    packings: dict[str, str] = field(default_factory=dict)
     predicted_cycles: int | None = None
     lost: dict[str, int] = field(default_factory=dict)
     store_cycles: int | None = None

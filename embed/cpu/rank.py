@@ -39,10 +39,14 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Candidates, the cheapest first; `note` says what a time limit left out, if it did."""
+    """Candidates, the cheapest first; `note` says what a time limit left out, if it did.
+
+    What was looked at and what was left takes `bound` cycles at least.
+    """
 
     candidates: tuple[Candidate, ...]
     note: str = ""
+    bound: float = 0
 
 
 Priced = Callable[[Embedding], Sequence[Candidate]]
@@ -88,7 +92,8 @@ def search(
         if possible:
             fewest = min(fewest, placed.values) if fewest else placed.values
     note = _note(left, len(options), time_limit, bool(found))
-    return Ranking(rank(found), note)
+    ranked = rank(found)
+    return Ranking(ranked, note, min([*left, *(candidate.price.total for candidate in ranked)]))
 
 
 def _hopeless(option: Option, least: float, fewest: Sequence[int], found: Sequence[Candidate]) -> bool:

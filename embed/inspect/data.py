@@ -39,14 +39,15 @@ def alternative(solution: Solution) -> Value:
         "pattern": f"{embedding.name}: {embedding.pattern}",
         "utilisation": price.utilisation,
         "invocations": price.invocations,
-        "cycles": price.cycles,
-        "bytes": price.bytes,
+        "cycles": price.total,
+        "bytes": price.moved,
         "strides": lane_strides(embedding),
         "lanes": embedding.lanes,
         "digits": [{"lane": d.lane, "dims": d.dims, "radix": d.radix, "loop": d.loop} for d in embedding.digits],
         "loops": [{"name": loop.name, "extent": loop.extent} for loop in embedding.loops],
         "outer": embedding.outer_dims,
         "operands": [_operand(embedding, packed) for packed in layout.derive(embedding).items()],
+        "packings": [f"{left.tensor} lies as {left.layout}: {left}" for left in price.packings.values()],
         "nest": str(single(embedding)),
     }
 

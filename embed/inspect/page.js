@@ -235,7 +235,7 @@ function choose(number) {
   Object.assign(state, { chosen: number, step: middle(alternative), lane: Object.fromEntries(Object.keys(alternative.lanes).map(name => [name, 0])) });
   byId("chosen").textContent = `${number + 1}: ${alternative.text}`;
   byId("pattern").textContent = alternative.pattern;
-  byId("layouts").textContent = alternative.operands.map(operand => operand.layout).join("\n");
+  byId("layouts").textContent = [...alternative.operands.map(operand => operand.layout), ...alternative.packings].join("\n");
   byId("nest").textContent = alternative.nest;
   byId("command").textContent = alternative.command;
   byId("step").max = alternative.invocations - 1;

@@ -27,7 +27,7 @@ from embed.solver.problem import Problem
 from embed.solver.relaxed import promising, rewritten, usual
 from embed.solver.remedy import remedies
 from embed.solver.settings import MODELS, Settings, log
-from embed.solver.whynot import conflict, explained
+from embed.solver.whynot import conflict, explained, possible
 from isa.model import Isa
 
 OBJECTIVES = {
@@ -245,6 +245,8 @@ def alternatives(operator: Operator, target: Isa, settings: Settings, dominated:
         log.log(MODELS, "    %d embeddings, %s", len(found), "complete" if streamed.complete else "out of time")
         if settings.dump:
             placements.dump(_numbered(settings.dump, number))
+    if not found and not left:
+        raise _none_listed(operator, target, settings, start + settings.time_limit)
     return Alternatives(_ranked(found, order), Progress(number, tuple(left)), time.perf_counter() - start)
 
 
@@ -281,6 +283,15 @@ def rivals(operator: Operator, target: Isa, settings: Settings, most: int, below
 def _ranked(found: Iterable[tuple[Embedding, Costs]], order: tuple[str, ...]) -> tuple[tuple[Embedding, Costs], ...]:
     """The best first."""
     return tuple(sorted(found, key=lambda entry: (_rank(order, entry[1], entry[0]), str(entry[0]))))
+
+
+def _none_listed(operator: Operator, target: Isa, settings: Settings, deadline: float) -> NoEmbedding:
+    """Why a complete list is empty: no embedding meets the demands, or none that is maximal does."""
+    asked = list(_every(operator, target, settings))
+    if possible(asked, settings.demands, settings, deadline) is False:
+        return NoEmbedding(_why_not(operator, target, asked, settings))
+    wanted = ", ".join(demand.written for demand in settings.demands)
+    return NoEmbedding(f"{operator.title}: no maximal embedding meets {wanted}; list the dominated ones, too")
 
 
 def _numbered(path: Path, number: int) -> Path:

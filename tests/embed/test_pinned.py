@@ -23,6 +23,7 @@ from embed.demands import Demand, meets
 from embed.embedding import Embedding, Placeable
 from embed.errors import NoEmbedding
 from embed.layout import Layout, derive
+from embed.pareto import lane_strides
 from embed.physical import LETTERS, Physical
 from embed.pinned import Held, hold
 from embed.solver.search import best, held_under
@@ -233,3 +234,32 @@ def test_an_abstract_program_takes_arrays_that_lie_so() -> None:
 def test_layouts_that_are_none(layouts: dict[str, str], said: str) -> None:
     with pytest.raises(UserError, match=said):
         embed.compile(CONV, SMALL, layouts=layouts)
+
+
+def test_layouts_and_demands_in_python() -> None:
+    found = embed.best(CONV, SMALL, layouts={"inp": "NHWC"}, demands=["bind=inp:inp"])
+    listed = embed.alternatives(CONV, SMALL, layouts={"inp": "NHWC"}, demands=["bind=inp:inp"], dominated=True)
+    assert found.costs.total == listed[0].costs.total == min(price.total for _, price in listed.ranked)
+    assert found.embedding.operator.inputs[0].shape == (2, 5, 6, 8)
+    assert {packing.tensor for packing in found.costs.packings.values()} == {"inp"}
+    streamed = embed.stream(CONV, SMALL, layouts={"inp": "NCHW4c"}, demands=["in-place=inp"])
+    assert next(streamed).costs.packings["inp"].in_place
+
+
+@pytest.mark.parametrize(
+    ("demands", "said"),
+    [
+        (["full=i", "lane=i:k"], r"k runs along i: .* Leave out lane=i:k$"),
+        (["loop=c", "loop=r", "loop=s"], r"no maximal embedding meets loop=c, loop=r, loop=s; list the dominated ones"),
+    ],
+)
+def test_a_list_without_an_entry_has_a_reason(demands: list[str], said: str) -> None:
+    with pytest.raises(NoEmbedding, match=said):
+        embed.alternatives(CONV, SMALL, demands=demands)
+
+
+def test_packing_counts_in_the_front() -> None:
+    ranked = embed.alternatives(CONV, SMALL, layouts={"inp": "NCHW4c", "out": "NHWC"}, dominated=True).pareto().ranked
+    points = [(price.total, price.moved, -price.utilisation, lane_strides(embedding)) for embedding, price in ranked]
+    assert len(set(points)) == len(points)
+    assert not any(all(a <= b for a, b in zip(one, two, strict=True)) for one, two in permutations(points, 2))
