@@ -146,4 +146,7 @@ def in_order(operator: Operator, steps: list[Step]) -> tuple[Step, ...]:
 
 def text(statements: Sequence[Computation], addend: Addend) -> str:
     """An addend as part of its statement."""
-    return f"{statements[addend.statement].output} {'+' if addend.sign > 0 else '-'}= {render(addend.body, 3)}"
+    statement = statements[addend.statement]
+    if not statement.accumulate and len(Sums((statement,)).addends) == 1 and addend.sign > 0:
+        return str(statement)
+    return f"{statement.output} {'+' if addend.sign > 0 else '-'}= {render(addend.body, 3)}"

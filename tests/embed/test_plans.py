@@ -4,12 +4,15 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import dataflow
 import isa
 from dataflow import Operator
 from dataflow.sums import Sums
 from embed.cli.data import random_arrays
+from embed.errors import NoEmbedding
 from embed.nodes.kernel import PlanKernel
 from embed.nodes.placement import Placement
 from embed.solver.nodes import embeddings
@@ -17,7 +20,7 @@ from embed.solver.nodes.plans import plan
 from embed.solver.nodes.regular import placements
 from embed.solver.settings import Settings
 
-AVX512 = isa.load("avx512")
+AVX512, HEXAGON = isa.load("avx512"), isa.load("hexagon")
 
 
 def operator(text: str, dtype: str = "i16", **extents: int) -> Operator:
@@ -144,3 +147,51 @@ def test_regular_placements_are_embeddings(pattern: str, lanes: int, text: str, 
     assert complete
     assert filled
     assert set(filled) <= every
+
+
+@st.composite
+def bodies(draw: st.DrawFn, depth: int = 3) -> str:
+    """Element-wise expressions of what a DSP's vector unit has."""
+    if not depth or draw(st.integers(0, 3)) == 0:
+        return draw(st.sampled_from(["x[i,j]", "y[j]", "z[i]", "x[i,j]"]))
+    left = draw(bodies(depth - 1))
+    shape = draw(st.sampled_from(["{} + {}", "({}) - ({})", "max({}, {})", "min({}, {})", "(({}) >> 3)", "max({}, 0)"]))
+    return shape.format(left, draw(bodies(depth - 1)))
+
+
+@given(body=bodies(), i=st.integers(1, 6), j=st.integers(1, 9))
+@settings(max_examples=25, deadline=None)
+def test_bodies_are_cut_into_what_instructions_do(body: str, i: int, j: int) -> None:
+    whole = operator(f"v[i,j] = ({body}) + x[i,j]", "i16:i16", i=i, j=j)
+    arrays = random_arrays(whole, i + j)
+    assert np.array_equal(PlanKernel(plan(whole, HEXAGON, Settings()))(**arrays), dataflow.evaluate(whole, arrays))
+
+
+def test_of_a_body_whole_or_cut_the_faster_plan_counts() -> None:
+    found = plan(operator("c[i] = a[i]*b[i] + a[i]", "i32:i32", i=88), AVX512, Settings())
+    assert [(step.placement.name, step.adder) for step in found.steps] == [
+        ("vpmulld_zmm_zmm_zmm", ""),
+        ("vpaddd_zmm_zmm_zmm", ""),
+    ]
+
+
+WHY_NOT = {
+    "c66x gemm": "cmpy: the operator has nothing like its addend 2 of `dst[1]",
+    "hexagon c[i] = a[i]*b[i]": "does `c[i] = a[i] * b[i]`: no instruction has an addend with its types",
+    "c66x s[i] = a[i]+b[i]; d[i] = a[i]-c[i]": "addsub: one element of an operand would have to hold several",
+    "c66x d[i] = a[i]-b[i]": "addsub: its addends do not do each addend of the operator equally often, and one element",
+    "c66x s[i] = a[i]+b[i]; d[i,j] = a[i]-c[i,j]": "addsub: its addends would do statements over different dims",
+    "avx512 y[i+j] += a[i]*b[j]": "writes one element from several points of its output dims",
+    "avx512 t[i] = a[i]+b[i]; a[i] = t[i]+b[i]": "writes a, which an earlier statement reads",
+}
+
+
+@pytest.mark.parametrize("request_", WHY_NOT)
+def test_why_not_in_words(request_: str) -> None:
+    name, _, text = request_.partition(" ")
+    dtype = "i16:i16" if name == "hexagon" else "i32:i32"
+    sizes = {dim: 8 for dim in "ij" if dim in text}
+    asked = dataflow.gemm(m=4, n=4, k=4, dtype="i16") if text == "gemm" else operator(text, dtype, **sizes)
+    with pytest.raises(NoEmbedding) as error:
+        plan(asked, isa.load(name), Settings())
+    assert WHY_NOT[request_] in str(error.value)

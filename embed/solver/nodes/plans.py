@@ -8,8 +8,10 @@ from ortools.sat.python import cp_model
 
 from dataflow.operator import Operator
 from dataflow.sums import Addend, Sums
+from dataflow.symbolic import sums_apart, writes_apart
 from embed.errors import NoEmbedding
 from embed.nodes.checker import verify
+from embed.nodes.cuts import cut
 from embed.nodes.labels import matches
 from embed.nodes.placement import Placement
 from embed.nodes.plan import Plan, Step, in_order, priced, text
@@ -53,7 +55,25 @@ def rank(step: Step) -> tuple[int, int, int, str]:
 
 
 def plan(operator: Operator, target: Isa, settings: Settings) -> Plan:
-    """The fastest plan by the file's timing, of equals that with the fewest packed bytes. Raises NoEmbedding."""
+    """The fastest plan by the file's timing, of equals that with the fewest packed bytes. Raises NoEmbedding.
+
+    Bodies that no instruction does at once are planned cut into steps too.
+    """
+    found: list[Plan] = []
+    reason: NoEmbedding | None = None
+    for form in dict.fromkeys((operator, cut(operator, tuple(Sums(entry.statements) for entry in usable(target))))):
+        try:
+            found.append(whole_plan(form, target, settings))
+        except NoEmbedding as error:
+            reason = error
+    if not found:
+        assert reason is not None
+        raise reason
+    return min(found, key=lambda each: (each.cycles, each.bytes))
+
+
+def whole_plan(operator: Operator, target: Isa, settings: Settings) -> Plan:
+    """The same for the statements as they are."""
     start = time.perf_counter()
     _check(operator)
     found = Found()
@@ -77,22 +97,16 @@ def plan(operator: Operator, target: Isa, settings: Settings) -> Plan:
 def fallback(operator: Operator, target: Isa, settings: Settings) -> Plan | None:
     """The plan of an operator that no instruction does as one statement and its epilogue; None where one does.
 
-    Raises NoEmbedding with both reasons, or the first alone where no instruction has an addend of the operator's kind.
+    Raises NoEmbedding with the reason.
     """
-    if any(statement.accumulate for statement in operator.epilogue):
-        return plan(operator, target, settings)
-    try:
-        if next(problems(operator, target), None):
-            return None
-        reason = ""
-    except NoEmbedding as error:
-        if not _any_match(operator, target):
-            raise
-        reason = str(error)
-    try:
-        return plan(operator, target, settings)
-    except NoEmbedding as error:
-        raise NoEmbedding(f"{reason}; and node by node: {error}") from None
+    if not any(statement.accumulate for statement in operator.epilogue):
+        try:
+            if next(problems(operator, target), None):
+                return None
+        except NoEmbedding:
+            if not _any_match(operator, target):
+                raise
+    return plan(operator, target, settings)
 
 
 def usable(target: Isa) -> Iterator[Instruction]:
@@ -109,18 +123,18 @@ def _computes(entry: Instruction) -> bool:
 
 
 def _any_match(operator: Operator, target: Isa) -> bool:
-    sums = Sums(operator.statements)
-    for entry in usable(target):
-        pattern = Sums(entry.statements)
-        if any(matches(sums, pattern, addend) for addend in pattern.addends):
-            return True
-    return False
+    """Whether some instruction has an addend like one of the operator's, or of its parts."""
+    patterns = tuple(Sums(entry.statements) for entry in usable(target))
+    sums = Sums(cut(operator, patterns).statements)
+    return any(matches(sums, pattern, addend) for pattern in patterns for addend in pattern.addends)
 
 
 def _check(operator: Operator) -> None:
-    """What a statement reads is not written after it, and nothing is written twice."""
+    """What a statement reads is not written after it, and points of the output's dims have elements of their own."""
     read: set[str] = set()
     for statement in operator.statements:
+        if not (sums_apart if statement.accumulate else writes_apart)(statement):
+            raise NoEmbedding(f"`{statement}` writes one element from several points of its output dims")
         if statement.output.tensor in read:
             raise NoEmbedding(f"`{statement}` writes {statement.output.tensor}, which an earlier statement reads")
         read |= {tensor.name for tensor in statement.inputs}

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 from types import ModuleType
 
 from ortools.sat.python import cp_model
@@ -50,20 +51,23 @@ def _reason(operator: Operator, entry: Instruction, addend: Addend) -> str:
         )
     if problem.refusal:
         return problem.refusal
-    for left_out in CONSTRAINTS:
-        if any(_possible(operator, entry, copies, addend, left_out) for copies in range(1, len(pattern.addends) + 1)):
-            return _WORDS[left_out]
-    return "several rules keep it out at once"
+    for count in (1, 2):
+        for left_out in combinations(CONSTRAINTS, count):
+            if any(_possible(operator, entry, each, addend, left_out) for each in range(1, len(pattern.addends) + 1)):
+                return ", and ".join(_WORDS[rule] for rule in left_out)
+    return "more than two rules keep it out at once"
 
 
-def _possible(operator: Operator, entry: Instruction, count: int, addend: Addend, left_out: ModuleType) -> bool:
-    """Whether the entry could do the addend if one constraint did not hold."""
+def _possible(
+    operator: Operator, entry: Instruction, count: int, addend: Addend, left_out: Sequence[ModuleType]
+) -> bool:
+    """Whether the entry could do the addend if some constraints did not hold."""
     pattern = Sums(entry.statements)
     if len(pattern.addends) % count:
         return False
     variables = Variables(cp_model.CpModel(), Problem(operator, entry.name, pattern, count))
     for constraint in CONSTRAINTS:
-        if constraint is not left_out:
+        if constraint not in left_out:
             constraint.add(variables)
     variables.model.add_bool_or(literal for match, literal in variables.matches() if match.image == addend)
     solver = new_solver(Settings(), time.perf_counter() + _SECONDS)
