@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import product
+from math import prod
 
 from dataflow.affine import Affine
 from dataflow.expression import Const, Read
@@ -44,6 +45,9 @@ def _once(placement: Placement, sums: Sums) -> None:
         if _extents(sums, addend.statement) != _extents(sums, placement.statements[0]):
             raise CheckError("once: statements that are done together have other dims")
     frame = placement.frame
+    for lane, extent in frame.lanes.items():
+        if prod(digit.radix for digit in frame.digits_of(lane)) > extent:
+            raise CheckError(f"capacity: the digits of {lane} take more than {extent} lanes")
     held = [dim for digit in placement.digits for dim in digit.dims]
     if sorted([*held, *frame.outer_dims]) != sorted(frame.extents):
         raise CheckError(f"once: a dim stands in two digits: {held}")

@@ -91,19 +91,20 @@ class _Cutter:
     def fits(self, statement: Computation) -> bool:
         """Whether the addends agree with those of some pattern: all with one if assigned, each with any if summed."""
         own = Sums((statement,))
+        done = [one for pattern in self.patterns for one in _images(own, pattern)]
+        every = set(range(len(own.addends)))
         if own.accumulates[0]:
-            return all(any(self.agree(own, pattern, {number}) for pattern in self.patterns)
-                       for number in range(len(own.addends)))  # fmt: skip
-        return any(self.agree(own, pattern, set(range(len(own.addends)))) for pattern in self.patterns)
+            return every <= {place for images in done for one in images for place in one}
+        return any(len(images) == len(every) and every <= set().union(*images) for images in done)
 
-    def agree(self, own: Sums, pattern: Sums, numbers: set[int]) -> bool:
-        """Whether addends of one statement of the pattern can do exactly these."""
-        for number, _ in enumerate(pattern.statements):
-            done = [addend for addend in pattern.addends if addend.statement == number]
-            images = [{match.image.place for match in matches(own, pattern, addend)} for addend in done]
-            if all(images) and set().union(*images) >= numbers:
-                return True
-        return False
+
+def _images(own: Sums, pattern: Sums) -> Iterator[list[set[int]]]:
+    """For each statement of a pattern whose addends all agree with some of a statement's, with which, by place."""
+    for number, _ in enumerate(pattern.statements):
+        addends = [addend for addend in pattern.addends if addend.statement == number]
+        images = [{match.image.place for match in matches(own, pattern, addend)} for addend in addends]
+        if all(images):
+            yield images
 
 
 def _dims(part: Expression, statement: Computation) -> tuple[Dim, ...]:
