@@ -14,7 +14,7 @@ def product(
         if place == 0:
             total = factor
             continue
-        wider = model.new_int_var(1, limit, f"{name} {place}")
+        wider = model.new_int_var(0, limit, f"{name} {place}")
         model.add_multiplication_equality(wider, [total, factor])
         total = wider
     return total

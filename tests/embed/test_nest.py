@@ -18,7 +18,8 @@ import embed
 import isa
 from dataflow import Operator, conv2d, evaluate, gemm, requantise
 from dataflow.dtypes import convert
-from embed.embedding import Embedding
+from embed.binding import bindings
+from embed.embedding import Embedding, Placeable
 from embed.epilogue import plan
 from embed.errors import NoEmbedding
 from embed.layout import Layout
@@ -74,6 +75,15 @@ def test_every_schedule_fits_the_scratchpads(data: st.DataObject) -> None:
     fits(kernel)
     assert sorted(kernel.schedule.order) == sorted(kernel.schedule.tiles) == sorted(extents(embedding))
     assert all(1 <= tile <= extents(embedding)[name] for name, tile in kernel.schedule.tiles.items())
+
+
+def test_an_input_of_which_nothing_but_padding_is_read() -> None:
+    operator = dataflow.depthwise_conv2d(c=1, h=1, w=1, r=2, s=1, pad=(1, 0), dilation=(2, 1))
+    instruction = Placeable.of(vta(1, 16, 16), "gemm")
+    plain = Embedding(operator, instruction, next(iter(bindings(operator.main, instruction.pattern))), ())
+    kernel = compile_vta(plain, vta(1, 16, 16))
+    fits(kernel)
+    assert not kernel(**inputs(operator)).any()
 
 
 @pytest.mark.parametrize(

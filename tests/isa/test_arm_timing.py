@@ -27,7 +27,7 @@ def test_every_core_costs_the_base(name: str) -> None:
 
 def test_control_instructions_share_the_cores_and_their_units() -> None:
     control, target = control_instructions(), isa.load("neon")
-    called = {name for name in control.instructions if name != "svc"}
+    called = control.instructions.keys() - {"svc", "dmb", "yield"}
     for core, timing in control.timings.items():
         assert set(timing.units) == set(target.timings[core].units)
         assert set(timing.costs) == called
