@@ -4,9 +4,10 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
+import networkx as nx
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -42,6 +43,28 @@ def test_imports_run_one_way() -> None:
             if top in LAYERS and LAYERS.index(top) > here:
                 wrong.append(f"{file.relative_to(ROOT)} imports {name}")
     assert wrong == []
+
+
+def modules() -> dict[str, Path]:
+    names = {file: file.relative_to(ROOT).with_suffix("").parts for file in sources()}
+    return {".".join(parts[:-1] if parts[-1] == "__init__" else parts): file for file, parts in names.items()}
+
+
+def uses(file: Path, known: Collection[str]) -> Iterator[str]:
+    """The modules of ours that a file imports, in its functions too."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom):
+            parts = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (part if part in known else str(node.module) for part in parts if node.module in known)
+
+
+def test_no_modules_import_each_other() -> None:
+    """A circle of imports is two subjects that are one, or one that lies in the wrong module."""
+    files = modules()
+    graph = nx.DiGraph((name, used) for name, file in files.items() for used in uses(file, files) if used != name)
+    assert [sorted(ring) for ring in nx.strongly_connected_components(graph) if len(ring) > 1] == []
 
 
 def folders() -> list[str]:
