@@ -8,6 +8,7 @@ from embed.embedding import Embedding
 from embed.layout import Layout
 from embed.nest.single import single
 from embed.pareto import lane_strides
+from embed.relax.rewritten import Rewritten
 from embed.solver.search import Alternatives, Solution
 
 Value = dict[str, object]
@@ -21,7 +22,6 @@ def page_data(found: Alternatives, shown: Iterable[Solution], commands: Iterable
     return {
         "title": operator.title,
         "statements": [str(statement) for statement in operator.statements],
-        "extents": operator.main.extents,
         "count": len(found),
         "complete": found.complete,
         "alternatives": [
@@ -43,6 +43,8 @@ def alternative(solution: Solution) -> Value:
         "bytes": price.moved,
         "strides": lane_strides(embedding),
         "lanes": embedding.lanes,
+        "extents": embedding.extents,
+        **_rewriting(embedding.relaxed),
         "digits": [{"lane": d.lane, "dims": d.dims, "radix": d.radix, "loop": d.loop} for d in embedding.digits],
         "loops": [{"name": loop.name, "extent": loop.extent} for loop in embedding.loops],
         "outer": embedding.outer_dims,
@@ -67,6 +69,13 @@ def _operand(embedding: Embedding, named: tuple[str, Layout]) -> Value:
         ],
         "layout": str(packed),
     }
+
+
+def _rewriting(relaxed: Rewritten | None) -> Value:
+    """What tells the user's points from added ones: where dims that are gone were, and what is zero."""
+    extents = relaxed.user.main.extents if relaxed else {}
+    places = [{"dim": dim, "extent": extents[dim], **_affine(at)} for dim, at in relaxed.places] if relaxed else []
+    return {"places": places, "zeros": [_affine(zero) for zero in relaxed.zeros] if relaxed else []}
 
 
 def _affine(index: Affine) -> Value:

@@ -14,6 +14,7 @@ function node(tag, attributes = {}, text = null) {
 }
 
 // The map phi: the operator's point at a lane of the invocation whose tile loops have the values `origin`; null if idle.
+// Of a rewritten operator a point that the user's has not is idle too.
 function point(alternative, origin, lane) {
   const found = {};
   for (const dim of alternative.outer) found[dim] = origin[dim];
@@ -23,14 +24,18 @@ function point(alternative, origin, lane) {
       let flat = origin[digit.loop] * digit.radix + rest % digit.radix;
       rest = Math.floor(rest / digit.radix);
       for (const dim of digit.dims) {
-        found[dim] = flat % data.extents[dim];
-        flat = Math.floor(flat / data.extents[dim]);
+        found[dim] = flat % alternative.extents[dim];
+        flat = Math.floor(flat / alternative.extents[dim]);
       }
       if (flat) return null;
     }
     if (rest) return null;
   }
-  return found;
+  for (const place of alternative.places) {
+    const at = value(place, found);
+    if (at < 0 || at >= place.extent) return null;
+  }
+  return alternative.zeros.some(zero => value(zero, found)) ? null : found;
 }
 
 function originOf(alternative, step) {
@@ -149,7 +154,9 @@ function drawSentence(alternative, origin) {
   const box = byId("sentence"), at = point(alternative, origin, state.lane);
   box.replaceChildren(`Lane ${describe(state.lane)} `);
   if (!at) { box.append("is idle: it multiplies zeros."); return; }
-  box.append("does the point ", node("code", {}, describe(at)), ". ");
+  const asked = Object.fromEntries(alternative.places.map(place => [place.dim, value(place, at)]));
+  const own = alternative.places.length ? `, which is ${describe(asked)}` : "";
+  box.append("does the point ", node("code", {}, describe(at)), `${own}. `);
   alternative.operands.forEach((operand, number) => {
     const place = element(operand, at), number_ = wordNumber(operand, word(operand, origin));
     const verb = number ? "It reads " : "It adds to ";

@@ -11,7 +11,7 @@ import pytest
 
 import embed
 import isa
-from dataflow import conv2d, gemm
+from dataflow import conv2d, depthwise_conv2d, gemm
 from embed import layout
 from embed.cli.app import app, run
 from embed.embedding import Embedding
@@ -19,6 +19,7 @@ from embed.inspect.data import page_data
 from embed.inspect.page import page
 
 SMALL = isa.load("vta", {"block_in": 4, "block_out": 4, "inp_bytes": 8192, "wgt_bytes": 16384, "acc_bytes": 32768})
+DEPTHWISE = depthwise_conv2d(c=3, h=5, w=5, r=2, s=2)
 CONV = conv2d(c=3, h=9, w=9, k=6, r=3, s=3, stride=2, pad=1)
 
 
@@ -79,7 +80,24 @@ def test_it_fits_a_small_screen(opened: Any) -> None:
 
 def test_the_script_computes_what_python_does(opened: Any) -> None:
     """Points, elements and places in packed words, at invocations spread over every alternative."""
-    for number, solution in enumerate(embed.alternatives(CONV, SMALL)):
+    agrees(opened, list(embed.alternatives(CONV, SMALL)))
+
+
+def test_rewritten_operators_are_drawn_too(browser: Any, tmp_path: Path) -> None:
+    """A Toeplitz matrix and blocks on the diagonal: added points are idle, the others have the user's elements."""
+    found = embed.alternatives(DEPTHWISE, SMALL, relax="toeplitz,blocks")
+    shown = [solution for solution in found if solution.embedding.relaxed][::7]
+    assert {"toeplitz", "blocks"} <= {step.kind for one in shown for step in one.embedding.relaxed.steps}
+    path = tmp_path / "page.html"
+    path.write_text(page(page_data(found, shown, [""] * len(shown))), encoding="utf-8")
+    tab = browser.new_page()
+    tab.goto(path.as_uri())
+    agrees(tab, shown)
+    tab.close()
+
+
+def agrees(opened: Any, shown: list[embed.Solution]) -> None:
+    for number, solution in enumerate(shown):
         embedding = solution.embedding
         for step in range(0, embedding.invocations, max(1, embedding.invocations // 5)):
             assert opened.evaluate(SCRIPT, [number, step]) == expected(embedding, step)
@@ -109,7 +127,7 @@ def expected(embedding: Embedding, step: int) -> list[object]:
     for values in product(*(range(extent) for extent in embedding.lanes.values())):
         lanes = {lane: np.array(value) for lane, value in zip(embedding.lanes, values, strict=True)}
         at, idle = embedding.points(origin, lanes)
-        if idle:
+        if idle or (embedding.relaxed and not embedding.relaxed.back(at)[1]):
             found.append(None)
             continue
         point = {dim: int(value) for dim, value in at.items()}
