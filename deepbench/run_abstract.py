@@ -17,13 +17,13 @@ from deepbench.problems import Problem
 from deepbench.reduced import reduced
 from deepbench.suite import Settings, Task
 from deepbench.typed import Typed
+from embed.abstract.joint import choose
 from embed.abstract.kernel import AbstractKernel, compile_abstract
 from embed.checker import verify
 from embed.cli.data import random_arrays
 from embed.cli.explain import solved
 from embed.cli.files import Array
 from embed.cli.record import Record
-from embed.solver.search import best
 from embed.solver.settings import Settings as SearchSettings
 
 FULL_WORK = 1_500_000
@@ -47,8 +47,7 @@ def _run(problem: Problem, settings: Settings) -> Record:
     typed = _typed(settings.isa, settings.parameters)
     operator = typed.operator(problem)
     wanted = SearchSettings(settings.objective, settings.time_limit, 1, settings.seed, relax=settings.relax)
-    solution = best(operator, typed.target, wanted)
-    kernel = compile_abstract(solution.embedding, typed.target)
+    solution, kernel = choose(operator, typed.target, wanted)
     seed = zlib.crc32(problem.name.encode()) + settings.seed
     whole = _small(kernel)
     checked = _check(kernel if whole else _smaller(problem, kernel, typed), seed)

@@ -12,6 +12,7 @@ from math import prod
 
 import numpy as np
 
+from dataflow.affine import Affine
 from dataflow.expression import Read
 from dataflow.symbolic import sums_apart
 from embed.binding import bindings, named_accesses
@@ -116,6 +117,7 @@ def _asked(embedding: Embedding, sample: _Sample) -> _Sample:
     if wrong is not None:
         raise CheckError(f"relaxation: {wrong}")
     points, real = relaxed.back(sample.points)
+    points |= {part: sample.points[part] for part in relaxed.parts}
     idle = sample.idle | ~np.broadcast_to(real, sample.shape)
     return replace(sample, points=points, idle=idle, busy=np.flatnonzero(~idle) if idle.any() else None)
 
@@ -167,7 +169,10 @@ def _accesses(embedding: Embedding, sample: _Sample) -> None:
         raise CheckError(f"accumulation: several points of the output dims of `{main}` share a sum")
     for operand, access in embedding.binding.pairs:
         register = sample.taken(_numbers(embedding.pattern.accesses[operand], sample.lanes, sample.invocation))
-        element = sample.taken(_numbers(accesses[access], sample.points, sample.invocation))
+        read = accesses[access]
+        if operand == output and embedding.relaxed:
+            read = replace(read, index=(*read.index, *(Affine(((part, 1),)) for part in embedding.relaxed.parts)))
+        element = sample.taken(_numbers(read, sample.points, sample.invocation))
         held = np.full(int(register.max(initial=-1)) + 1, -1, np.int64)
         held[register] = element
         if not np.array_equal(held[register], element):

@@ -108,6 +108,10 @@ class Embedding:
         again = steps.relaxed(operator, self.relaxed.steps) if self.relaxed else None
         return replace(self, operator=again.operator if again else operator, relaxed=again)
 
+    def summed(self, output: Array) -> Array:
+        """The user's output from the operator's, which may have partial sums."""
+        return self.relaxed.summed(output) if self.relaxed else output
+
     @property
     def name(self) -> str:
         return self.instruction.name

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from dataflow.errors import UserError
 from dataflow.operator import Operator
+from embed.abstract import joint as abstract
 from embed.abstract.kernel import AbstractKernel, compile_abstract
 from embed.cpu import archive
 from embed.cpu.cache import Cache, key_of
@@ -81,15 +82,19 @@ def compile_kernel(
         _refuse(target, given)
         settings = Settings(time_limit=time_limit, layouts=tuple(layouts.items()))
         return _on_scratchpads(operator, target, embedding, machine, settings)
+    if embedding is not None and embedding.relaxed:
+        raise UserError(f"embedding '{embedding}': kernels for {target.name} rewrite no operator; leave out `with ...`")
     _check(operator, layouts, threads, constants)
     kernel = _compiled(operator, target, embedding, layouts, threads, tuple(constants), cache, tune, time_limit)
     return kernel.fix(**constants) if constants else kernel
 
 
 def best_embedding(operator: Operator, target: Isa, settings: Settings) -> search.Solution:
-    """The embedding that the compiler takes: the best, on VTA together with its schedule; raises NoEmbedding."""
+    """The embedding that the compiler takes: the best together with its schedule; raises NoEmbedding."""
     if Machine.of(target) is Machine.MICRO_OPERATIONS:
         return joint.choose(operator, target, settings)[0]
+    if Machine.of(target) is Machine.ABSTRACT:
+        return abstract.choose(operator, target, settings)[0]
     return search.best(operator, target, settings)
 
 
@@ -101,8 +106,8 @@ def _on_scratchpads(
     if embedding is not None:
         return compiled(embedding.on(held.operator), target, held=held)
     if machine is not Machine.MICRO_OPERATIONS:
-        solution = search.best(operator, target, settings)
-        return replace(compile_abstract(solution.embedding, target, held), note=solution.note)
+        solution, kernel = abstract.choose(operator, target, settings, held)
+        return replace(kernel, note=solution.note)
     solution, schedule = joint.choose(operator, target, settings)
     return replace(compile_vta(solution.embedding, target, schedule, held), note=solution.note)
 

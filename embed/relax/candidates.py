@@ -1,6 +1,6 @@
 """Rewritings of an operator that may let an instruction do more: those whose new dims find lanes to stand in."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -24,17 +24,23 @@ class _Site:
     lanes: int
 
 
-def candidates(operator: Operator, pattern: Computation, binding: Binding, kinds: Iterable[str]) -> Iterator[Rewritten]:
+def candidates(
+    operator: Operator, pattern: Computation, binding: Binding, kinds: Collection[str]
+) -> Iterator[Rewritten]:
     """Every rewriting by relaxations of `kinds` whose held dims may all stand in lanes of the pattern.
 
-    Windows and blocks combine, each dim once; a split comes alone. Factors are those with fewer runs than any smaller
-    one, and no larger than the lane dimensions that take the dims of so many points; nor is their product.
+    Windows and blocks combine, each dim once; a split and partial sums come alone. Factors are those with fewer runs
+    than any smaller one, and no larger than the lane dimensions that take the dims of so many points; nor is their
+    product.
     """
     start = Rewritten(operator, operator)
-    for name in kinds:
-        if name == "split":
-            yield from _splits(start, pattern, binding)
-    sites = [site for name in kinds if name != "split" for site in _sites(start, RELAXATIONS[name], pattern, binding)]
+    if "split" in kinds:
+        yield from _splits(start, pattern, binding)
+    if "sums" in kinds:
+        for site in _sites(start, RELAXATIONS["sums"], pattern, binding):
+            yield from _combined(start, [site], site.lanes)
+    names = [name for name in ("toeplitz", "blocks") if name in kinds]
+    sites = [site for name in names for site in _sites(start, RELAXATIONS[name], pattern, binding)]
     for count in range(1, len(sites) + 1):
         for chosen in combinations(sites, count):
             if len({site.names[0] for site in chosen}) == count:

@@ -47,9 +47,10 @@ def wrong_access(
     outside = np.zeros((), bool)
     asked = named_accesses(rewritten.user.main)
     for name, read in named_accesses(rewritten.operator.main).items():
-        places = [values(index, points) for index in read.index]
+        own = read.index[len(rewritten.parts) :] if name == rewritten.operator.main.output.tensor else read.index
+        places = [values(index, points) for index in own]
         wanted = [values(index, found) for index in asked[name].index]
-        shape = rewritten.operator.main.tensor(read.tensor).shape
+        shape = rewritten.user.main.tensor(read.tensor).shape
         for place, want, size in zip(places, wanted, shape, strict=True):
             if (real & (place != want)).any():
                 return f"{read} is another element than {asked[name]}"

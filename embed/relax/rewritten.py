@@ -40,7 +40,8 @@ class Rewritten:
     `places` gives the user's dims that are gone as functions of the new ones. A point of the rewritten box is one of
     the user's if these lie in the user's box and every function of `zeros` is zero there; others are added points.
     `held` are dims that the steps were made for: an embedding with one of them in a loop has a better one without the
-    step. Of two dims in `apart` the first stands in lanes, and not in the lane dimension of the other.
+    step. Of two dims in `apart` the first stands in lanes, and not in the lane dimension of the other. The output has a
+    first axis for each dim of `parts`, the last one first; the user's is the sum over these.
     """
 
     user: Operator
@@ -50,9 +51,16 @@ class Rewritten:
     zeros: tuple[Affine, ...] = ()
     held: tuple[str, ...] = ()
     apart: tuple[tuple[str, str], ...] = ()
+    parts: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return "; ".join(map(str, self.steps))
+
+    def summed(self, output: Array) -> Array:
+        """The user's output from that of the rewritten operator."""
+        for _ in self.parts:
+            output = output.sum(axis=0, dtype=output.dtype)
+        return output
 
     @property
     def where(self) -> str:
@@ -112,6 +120,7 @@ class Rewritten:
             (*(function.replaced(places) for function in self.zeros), *zeros),
             (*(dim for dim in self.held if dim not in dims), *held),
             (*(pair for pair in self.apart if dims.keys().isdisjoint(pair)), *apart),
+            self.parts,
         )
 
 

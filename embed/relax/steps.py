@@ -8,19 +8,24 @@ from dataflow.operator import Operator
 from embed.relax.blocks import BLOCKS
 from embed.relax.rewritten import Refused, Relaxation, Rewritten, Step
 from embed.relax.split import SPLIT
+from embed.relax.sums import SUMS
 from embed.relax.toeplitz import TOEPLITZ
 
-RELAXATIONS: dict[str, Relaxation] = {known.name: known for known in (TOEPLITZ, BLOCKS, SPLIT)}
+RELAXATIONS: dict[str, Relaxation] = {known.name: known for known in (TOEPLITZ, BLOCKS, SPLIT, SUMS)}
 """Every relaxation that can be switched on."""
+
+EXACT = ("toeplitz", "blocks", "split")
+"""Those that leave the order of additions as it is: what `all` stands for."""
 
 _STEP = re.compile(r"\s*(?P<kind>\w+)\s+(?P<dims>[\w.]+(?:\s*,\s*[\w.]+)*)\s*:\s*(?P<factor>[1-9]\d*)\s*")
 
 
 def names(text: str) -> tuple[str, ...]:
-    """The relaxations that `all`, `none` or names with commas between stand for; raises UserError for others."""
-    if text in ("all", "none"):
-        return tuple(RELAXATIONS) if text == "all" else ()
-    found = tuple(name.strip() for name in text.split(","))
+    """The relaxations that `none`, or names and `all` with commas between stand for; raises UserError for others."""
+    if text == "none":
+        return ()
+    words = [name.strip() for name in text.split(",")]
+    found = tuple(dict.fromkeys(name for word in words for name in (EXACT if word == "all" else (word,))))
     unknown = [name for name in found if name not in RELAXATIONS]
     if unknown:
         raise UserError(f"there is no relaxation '{unknown[0]}'; there are: {', '.join(RELAXATIONS)}, all, none")

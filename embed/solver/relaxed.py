@@ -7,7 +7,7 @@ from types import MappingProxyType
 from embed.costs import rates
 from embed.physical import Physical
 from embed.relax.candidates import candidates
-from embed.relax.steps import RELAXATIONS
+from embed.relax.steps import EXACT
 from embed.solver.bound import least
 from embed.solver.problem import Problem
 from isa.model import Isa
@@ -15,7 +15,7 @@ from isa.model import Isa
 
 def usual(target: Isa) -> tuple[str, ...]:
     """The relaxations of a machine for which nobody named any: none where kernels keep to the user's layouts."""
-    return () if target.processor else tuple(RELAXATIONS)
+    return () if target.processor else EXACT
 
 
 def rewritten(

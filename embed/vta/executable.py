@@ -85,7 +85,7 @@ class VtaKernel:
         output = self.embedding.operator.output
         planes = data.reshape(self.nest.planes, -1)
         joined = np.ascontiguousarray(planes.T).reshape(-1).view(numpy_dtype(output.dtype))
-        return self.held.handed(layout.unpack(joined.reshape(layout.shape)))
+        return self.held.handed(self.embedding.summed(layout.unpack(joined.reshape(layout.shape))))
 
     def expected(self, arrays: Mapping[str, Array]) -> Array:
         """The bytes of the output segment by the loop-nest interpreter, idle lanes included."""

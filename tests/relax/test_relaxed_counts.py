@@ -22,7 +22,7 @@ from embed.checker import verify
 from embed.costs import Rates
 from embed.embedding import Embedding, Placeable
 from embed.relax.candidates import candidates
-from embed.relax.steps import RELAXATIONS
+from embed.relax.steps import EXACT
 from embed.solver.model import Placements
 from embed.solver.problem import Problem
 from embed.solver.settings import Settings
@@ -360,7 +360,7 @@ def solved(case: Case, binding: Binding) -> Iterator[Embedding]:
     placeable = Placeable("pattern", case.pattern)
     free = Rates(1, 1, 1, 1, {tensor.name: 1 for tensor in case.pattern.inputs}, {}, 1, 1)
     problems = [Problem(case.operator, placeable, binding, free)]
-    rewritten = candidates(case.operator, case.pattern, binding, tuple(RELAXATIONS))
+    rewritten = candidates(case.operator, case.pattern, binding, EXACT)
     problems += [Problem(one.operator, placeable, binding, free, relaxed=one) for one in rewritten]
     for problem in problems:
         stream = Placements(problem).stream(Settings(), 1e12, False)

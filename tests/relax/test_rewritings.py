@@ -2,20 +2,34 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import embed
 import isa
-from dataflow import Operator, UserError, batched_gemm, conv1d, conv2d, depthwise_conv2d, evaluate, requantise
+from dataflow import (
+    Operator,
+    UserError,
+    batched_gemm,
+    conv1d,
+    conv2d,
+    depthwise_conv2d,
+    evaluate,
+    gemm,
+    gemv,
+    requantise,
+)
 from dataflow.affine import Affine
+from embed.abstract.kernel import compile_abstract
 from embed.checker import CheckError, verify
 from embed.cli.data import random_arrays
 from embed.embedding import Embedding
 from embed.parse import read_embedding
 from embed.relax import steps
 from embed.relax.rewritten import Rewritten
+from embed.relax.steps import EXACT
 from embed.serial import embedding_from_json, embedding_to_json
 from embed.solver.bound import least
 from embed.solver.model import Found, PricedPlacements
@@ -39,7 +53,7 @@ ARRAY = isa.load("vta", {"block_in": 4, "block_out": 4, "inp_bytes": 8192, "wgt_
 
 
 def every(operator: Operator) -> Iterator[Problem]:
-    return rewritten(list(problems(operator, ARRAY)), ARRAY, tuple(steps.RELAXATIONS))
+    return rewritten(list(problems(operator, ARRAY)), ARRAY, EXACT)
 
 
 def minimum(problem: Problem, *order: str) -> Found | None:
@@ -151,11 +165,60 @@ def test_a_dim_within_a_tensor_is_split_where_that_pads_nothing() -> None:
     assert steps.relaxed(CONV, steps.read_steps("split k:1")).operator.main.extents["k1"] == 2
 
 
-@pytest.mark.parametrize(("text", "names"), [("all", tuple(steps.RELAXATIONS)), ("none", ()), ("split", ("split",))])
+VECTORS = """
+name = "vectors"
+doc = "Four lanes of products, summed where they stand."
+
+[memory]
+dram = { kind = "external", bits = 8 }
+left = { kind = "scratchpad", bits = 32, count = 64 }
+right = { kind = "scratchpad", bits = 32, count = 64 }
+sums = { kind = "scratchpad", bits = 128, count = 64 }
+
+[[instruction]]
+name = "mac"
+index = { l = 4 }
+pattern = "acc[l] += i32(a[l]) * i32(b[l])"
+operands.acc = { in = "sums", type = "i32[l]" }
+operands.a = { in = "left", type = "i8[l]" }
+operands.b = { in = "right", type = "i8[l]" }
+"""
+
+
+@pytest.mark.parametrize("operator", [gemv(m=1, k=37), gemm(m=1, n=1, k=10)], ids=lambda operator: operator.name)
+def test_partial_sums_fill_lanes_where_they_are_named(operator: Operator, tmp_path: Path) -> None:
+    """Products lane by lane leave a single sum to one lane: each has a part of it instead."""
+    (tmp_path / "vectors.toml").write_text(VECTORS, encoding="utf-8")
+    target = isa.load(str(tmp_path / "vectors.toml"))
+    one = embed.best(operator, target, relax="all")
+    parts = embed.best(operator, target, relax="all,sums")
+    assert one.costs.utilisation == pytest.approx(1 / 4)
+    assert parts.costs.utilisation > 0.8
+    assert "sums k:4" in str(parts.embedding)
+    assert read_embedding(str(parts.embedding), operator, target) == parts.embedding
+    arrays = random_arrays(operator, 5)
+    assert np.array_equal(compile_abstract(parts.embedding, target)(**arrays), evaluate(operator, arrays))
+
+
+def test_parts_of_a_sum_have_no_epilogue() -> None:
+    with pytest.raises(UserError, match="what follows the sums would be done to the parts of them"):
+        steps.relaxed(requantise(CONV), steps.read_steps("sums c:2"))
+
+
+@pytest.mark.parametrize(("text", "names"), [("all", EXACT), ("all,sums", (*EXACT, "sums")), ("none", ())])
 def test_names_of_relaxations(text: str, names: tuple[str, ...]) -> None:
     assert steps.names(text) == names
 
 
 def test_an_unknown_name_is_refused() -> None:
-    with pytest.raises(UserError, match="there is no relaxation 'diagonal'; there are: toeplitz, blocks, split, all"):
+    with pytest.raises(UserError, match="there is no relaxation 'diagonal'; there are: toeplitz, blocks, split, sums"):
         steps.names("toeplitz,diagonal")
+
+
+def test_kernels_for_cpus_rewrite_nothing() -> None:
+    operator, target = gemv(m=1, k=64, dtype="f32"), isa.load("avx512")
+    parts = embed.best(operator, target, relax="sums")
+    assert parts.embedding.relaxed
+    with pytest.raises(UserError, match="kernels for avx512 rewrite no operator"):
+        embed.compile(operator, target, parts)
+    assert not embed.best(operator, target).embedding.relaxed
