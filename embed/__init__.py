@@ -137,6 +137,7 @@ def compile(  # noqa: A001
     cache: Cache | None = None,
     tune: int = 0,
     time_limit: float = 10.0,
+    demands: Sequence[str] = (),
 ) -> VtaKernel | CpuKernel | AbstractKernel:
     """Code for `operator` under the given embedding, or the best one. Call it with numpy arrays.
 
@@ -146,7 +147,8 @@ def compile(  # noqa: A001
     share the outermost loop, `constants` are inputs given once and packed now, and `cache` keeps compiled kernels
     (constants aside) on disk: `embed.Cache()` in the user's cache directory. The model of the core picks the kernel;
     with `tune` the best so many that it names are timed on this machine and the fastest is kept.
-    `time_limit` is in seconds, for the search of an embedding.
+    `time_limit` is in seconds, for the search of an embedding. Only kernels that meet all `demands` count, which are
+    written as on the command line ("in-place=inp").
     For an ISA without encodings the kernel is an abstract program, which calls interpret.
     Raises NoEmbedding, and UserError for a name, layout or array that does not fit.
     """
@@ -161,6 +163,7 @@ def compile(  # noqa: A001
         cache=cache,
         tune=tune,
         time_limit=time_limit,
+        demands=tuple(map(Demand.read, demands)),
     )
 
 

@@ -11,7 +11,7 @@ from dataflow.errors import UserError
 from dataflow.operator import Operator
 from embed import layout
 from embed.costs import Costs
-from embed.embedding import Embedding
+from embed.embedding import Embedding, as_accumulation
 from isa.model import Isa
 
 _WORDS = {
@@ -71,10 +71,11 @@ def in_place(demands: Iterable[Demand]) -> list[str]:
 
 def check(demands: Iterable[Demand], operator: Operator, target: Isa) -> None:
     """Raise UserError for a demand about something that is not there, or a number that is none."""
-    computing = [e for e in target.instructions.values() if e.pattern is not None and e.pattern.accumulate]
-    patterns = [entry.pattern for entry in computing if entry.pattern is not None]
-    lanes = dict.fromkeys(lane for pattern in patterns for lane in pattern.extents)
-    operands = dict.fromkeys(tensor.name for pattern in patterns for tensor in pattern.inputs)
+    entries = target.instructions.values()
+    found = {entry.name: as_accumulation(entry.pattern) for entry in entries if entry.pattern is not None}
+    patterns = {name: pattern for name, pattern in found.items() if pattern.accumulate}
+    lanes = dict.fromkeys(lane for pattern in patterns.values() for lane in pattern.extents)
+    operands = dict.fromkeys(tensor.name for pattern in patterns.values() for tensor in pattern.inputs)
     dims = list(operator.main.extents)
     tensors = [tensor.name for tensor in operator.main.tensors]
     known: dict[str, tuple[tuple[str, Sequence[str]], ...]] = {
@@ -84,7 +85,7 @@ def check(demands: Iterable[Demand], operator: Operator, target: Isa) -> None:
         "exact": (("tensor", tensors),),
         "in-place": (("tensor", [tensor.name for tensor in (*operator.inputs, operator.output)]),),
         "bind": (("tensor", tensors), ("operand", list(operands))),
-        "instruction": (("instruction that accumulates", [entry.name for entry in computing]),),
+        "instruction": (("instruction that accumulates", list(patterns)),),
     }
     for demand in demands:
         for value, (what, names) in zip(demand.about, known.get(demand.kind, ()), strict=False):
@@ -108,6 +109,24 @@ def meets(demand: Demand, embedding: Embedding, price: Costs) -> bool:
     """Whether an embedding does what is demanded, judged without the solver."""
     about = demand.about
     match demand.kind:
+        case "exact":
+            packed = layout.derive(embedding)[about[0]]
+            return packed.words * prod(packed.word_shape) == packed.tensor.size
+        case "in-place":
+            return all(packing.in_place for packing in price.packings.values() if packing.tensor == about[0])
+        case "min-utilisation":
+            return price.utilisation >= demand.number - 1e-9
+        case "max-cycles":
+            return price.total <= demand.number
+        case "max-bytes":
+            return price.moved <= demand.number
+    return placed_so(demand, embedding)
+
+
+def placed_so(demand: Demand, embedding: Embedding) -> bool:
+    """The same of a demand on the placement alone, whatever it costs."""
+    about = demand.about
+    match demand.kind:
         case "full":
             return _is_full(embedding, about[0])
         case "no-fuse":
@@ -118,20 +137,9 @@ def meets(demand: Demand, embedding: Embedding, price: Costs) -> bool:
             return any(about[1] in digit.dims for digit in embedding.digits_of(about[0]))
         case "loop":
             return about[0] in embedding.outer_dims
-        case "exact":
-            packed = layout.derive(embedding)[about[0]]
-            return packed.words * prod(packed.word_shape) == packed.tensor.size
-        case "in-place":
-            return all(packing.in_place for packing in price.packings.values() if packing.tensor == about[0])
         case "bind":
             return embedding.binding.operands.get(about[0]) == about[1]
-        case "instruction":
-            return embedding.name == about[0]
-        case "min-utilisation":
-            return price.utilisation >= demand.number - 1e-9
-        case "max-cycles":
-            return price.total <= demand.number
-    return price.moved <= demand.number
+    return embedding.name == about[0]
 
 
 def _is_full(embedding: Embedding, lane: str) -> bool:

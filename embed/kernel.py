@@ -16,6 +16,7 @@ from embed.cpu import archive
 from embed.cpu.cache import Cache, key_of
 from embed.cpu.compile import compile_cpu
 from embed.cpu.kernel import CpuKernel
+from embed.demands import Demand, check
 from embed.embedding import Embedding
 from embed.solver import search
 from embed.solver.settings import Settings
@@ -69,6 +70,7 @@ def compile_kernel(
     cache: Cache | None,
     tune: int = 0,
     time_limit: float = 10.0,
+    demands: tuple[Demand, ...] = (),
 ) -> VtaKernel | CpuKernel | AbstractKernel:
     """Code for the kind of machine that the ISA describes; an abstract program where the file describes no code."""
     machine = Machine.of(target)
@@ -80,12 +82,16 @@ def compile_kernel(
             "tune": tune,
         }
         _refuse(target, given)
-        settings = Settings(time_limit=time_limit, layouts=tuple(layouts.items()))
+        settings = Settings(time_limit=time_limit, layouts=tuple(layouts.items()), demands=demands)
         return _on_scratchpads(operator, target, embedding, machine, settings)
     if embedding is not None and embedding.relaxed:
         raise UserError(f"embedding '{embedding}': kernels for {target.name} rewrite no operator; leave out `with ...`")
     _check(operator, layouts, threads, constants)
-    kernel = _compiled(operator, target, embedding, layouts, threads, tuple(constants), cache, tune, time_limit)
+    check(demands, operator, target)
+    kernel = _compiled(
+        operator, target, embedding, layouts, threads, tuple(constants), None if demands else cache, tune, time_limit,
+        demands,
+    )  # fmt: skip
     return kernel.fix(**constants) if constants else kernel
 
 
@@ -127,13 +133,14 @@ def _compiled(
     cache: Cache | None,
     tune: int,
     time_limit: float,
+    demands: tuple[Demand, ...],
 ) -> CpuKernel:
     options = {"layouts": layouts, "threads": threads, "constants": constants, "embedding": embedding, "tune": tune}
     key = key_of(operator, target, **options) if cache else ""  # type: ignore[arg-type]
     known = cache.get(key, target) if cache else None
     if known is not None:
         return known
-    made = compile_cpu(operator, target, **options, time_limit=time_limit)  # type: ignore[arg-type]
+    made = compile_cpu(operator, target, **options, time_limit=time_limit, demands=demands)  # type: ignore[arg-type]
     if cache and not made.note:  # with more time another kernel may come out
         cache.put(key, made)
     return made

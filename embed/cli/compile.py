@@ -14,9 +14,8 @@ from embed.cli.asked import AskedEmbedding, AskedIsa, AskedKernel, AskedOperator
 from embed.cli.data import read_inputs
 from embed.cli.files import Array, make_directory, write_whole
 from embed.cli.groups import grouped
-from embed.cli.machines import compile_for_cpu, say_note
+from embed.cli.machines import compile_for_cpu, left_to_pack, say_note
 from embed.cli.options import Inputs, Written
-from embed.costs import packings
 from embed.cpu import emit
 from embed.cpu.c_source import write_source
 from embed.cpu.kernel import CpuKernel
@@ -99,9 +98,9 @@ def _program(kernel: VtaKernel | CpuKernel | AbstractKernel, out: Path) -> None:
     typer.echo("\n".join([kernel.held.own.title, str(kernel.embedding), *_packings(kernel), str(path)]))
 
 
-def _packings(kernel: VtaKernel | AbstractKernel) -> Iterator[str]:
+def _packings(kernel: VtaKernel | CpuKernel | AbstractKernel) -> Iterator[str]:
     """A line for each pinned tensor: what is left to pack."""
-    for left in packings(kernel.held, kernel.embedding, kernel.target).values():
+    for left in left_to_pack(kernel):
         yield f"{left.tensor} as {left.layout}: {left}"
 
 
@@ -122,7 +121,7 @@ def _bundle(kernel: VtaKernel | CpuKernel | AbstractKernel, out: Path, arrays: M
 def _write(kernel: CpuKernel, kind: str, out: Path, name: str) -> None:
     emit.check_name(name)
     make_directory(out)
-    typer.echo(f"{kernel.operator.title}\n{kernel.embedding}")
+    typer.echo("\n".join([kernel.operator.title, str(kernel.embedding), *_packings(kernel)]))
     if kind == "kernel":
         path = out / f"{name}.kernel"
         kernel.save(path)

@@ -1,7 +1,7 @@
 """What commands do for kernels on this machine's CPU: making them, data in the kernel's layouts, a checked run."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +21,10 @@ from embed.cli.operators import read_pairs
 from embed.costs import packings
 from embed.cpu.kernel import CpuKernel
 from embed.cpu.machine import machine_of
+from embed.cpu.model import packing
 from embed.embedding import Embedding
 from embed.physical import Physical
+from embed.pinned import Packing
 from embed.vta.executable import VtaKernel
 from isa.model import Isa
 
@@ -41,7 +43,7 @@ def compile_for_cpu(
 
     Says what the time limit left out. Raises UserError for options that do not fit.
     """
-    refuse("embed", target, {"--demand": search.demand, "--solver-params": search.solver_params})
+    refuse("embed", target, {"--solver-params": search.solver_params})
     if search.objective != "cycles":
         raise UserError(f"--objective: kernels for {target.name} are chosen by cycles alone")
     orders = search.layouts
@@ -57,6 +59,7 @@ def compile_for_cpu(
         cache=embed.Cache() if asked.tune else None,
         tune=asked.tune,
         time_limit=search.time_limit,
+        demands=search.demand or (),
     )
     assert isinstance(kernel, CpuKernel)
     say_note(kernel.note)
@@ -109,9 +112,22 @@ def run_abstract(kernel: AbstractKernel, arrays: Mapping[str, Array]) -> tuple[A
     return out, table
 
 
-def show_packings(table: Table, kernel: VtaKernel | AbstractKernel) -> None:
-    """A row for each pinned tensor: what is left to pack."""
-    for left in packings(kernel.held, kernel.embedding, kernel.target).values():
+def left_to_pack(kernel: VtaKernel | CpuKernel | AbstractKernel) -> Iterator[Packing]:
+    """What is left to pack of each tensor whose layout is pinned, on a CPU of those that do not lie row-major."""
+    if not isinstance(kernel, CpuKernel):
+        yield from packings(kernel.held, kernel.embedding, kernel.target).values()
+        return
+    for stream in kernel.streams.values():
+        physical = kernel.physical[stream.tensor]
+        if (
+            physical.blocks or list(physical.order) != sorted(physical.order)
+        ) and stream.tensor not in kernel.constants:
+            yield packing(stream.feed, physical)
+
+
+def show_packings(table: Table, kernel: VtaKernel | CpuKernel | AbstractKernel) -> None:
+    """A row for each tensor that `left_to_pack` tells of."""
+    for left in left_to_pack(kernel):
         table.add_row(f"packing {left.tensor}, {left.layout}", str(left))
 
 
@@ -122,6 +138,7 @@ def run_on_cpu(kernel: CpuKernel, arrays: Mapping[str, Array]) -> tuple[Array, T
     out = kernel.physical[kernel.operator.output.name].unpack(lies)
     table = new_table("")
     table.add_row("result", check(kernel, arrays, out))
+    show_packings(table, kernel)
     if not machine_of(kernel.target).native:
         table.add_row("ran in", f"an emulator of {machine_of(kernel.target).architecture}")
         return out, table

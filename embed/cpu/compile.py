@@ -6,6 +6,7 @@ from dataclasses import replace
 from dataflow.operator import Operator
 from embed.cpu import tune as timing
 from embed.cpu.blocks import in_blocks
+from embed.cpu.demanded import narrowed
 from embed.cpu.epilogue import Plans, fused
 from embed.cpu.finish import Finish
 from embed.cpu.kernel import CpuKernel
@@ -18,6 +19,7 @@ from embed.cpu.roles import slots_of
 from embed.cpu.schedules import priced
 from embed.cpu.site import Site
 from embed.cpu.streams import Stream
+from embed.demands import Demand
 from embed.embedding import Embedding
 from embed.epilogue import Epilogue
 from embed.errors import NoEmbedding
@@ -37,12 +39,13 @@ def compile_cpu(
     embedding: Embedding | None = None,
     tune: int = 0,
     time_limit: float = 10.0,
+    demands: Sequence[Demand] = (),
 ) -> CpuKernel:
     """Place, schedule and lower an operator; raises NoEmbedding for what the target has no instructions for.
 
     `layouts` names how tensors lie (NHWC, NCHW16c, ...); inputs named in `constants` are given once, with `fix`, and
-    packed. The best `tune` candidates of the model are timed. Raises NoEmbedding where `time_limit` seconds were not
-    enough, UserError for a `tune` that cannot be.
+    packed. The best `tune` candidates of the model are timed. Only kernels that meet all `demands` count. Raises
+    NoEmbedding where none does or `time_limit` seconds were not enough, UserError for a `tune` that cannot be.
     """
     if tune:
         timing.check(target, tune)
@@ -54,8 +57,10 @@ def compile_cpu(
         constants=constants,
         embedding=embedding,
         time_limit=time_limit,
-        thorough=tune > 1,
+        thorough=tune > 1 or bool(demands),
     )
+    if demands:
+        ranking = narrowed(ranking, demands, operator, _physical(operator, layouts))
     taken = ranking.candidates[: max(1, tune)]
     best = [kernel_of(operator, found, layouts=layouts, threads=threads) for found in taken]
     chosen = timing.fastest(best, constants) if len(best) > 1 else best[0]

@@ -21,6 +21,8 @@ from embed.cpu.units import held, unit_sets
 from embed.embedding import Embedding, TileLoop
 from embed.nest.build import result_loops
 from embed.nest.schedule import Schedule
+from embed.physical import Physical
+from embed.pinned import Packing
 from isa.memo import remembered
 from isa.model import Cost, Isa, MicroOperations
 
@@ -114,6 +116,15 @@ def invocation_cycles(target: Isa, name: str) -> float:
 def copy_cycles(size: int) -> float:
     """Cycles in which numpy brings so many bytes from one layout to another."""
     return _COPY_START + _COPY_CYCLES["packed"] * size
+
+
+def packing(feed: Feed, physical: Physical) -> Packing:
+    """What is left to pack of a tensor that lies so where the user has it."""
+    name, layout = physical.tensor.name, physical.name
+    if feed.in_place:
+        return Packing(name, layout, True)
+    size = bits(physical.tensor.dtype)
+    return Packing(name, layout, False, (physical.size + feed.size) * size // 8, round(_copied(feed)))
 
 
 def _copied(feed: Feed) -> float:
