@@ -77,13 +77,12 @@ def choose(
     results = sorted(result_loops(embedding), key=lambda name: extents[name] == 1)
     sums = sorted((name for name in extents if name not in results), key=lambda name: -steps.get(name, 0))
     sums = sorted(sums, key=lambda name: extents[name] > 1)
+    usual = _orders(results, moving, panel_bytes)
     found = []
     for tile in _register_tiles(extents, results, core, moving):
         tiles = tile | _unrolled(extents, sums, moving, prod(tile.values()))
         counts = {name: -(-extents[name] // tiles[name]) for name in results}
-        orders = _orders(results, moving, panel_bytes)
-        if threads > 1:
-            orders = [_shared_evenly(order, counts, threads) for order in orders]
+        orders = [_shared_evenly(order, counts, threads) for order in usual] if threads > 1 else usual
         found += [Schedule(tiles, (*order, *sums), 1, 1) for order in _distinct(orders, counts)]
     return found
 

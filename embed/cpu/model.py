@@ -155,12 +155,14 @@ class Pricing:
         owners = {dim: loop for loop in embedding.loops for dim in loop.dims}
         self.tensors = [_Reach(embedding, operand, found, owners) for operand, found in streams.items()]
         self.whole = [tensor.bytes(self.extents) for tensor in self.tensors]
+        self.once = [sum(self.whole) / rate for _, rate in core.caches]
         self.end = core.units.cycles((0, 0, 0, 1, 1))
         self.copies = sum(_copied(found.feed) for found in streams.values() if found.tensor not in constants)
 
     def least(self, schedule: Schedule, threads: int = 1) -> float:
-        """What `price` is no less than."""
-        return self._share(schedule, threads) * self._computed(schedule.tiles) + self.copies
+        """What the total of `price` is no less than: every tensor is read once."""
+        share = self._share(schedule, threads)
+        return self._total(share * self._computed(schedule.tiles), [share * once for once in self.once])
 
     def price(self, schedule: Schedule, threads: int = 1) -> Price:
         """Cycles of one thread of `threads`, the one with most to do."""
@@ -168,9 +170,13 @@ class Pricing:
         compute = share * self._computed(schedule.tiles)
         levels = self._levels(schedule)
         transfers = tuple([share * _read(levels, room) / rate for room, rate in self.core.caches])
+        return Price(compute, transfers, self.copies, self._total(compute, transfers))
+
+    def _total(self, compute: float, transfers: Sequence[float]) -> float:
+        """The slowest of what overlaps, a little of the others, and the copies before."""
         slowest = max(compute, *transfers) if transfers else compute
         others = _PART_OF_OTHERS * (compute + sum(transfers) - slowest)
-        return Price(compute, transfers, self.copies, slowest + others + self.copies)
+        return slowest + others + self.copies
 
     def _share(self, schedule: Schedule, threads: int) -> float:
         """The part of the outermost loop's tiles that one thread gets."""

@@ -97,6 +97,8 @@ class Sums:
     registers: Registers
     items: list[Item] = field(default_factory=list)
     accumulators: dict[Point, int] = field(default_factory=dict)
+    zeros: dict[int, MachineInstruction] = field(default_factory=dict)
+    summed: dict[tuple[tuple[int, bool], ...], list[MachineInstruction]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.output = self.nest.embedding.pattern.output.tensor
@@ -137,9 +139,10 @@ class Sums:
         points = self.results(spans)
         first = self.registers.free - len(points) if self.registers.reach else 0
         self.accumulators = {point: register for register, point in enumerate(points, first)}
-        zero = self.slots[self.roles.zero]
         for register in self.accumulators.values():
-            self.items.append(zero.move(register))
+            if register not in self.zeros:
+                self.zeros[register] = self.slots[self.roles.zero].move(register)
+            self.items.append(self.zeros[register])
 
     @property
     def left(self) -> list[int]:
@@ -148,7 +151,15 @@ class Sums:
         return [register for register in range(self.registers.free) if register not in taken]
 
     def compute(self, spans: Spans) -> None:
+        """The steps of the sum; where tiles are alike, so are their instructions."""
+        shape = tuple([(span.count, span.last) for span in spans.values()])
+        if shape not in self.summed:
+            self.summed[shape] = self.steps(spans)
+        self.items += self.summed[shape]
+
+    def steps(self, spans: Spans) -> list[MachineInstruction]:
         """One step of the sum after another."""
+        items: list[MachineInstruction] = []
         used = {operand: self.at(operand, spans) for operand in self.streams if operand != self.output}
         held, passed = self.order(used)
         places = {word: place for place, word in enumerate(dict.fromkeys(word for word, _ in used[held]))}
@@ -163,15 +174,16 @@ class Sums:
         loaded: list[Word | None] = [None] * len(places)
         made: dict[tuple[int, int, int], list[MachineInstruction]] = {}
         for move, lane in self.gathered(self.streams[held], sums, steps, spans):
-            self.items += self.arriving(self.loads[held], keep, [moved(word, move) for word in places], loaded)
+            items += self.arriving(self.loads[held], keep, [moved(word, move) for word in places], loaded)
             for number, use in enumerate(uses):
                 load, register = next(arrivals)
                 if load is not None:
-                    self.items.append(load)
+                    items.append(load)
                 key = number, register, lane
                 if key not in made:
                     made[key] = [self.multiply(held, passed, keep, taker, register, lane) for taker in use.takers]
-                self.items += made[key]
+                items += made[key]
+        return items
 
     def arriving(
         self, loads: Loads, keep: Sequence[int], words: Sequence[Word], loaded: list[Word | None]
