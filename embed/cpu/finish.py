@@ -6,6 +6,7 @@ free, and is loaded again where they are too few.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from embed.cpu.roles import Slots
 from embed.cpu.select import SUMS, Plan, Step
@@ -19,8 +20,7 @@ Point = tuple[int, ...]
 Key = tuple[object, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """A word in memory: the pointer register, the bytes from there, and whether its last lanes are idle."""
 
     base: int

@@ -242,7 +242,7 @@ class _Lowering(Sums):
     def words(self, found: Stream, base: int, masks: bool, spans: Spans) -> dict[Point, Word]:
         """Where each accumulator's word of a tensor is."""
         partial = self.partial(found, spans) if masks and found.feed.is_exact else ()
-        disps = distances(found, self.result_names, self.accumulators)
+        disps = distances(found, self.result_names, spans)
         return {point: Word(base, disp, point in partial) for point, disp in zip(self.accumulators, disps, strict=True)}
 
 

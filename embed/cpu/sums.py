@@ -7,7 +7,6 @@ a lane itself. The words of the other pass through the registers that are left.
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from operator import mul
 
 from embed.cpu.bases import offsets
 from embed.cpu.control import Item
@@ -275,7 +274,7 @@ class Sums:
     def gathered(self, found: Stream, names: Sequence[str], places: Collection[Point], spans: Spans) -> list[_Place]:
         """For each place along some loops, the word with what lies there, and where in the word it is."""
         if not found.along:
-            return [((disp, 1, False), 0) for disp in distances(found, names, places)]
+            return [((disp, 1, False), 0) for disp in distances(found, names, spans)]
         return [self.picked(found, names, place, spans) for place in places]
 
     def picked(self, found: Stream, names: Sequence[str], place: Point, spans: Spans) -> _Place:
@@ -303,7 +302,11 @@ class Sums:
         return {point for place, last in ends for point in self.accumulators if point[place] == last}
 
 
-def distances(found: Stream, names: Sequence[str], places: Collection[Point]) -> list[int]:
-    """Bytes from where a stream's pointer stands to its word at each place along some loops."""
-    steps = [found.point.get(name, 0) for name in names]
-    return [sum(map(mul, steps, place)) for place in places]
+def distances(found: Stream, names: Sequence[str], spans: Spans) -> list[int]:
+    """Bytes from where a stream's pointer stands to its word at each place along some loops, the last one fastest."""
+    disps = [0]
+    for name in names:
+        count, step = spans[name].count, found.point.get(name, 0)
+        if count != 1:
+            disps = [disp + step * i for disp in disps for i in range(count)]
+    return disps
