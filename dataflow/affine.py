@@ -21,7 +21,7 @@ class Affine:
 
     @property
     def dims(self) -> tuple[str, ...]:
-        return tuple(dim for dim, _ in self.terms)
+        return tuple([dim for dim, _ in self.terms])
 
     def coefficient(self, dim: str) -> int:
         for name, value in self.terms:

@@ -108,7 +108,7 @@ def _sizes(extents: Mapping[str, int], most: int) -> tuple[dict[str, Grid], Grid
     columns: dict[str, Grid] = {}
     products = np.ones(1, np.int64)
     for name, extent in extents.items():
-        own = np.array([size for size in range(1, min(extent, most) + 1) if is_even(extent, size)], np.int64)
+        own = np.array([size for size in range(1, min(extent, most) + 1) if is_even(extent, size)])
         wider = np.multiply.outer(products, own)
         before, last = np.nonzero(wider <= most)
         columns = {name: column[before] for name, column in columns.items()} | {name: own[last]}

@@ -5,6 +5,7 @@ from embed.cpu.finish import spare_registers
 from embed.cpu.model import Pricing, machine
 from embed.cpu.rank import ACCURACY, Candidate
 from embed.cpu.site import Site
+from embed.cpu.streams import steps
 
 _SPARE = 2
 """Registers that every tile leaves beside its accumulators."""
@@ -39,10 +40,5 @@ def _steps(site: Site, operand: str) -> dict[str, int]:
     """Elements that each loop moves in the input that is one operand; fused loops do not count."""
     tensor = site.embedding.binding.tensors[operand]
     read = site.embedding.operator.main.accesses[tensor]
-    strides = site.physical[tensor].plain.strides()
-    return {
-        loop.name: sum(
-            index.coefficient(loop.dims[0]) * stride for index, stride in zip(read.index, strides, strict=True)
-        )
-        for loop in site.embedding.loops
-    }
+    found = steps(read, site.physical[tensor].plain.strides())
+    return {loop.name: found.get(loop.dims[0], 0) for loop in site.embedding.loops}

@@ -76,6 +76,15 @@ def moving_digits(embedding: Embedding, operand: str, read: Read) -> list[Digit]
     return [digit for digit in embedding.digits if digit.lane in lanes and used & set(digit.dims)]
 
 
+def steps(read: Read, strides: Sequence[int]) -> dict[str, int]:
+    """Elements from one iteration to the next of every dim that an access uses, of a tensor with these strides."""
+    found: dict[str, int] = {}
+    for index, stride in zip(read.index, strides, strict=True):
+        for dim, coefficient in index.terms:
+            found[dim] = found.get(dim, 0) + coefficient * stride
+    return found
+
+
 def _in_place(
     embedding: Embedding,
     operand: str,
@@ -111,10 +120,7 @@ def _in_place(
             rounding[spare] = embedding.lanes[lane]
     before, shape = _border(embedding, read, physical, rounding)
     strides = plain.strides(shape or None)
-    per_dim = {
-        dim: size * sum(index.coefficient(dim) * stride for index, stride in zip(read.index, strides, strict=True))
-        for dim in embedding.extents
-    }
+    per_dim = dict.fromkeys(embedding.extents, 0) | {dim: size * step for dim, step in steps(read, strides).items()}
     if not _are_neighbours(embedding, digits, lanes, groups, per_dim, size):
         return None
     word = size * prod(embedding.lanes[lane] for lane in (groups if spread else lanes))

@@ -29,8 +29,8 @@ def derive(embedding: Embedding, epilogue: Epilogue) -> dict[str, Layout]:
 
 def result_loops(embedding: Embedding) -> tuple[str, ...]:
     """Tile loops that move along the output; the others sum."""
-    results = embedding.operator.main.output_dims
-    return tuple(loop.name for loop in embedding.loops if any(dim in results for dim in loop.dims))
+    results = set(embedding.operator.main.output_dims)
+    return tuple([loop.name for loop in embedding.loops if not results.isdisjoint(loop.dims)])
 
 
 def points(embedding: Embedding) -> tuple[Node, ...]:
