@@ -70,8 +70,8 @@ class Address:
         disp = fields.get(self.disp, 0)
         if alone and not disp:
             return code, size
-        count, rest = divmod(disp, self.unit)
-        if not rest and -128 <= count < 128:
+        count = disp // self.unit
+        if -128 <= count < 128 and count * self.unit == disp:
             return code | 0x40 << self.modrm | (count & 0xFF) << 8 * size, size + 1
         if not -(1 << 31) <= disp < 1 << 31:
             raise ValueError(f"{self.disp} = {disp} does not fit 32 bits; add it to the pointer")

@@ -41,7 +41,7 @@ class Loads:
     def load(self, register: int, word: Word) -> MachineInstruction:
         """The load of a word, from the base that is near it."""
         disp, groups, masked = word
-        slots = self.entry(groups, masked)
+        slots = self.entries.get((groups, masked)) or self.entry(groups, masked)
         base, disp = nearest(self.bases, slots.disps, disp)
         return slots.move(register, base, disp, self.mask if masked else None)
 

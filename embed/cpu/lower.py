@@ -200,6 +200,8 @@ class _Lowering(Sums):
 
     def shift(self, loop: str, iterations: int) -> None:
         """Move the pointers to the first iteration of a sum that is not zero."""
+        if not iterations:
+            return
         for name, found in self.streams.items():
             step = found.point.get(loop, 0) * iterations
             if step:
@@ -207,12 +209,17 @@ class _Lowering(Sums):
 
     def advance(self, node: Tiles, iterations: int) -> None:
         """Move every pointer by whole tiles of a loop, or by iterations where these lie as evenly as tiles do."""
+        tiles, rest = divmod(iterations, node.tile)
+
+        def step_of(found: Stream) -> int:
+            return found.point.get(node.loop, 0) * iterations if rest else found.tile.get(node.loop, 0) * tiles
+
         for name, found in self.streams.items():
-            step = _bytes(found, node, iterations)
+            step = step_of(found)
             if step:
                 self.items += [item for register, _ in self.loads[name].bases for item in self.moved(register, step)]
         for slot, found in enumerate(self.finish.extras.values()):
-            step = _bytes(found, node, iterations)
+            step = step_of(found)
             if step:
                 self.items += [
                     LoadPointer(self.spare, STACK, 8 * slot),
@@ -255,8 +262,3 @@ def _tiles(node: Tiles) -> dict[str, int]:
 def _covered(loop: str, region: Region) -> Spans:
     taps = {window: Span(len(inside), True, inside.start) for window, inside in region.taps.items()}
     return {loop: Span(region.size, False), **taps}
-
-
-def _bytes(found: Stream, node: Tiles, iterations: int) -> int:
-    tiles, rest = divmod(iterations, node.tile)
-    return found.point.get(node.loop, 0) * iterations if rest else found.tile.get(node.loop, 0) * tiles
