@@ -1,5 +1,6 @@
 """The command `isa-embed deepbench`, and the program `isa-embed` with all its commands."""
 
+import gc
 import sys
 import time
 from collections.abc import Callable
@@ -81,6 +82,7 @@ def _common(isa: AskedIsa, search: AskedSearch) -> tuple[str, tuple[tuple[str, i
 
 def main() -> None:
     """The program `isa-embed`."""
+    gc.freeze()  # what was imported stays: full collections need not look at it
     sys.exit(run(app))
 
 

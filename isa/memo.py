@@ -15,10 +15,12 @@ def remembered(
 ) -> Callable[Concatenate[Isa, Arguments], Result]:
     """The function of an ISA and of hashable positional arguments, its results kept with the ISA: change none."""
 
+    name = f"{function.__module__}.{function.__qualname__}"
+
     @wraps(function)
     def known(target: Isa, /, *arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
         assert not named
-        key: Hashable = (function.__module__, function.__qualname__, arguments)
+        key: Hashable = (name, arguments)
         memo = target.memo
         if key not in memo:
             memo[key] = function(target, *arguments, **named)
