@@ -32,21 +32,20 @@ class Codec:
     """Encoder and decoder of the entries of one ISA, each a form by its name; `pointers` number pointer registers."""
 
     def __init__(self, forms: Mapping[str, Form], pointers: Mapping[int, int] = HARDWARE) -> None:
-        self._templates = {name: Template.of(name, form, pointers) for name, form in forms.items()}
+        self.templates = {name: Template.of(name, form, pointers) for name, form in forms.items()}
         self._by_code: dict[int, list[tuple[str, Form]]] = {}
         for name, form in forms.items():
             self._by_code.setdefault(form.code, []).append((name, form))
 
     def template(self, name: str) -> Template:
         """What the entry `name` is encoded from; raises IsaError where it has no x86 notation."""
-        if name not in self._templates:
-            raise IsaError(f"there is no x86 entry '{name}'; there are: {listing(self._templates)}")
-        return self._templates[name]
+        if name not in self.templates:
+            raise IsaError(f"there is no x86 entry '{name}'; there are: {listing(self.templates)}")
+        return self.templates[name]
 
     def encode(self, item: MachineInstruction) -> bytes:
         """The bytes of an item; raises IsaError for an unknown entry or field, or a value that does not fit."""
-        template = self._templates.get(item.name) or self.template(item.name)
-        return template.encode(item.fields)
+        return self.template(item.name).encode(item.fields)
 
     def decode(self, data: bytes) -> MachineInstruction:
         """The item these bytes are, all of them; raises IsaError if it is no entry."""

@@ -93,6 +93,8 @@ def _register_tiles(
     """The cheapest tiles: at most four loops are unrolled, the innermost that turn more than once."""
     open_loops = {name: extents[name] for name in [name for name in results if extents[name] > 1][-4:]}
     alone = dict.fromkeys(results, 1)
+    if not open_loops:
+        return [alone]
     sizes, sums = _sizes(open_loops, core.registers - 2)
     (fits,) = np.nonzero(sums + _kept(alone | sizes, moving) <= core.registers)
     if not fits.size:
@@ -106,7 +108,7 @@ def _register_tiles(
 def _sizes(extents: Mapping[str, int], most: int) -> tuple[dict[str, Grid], Grid]:
     """Every combination of even tile sizes of a product up to `most`: a column for each loop, and the products."""
     columns: dict[str, Grid] = {}
-    products = np.ones(1, np.int64)
+    products = np.array([1])
     for name, extent in extents.items():
         own = np.array([size for size in range(1, min(extent, most) + 1) if is_even(extent, size)])
         wider = np.multiply.outer(products, own)
@@ -162,7 +164,8 @@ def _prices(
 
     Every loop has an axis of its own for the two, so that all combinations are counted at once.
     """
-    tiles, times = {}, np.ones(1)
+    tiles: dict[str, Grid] = {}
+    times: Grid = 1
     for axis, (name, size) in enumerate(sizes.items()):
         full, rest = np.divmod(extents[name], size)
         shape = (1,) * axis + (2,) + (1,) * (len(sizes) - axis - 1) + (-1,)

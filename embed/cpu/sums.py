@@ -6,7 +6,7 @@ a lane itself. The words of the other pass through the registers that are left.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import cycle, product
 
 from embed.cpu.bases import offsets
 from embed.cpu.control import Item
@@ -231,9 +231,8 @@ class Sums:
     ) -> Iterator[tuple[MachineInstruction | None, int]]:
         """For each word in turn its register, and the load that brings it unless the one before has."""
         if not self.roles.pair:
-            for number, word in enumerate(words):
-                register = free[number % per_step % len(free)]
-                yield loads.load(register, word), register
+            turns = cycle([free[number % len(free)] for number in range(per_step)])
+            yield from [(loads.load(register, word), register) for register, word in zip(turns, words, strict=False)]
             return
         slots = free[:-1:2]
         turn, ahead = 0, -1

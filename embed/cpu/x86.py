@@ -73,7 +73,7 @@ def assemble(items: Sequence[Item], target: Isa) -> Assembled:
     """
     emitter = _Emitter(target)
     emitter.add(items)
-    return Assembled(emitter.linked(), emitter.sizes())
+    return Assembled(emitter.linked(), emitter.counts())
 
 
 @remembered
@@ -102,33 +102,32 @@ class _Emitter:
 
     def __init__(self, target: Isa) -> None:
         self.target = target
-        self.encode = _codec(target).encode
+        self.codec = _codec(target)
         self.registers = _Registers()
         self.chunks: list[bytes] = []
         self.known: dict[int, bytes] = {}
         self.jumps: dict[int, Jump] = {}
         self.returns: list[int] = []
         self.labels: dict[str, int] = {}
-        self.masks: list[int] = []
+        self.sizes: dict[int, int] = {}
         self.frame = 0
         self.calls = False
 
     def add(self, items: Sequence[Item]) -> None:
         """Put all items behind what is there; one that stands in several places is encoded once."""
-        chunks, known = self.chunks, self.known
+        chunks, known, templates = self.chunks, self.known, self.codec.templates
         for item in items:
             if type(item) is MachineInstruction:
                 code = known.get(id(item))
                 if code is None:
-                    code = known[id(item)] = self.vector(item)
+                    template = templates.get(item.name) or self.codec.template(item.name)
+                    code = known[id(item)] = template.encode(item.fields)
+                    if template.address is not None and STACK in item.fields.values():
+                        self.reach(item)
             else:
                 code = _EMIT[type(item)](self, item)
+                self.sizes.setdefault(len(chunks), 1 if code else 0)
             chunks.append(code)
-
-    def vector(self, item: MachineInstruction) -> bytes:
-        if STACK in item.fields.values():
-            self.reach(item)
-        return self.encode(item)
 
     def reach(self, item: MachineInstruction) -> None:
         """Make the frame hold what a vector instruction accesses."""
@@ -197,7 +196,7 @@ class _Emitter:
             raise IsaError(f"{item.mask} is no mask register: they are 1..7")
         bits = item.bits & _ALL_BITS
         move = next(move for width, move in _MASK_MOVES.items() if not bits >> width)
-        self.masks.append(len(self.chunks))
+        self.sizes[len(self.chunks)] = 2
         return _constant(self.register(item.scratch), bits) + move.encode({"k": item.mask, "src": item.scratch})
 
     def call(self, item: control.Call) -> bytes:
@@ -227,11 +226,13 @@ class _Emitter:
             raise IsaError(f"there is no label '{label}'")
         return self.labels[label]
 
-    def sizes(self) -> tuple[int, ...]:
+    def counts(self) -> tuple[int, ...]:
         """Instructions of each item; a Return is the whole way out, and the way in belongs to the first."""
-        found = [1 if chunk else 0 for chunk in self.chunks]
-        for at in (*self.masks, *(at for at, jump in self.jumps.items() if jump.before)):
-            found[at] = 2
+        found = [1] * len(self.chunks)
+        for at, size in self.sizes.items():
+            found[at] = size
+        for at, jump in self.jumps.items():
+            found[at] = 2 if jump.before else 1
         for at in self.returns:
             found[at] = len(self.way_out())
         found[0] += len(self.way_in())
