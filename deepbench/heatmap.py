@@ -33,7 +33,7 @@ def page(problems: Sequence[Problem], results: Mapping[str, Sequence[Record]]) -
 def heatmap(problems: Sequence[Problem], results: Mapping[str, Sequence[Record]]) -> list[str]:
     """What the colours mean, and a table with a column for each name of `results` and a row for each problem."""
     names = list(results)
-    head = "".join(f"<th class=n>{escape(name)}</th>" for name in names)
+    head = "".join(f"<th class=tall>{escape(name)}</th>" for name in names)
     means = "".join(_cell(geomean(r.utilisation for r in results[name]), "geometric mean") for name in names)
     rows = [f"<tr><td><b>geometric mean</b></td>{means}<td></td></tr>"]
     for place, problem in enumerate(problems):

@@ -13,6 +13,7 @@ from dataflow import Operator, evaluate
 from deepbench.attempt import attempt, blank
 from deepbench.problems import Problem
 from deepbench.reference import reference_kernel
+from deepbench.speed import LOADS
 from deepbench.suite import Settings, Task
 from embed.cli.data import random_arrays
 from embed.cli.explain import solved
@@ -104,7 +105,7 @@ def lost_cycles(timing: TimingReport, bound: int) -> dict[str, int]:
         FETCH: "first fetch",
         BUS: "its own loads",
         END: "end",
-        Queue.LOAD_TO_COMPUTE.label: "waits for loads",
+        Queue.LOAD_TO_COMPUTE.label: LOADS,
         Queue.STORE_TO_COMPUTE.label: "waits for stores",
     }
     waits = {causes.get(cause, cause): count for cause, count in spent.waiting.items()}

@@ -15,6 +15,8 @@ CLOCK_HZ = 100_000_000
 _WORST = 20
 _NOTABLE = 0.005
 _READ_AGAIN = 1.2
+_WAITING = 0.05
+LOADS = "waits for loads"
 
 
 def speed_tables(groups: Mapping[tuple[str, str], Sequence[Record]]) -> Iterable[Table]:
@@ -77,7 +79,8 @@ def causes(record: Record) -> str:
     said = [f"{name} {share:.1%}" for share, name in parts if share > _NOTABLE]
     stores = (record.store_cycles or 0) / max(record.compute_bound or 0, record.bus_bound or 0, 1)
     said += [f"stores alone take {stores:.2f} of the bound"] if stores > 1 else []
-    said += [f"inputs are read {record.reads:.1f} times"] if record.reads and record.reads > _READ_AGAIN else []
+    waits = record.lost.get(LOADS, 0) > _WAITING * cycles
+    said += [f"inputs are read {record.reads:.1f} times"] if waits and (record.reads or 0) > _READ_AGAIN else []
     return ", ".join(said)
 
 

@@ -17,6 +17,7 @@ table { border-collapse: collapse; width: 100%; }
 th, td { padding: 3px 8px; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 th { background: var(--paper); vertical-align: bottom; } table.sorted th { cursor: pointer; }
 td:first-child, td.n, td.line { white-space: nowrap; } td.text { min-width: 13em; }
+th.tall { writing-mode: vertical-rl; transform: rotate(180deg); padding: 8px 3px; font-weight: 600; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
 .bar { position: relative; width: 200px; height: 16px; background: var(--well); }
 .bar i { position: absolute; left: 0; height: 8px; } .bar i + i { top: 8px; }

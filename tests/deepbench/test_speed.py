@@ -52,6 +52,17 @@ def test_causes_are_ordered_and_small_ones_left_out() -> None:
     assert causes(fake.record(Task(LAYERS[0], Settings("vta")), cycles=1000, lost=lost)) == "b 30.0%, a 1.0%"
 
 
+def test_causes_say_what_the_bounds_leave_out() -> None:
+    """Stores have a channel of their own, and the bus bound reads every input once."""
+    stored = fake.record(
+        Task(LAYERS[0], Settings("vta")), cycles=1000, compute_bound=400, bus_bound=300, store_cycles=900
+    )
+    assert causes(stored) == "stores alone take 2.25 of the bound"
+    lost = {"waits for loads": 200}
+    again = fake.record(Task(LAYERS[0], Settings("vta")), cycles=1000, compute_bound=800, lost=lost, reads=3.5)
+    assert causes(again) == "waits for loads 20.0%, inputs are read 3.5 times"
+
+
 def test_tvms_epilogue_adds_the_bias_last() -> None:
     operator = LAYERS[0].operator()
     assert "(acc[d0,d1,d2,d3] >> 8) + bias[d1], 0), 127" in str(operator)
