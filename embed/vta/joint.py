@@ -13,7 +13,7 @@ from embed.solver import search
 from embed.solver.search import Solution
 from embed.solver.settings import Settings
 from embed.vta.executable import scheduled
-from embed.vta.prefetch import prefetched
+from embed.vta.refine import refined
 from isa.model import Isa
 
 _NEAR = 0.02
@@ -31,7 +31,7 @@ def choose(operator: Operator, target: Isa, settings: Settings) -> tuple[Solutio
     was not scheduled.
     """
     solution, schedule = _chosen(operator, target, settings)
-    return solution, prefetched(solution.embedding, target, schedule)
+    return solution, refined(solution.embedding, target, schedule, solution.costs.cycles)
 
 
 def _chosen(operator: Operator, target: Isa, settings: Settings) -> tuple[Solution, Schedule]:
