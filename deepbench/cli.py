@@ -31,6 +31,7 @@ from embed.cli.app import app, run
 from embed.cli.asked import AskedIsa, AskedSearch
 from embed.cli.console import wide_console
 from embed.cli.groups import grouped
+from embed.cli.machines import check_search
 from embed.cli.record import Record
 from embed.cpu.machine import check_runs
 from embed.kernel import Machine
@@ -61,6 +62,8 @@ def deepbench(
     target = isa.load()
     cpu = Machine.of(target) is Machine.CPU
     emulated = cpu and not target.is_x86
+    if cpu:
+        check_search(target, search)
     problems = chosen.read(SUITES[1:2] if emulated and not times.compile_time else SUITES[:2])
     if Machine.of(target) is not Machine.MICRO_OPERATIONS and (reference or export):
         raise UserError(f"--reference and --export are for VTA, not for {target.name}")

@@ -63,7 +63,8 @@ def sweep_command(
 ) -> int:
     """Run DeepBench's problems in several shapes of one instruction set: what would a larger array bring?"""
     axes = read_axes(isa.settings or ())
-    asked = shapes(Settings(isa.isa, (), search.objective, search.time_limit, search.seed), axes)
+    common = Settings(isa.isa, (), search.objective, search.time_limit, search.seed, relax=search.relaxations)
+    asked = shapes(common, axes)
     problems, files = chosen.read(), results.open()
     executor = DaskCluster(scheduler) if scheduler else LocalProcesses(chosen.jobs)
     total = len(problems) * sum(not shape.refusal for shape in asked)

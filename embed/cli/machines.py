@@ -13,7 +13,7 @@ from dataflow.accuracy import bounded
 from dataflow.dtypes import is_integer
 from dataflow.reference import check_array
 from embed.abstract.kernel import AbstractKernel
-from embed.cli.asked import AskedEmbedding, AskedKernel, refuse
+from embed.cli.asked import AskedEmbedding, AskedKernel, AskedSearch, refuse
 from embed.cli.console import error_console, new_table
 from embed.cli.exits import Defect
 from embed.cli.files import Array, read_array
@@ -44,8 +44,7 @@ def compile_for_cpu(
     Says what the time limit left out. Raises UserError for options that do not fit.
     """
     refuse("embed", target, {"--solver-params": search.solver_params})
-    if search.objective != "cycles":
-        raise UserError(f"--objective: kernels for {target.name} are chosen by cycles alone")
+    check_search(target, search)
     orders = search.layouts
     _check_names("--layout", orders, (*operator.inputs, operator.output))
     fixed = _constants(operator, orders, constants)
@@ -64,6 +63,14 @@ def compile_for_cpu(
     assert isinstance(kernel, CpuKernel)
     say_note(kernel.note)
     return kernel
+
+
+def check_search(target: Isa, search: AskedSearch) -> None:
+    """Raise UserError for an objective or a relaxation that kernels for a CPU do not take."""
+    if search.objective != "cycles":
+        raise UserError(f"--objective: kernels for {target.name} are chosen by cycles alone")
+    if search.relaxations:
+        raise UserError(f"--relax: kernels for {target.name} compute the operator as it is; isa-embed embed tries it")
 
 
 def say_note(note: str) -> None:
