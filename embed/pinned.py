@@ -81,7 +81,8 @@ def hold(operator: Operator, layouts: Mapping[str, str], row_major: Iterable[str
             raise UserError(f"layouts: there is no tensor '{name}'; there are: {', '.join(tensors)}")
     names = {name: letters_of(operator, tensors[name]) for name in row_major if name in tensors}
     given = {name: Physical.of(tensors[name], layout) for name, layout in {**names, **layouts}.items()}
-    return Held(_over_arrays(operator, {name: physical.order for name, physical in given.items()}), operator, given)
+    over = _over_arrays(operator, {name: physical.order for name, physical in given.items()})
+    return Held(_as_it_lies(over, [_in_order(given[name]) for name in layouts]), operator, given)
 
 
 def letters_of(operator: Operator, tensor: Tensor) -> str | None:
@@ -120,6 +121,24 @@ def _over_arrays(operator: Operator, orders: Mapping[str, Sequence[int]]) -> Ope
     if result:
         rest = [replace(each, dims=tuple(each.dims[place] for place in result)) for each in rest]
     return replace(operator, statements=(main, *rest))
+
+
+def _as_it_lies(operator: Operator, pinned: Sequence[Physical]) -> Operator:
+    """The operator with the dims of its box in the order in which pinned tensors have them, the first of these first.
+
+    Digits of a lane follow the box, in an order that changes nothing but what is in place. Where a tensor has blocks,
+    its words hold these alone.
+    """
+    main = operator.main
+    order: list[str] = []
+    for physical in pinned:
+        is_output = physical.tensor.name == operator.output.name
+        read = main.output if is_output else main.accesses.get(physical.tensor.name)
+        places = [dimension for dimension, _ in physical.blocks] or list(physical.order)
+        order += [dim for place in places for dim in read.index[place].dims] if read else []
+    rank = {dim: place for place, dim in reversed(list(enumerate(order)))}
+    dims = tuple(sorted(main.dims, key=lambda dim: rank.get(dim.name, -1)))
+    return replace(operator, statements=(replace(main, dims=dims), *operator.epilogue))
 
 
 def _permuted(statement: Computation, orders: Mapping[str, Sequence[int]]) -> Computation:

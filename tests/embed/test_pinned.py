@@ -14,7 +14,7 @@ from regular import SMALL, placements, vta
 
 import embed
 import isa
-from dataflow import UserError, conv1d, conv2d, depthwise_conv2d, evaluate, gemm, requantise
+from dataflow import Operator, UserError, conv1d, conv2d, depthwise_conv2d, evaluate, gemm, requantise
 from dataflow.computation import Tensor
 from embed.binding import bindings
 from embed.costs import Costs, rates
@@ -31,7 +31,7 @@ from embed.solver.settings import Settings
 from embed.vta.executable import VtaKernel
 from embed.vta.simulator import simulate
 from isa.model import Isa
-from tests.operators import inputs
+from tests.operators import inputs, quantised
 
 TARGETS = {1: SMALL, 2: vta(2, 4, 2)}
 OPERATORS = {
@@ -179,7 +179,8 @@ CONV = requantise(conv2d(n=2, c=8, h=5, w=6, k=12, r=3, s=3, pad=1), shift=3, bi
         ({"inp": "NCHW4c", "out": "NHWC"}, {"inp", "acc"}),
         ({"inp": "NHWC", "wgt": "KCRS4k4c", "bias": "C"}, {"wgt", "bias"}),
         ({"inp": "NCHW4c", "wgt": "KRSC4k4c", "out": "NCHW4c"}, {"inp", "wgt", "acc"}),
-        ({"out": "CNWH"}, set()),
+        ({"out": "CNWH"}, {"acc"}),
+        ({"inp": "NCHW"}, set()),
     ],
 )
 def test_kernels_take_arrays_that_lie_so(layouts: dict[str, str], in_place: set[str], tmp_path: Path) -> None:
@@ -263,3 +264,41 @@ def test_packing_counts_in_the_front() -> None:
     points = [(price.total, price.moved, -price.utilisation, lane_strides(embedding)) for embedding, price in ranked]
     assert len(set(points)) == len(points)
     assert not any(all(a <= b for a, b in zip(one, two, strict=True)) for one, two in permutations(points, 2))
+
+
+@st.composite
+def pinned_operators(draw: st.DrawFn) -> tuple[Operator, dict[str, str]]:
+    """A random quantised operator, and for some of its tensors any order of their dimensions with any blocks."""
+    operator = draw(quantised().filter(lambda operator: operator.main.points <= 20_000))
+    layouts = {}
+    for tensor in (*operator.inputs, operator.output):
+        choices = LETTERS.get(len(tensor.shape))
+        if choices and draw(st.booleans()):
+            order = "".join(draw(st.permutations(draw(st.sampled_from(choices)))))
+            blocks = draw(st.lists(st.tuples(st.integers(2, 5), st.sampled_from(order)), max_size=2)) if order else []
+            layouts[tensor.name] = order + "".join(f"{size}{letter.lower()}" for size, letter in blocks)
+    return operator, layouts
+
+
+@settings(max_examples=12, deadline=None)
+@given(pinned_operators())
+def test_any_layout_of_any_operator_runs(one: tuple[Operator, dict[str, str]]) -> None:
+    operator, layouts = one
+    kernel = embed.compile(operator, SMALL, layouts=layouts)
+    arrays = inputs(operator)
+    given = {t.name: Physical.of(t, layouts.get(t.name)).pack(arrays[t.name]) for t in operator.inputs}
+    result = kernel(**given)
+    lies = Physical.of(operator.output, layouts.get(operator.output.name))
+    assert np.array_equal(lies.unpack(lies.check(result)), evaluate(operator, arrays))
+
+
+@pytest.mark.parametrize("layout", ["KCRS", "KCSR", "CKSR", "KRSC4r"])
+def test_digits_follow_the_layout(layout: str) -> None:
+    """Lanes that hold r and s take them in the order in which the weights have them."""
+    small = conv2d(c=1, h=4, w=4, k=8, r=2, s=2)
+    found = embed.best(small, SMALL, layouts={"wgt": layout}, demands=["in-place=wgt"] if "4" not in layout else [])
+    assert found.status == "OPTIMAL"
+    arrays = inputs(small)
+    weights = Physical.of(small.inputs[1], layout).pack(arrays["wgt"])
+    kernel = embed.compile(small, SMALL, found, layouts={"wgt": layout})
+    assert np.array_equal(kernel(arrays["inp"], weights), evaluate(small, arrays))
