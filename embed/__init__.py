@@ -17,9 +17,13 @@ from embed.demands import Demand
 from embed.embedding import Embedding
 from embed.errors import NoEmbedding
 from embed.kernel import Array, Kernel, compile_kernel, load_kernel
+from embed.nodes.kernel import PlanKernel
+from embed.nodes.plan import Plan
 from embed.physical import Physical
 from embed.relax.steps import names as relaxations
 from embed.solver import search
+from embed.solver.nodes import plans
+from embed.solver.nodes.plans import fallback
 from embed.solver.search import OBJECTIVES, Alternatives, Solution
 from embed.solver.settings import Settings
 from embed.vta.executable import VtaKernel
@@ -35,12 +39,15 @@ __all__ = [
     "Kernel",
     "NoEmbedding",
     "Physical",
+    "Plan",
+    "PlanKernel",
     "Solution",
     "VtaKernel",
     "alternatives",
     "best",
     "compile",
     "load",
+    "plan",
     "stream",
 ]
 
@@ -138,7 +145,7 @@ def compile(  # noqa: A001
     tune: int = 0,
     time_limit: float = 10.0,
     demands: Sequence[str] = (),
-) -> VtaKernel | CpuKernel | AbstractKernel:
+) -> VtaKernel | CpuKernel | AbstractKernel | PlanKernel:
     """Code for `operator` under the given embedding, or the best one. Call it with numpy arrays.
 
     `layouts` names how tensors lie ({"inp": "NHWC"}; row-major where not given; arrays of blocked ones such as NCHW16c
@@ -149,22 +156,38 @@ def compile(  # noqa: A001
     with `tune` the best so many that it names are timed on this machine and the fastest is kept.
     `time_limit` is in seconds, for the search of an embedding. Only kernels that meet all `demands` count, which are
     written as on the command line ("in-place=inp").
-    For an ISA without encodings the kernel is an abstract program, which calls interpret.
+    For an ISA without encodings the kernel is an abstract program, which calls interpret; so is a plan of instructions
+    that are no contraction, where no single one does the operator.
     Raises NoEmbedding, and UserError for a name, layout or array that does not fit.
     """
     embedding = solution.embedding if isinstance(solution, Solution) else solution
-    return compile_kernel(
-        operator,
-        target,
-        embedding,
-        layouts=layouts or {},
-        threads=threads,
-        constants=constants or {},
-        cache=cache,
-        tune=tune,
-        time_limit=time_limit,
-        demands=tuple(map(Demand.read, demands)),
-    )
+    own = embedding or layouts or constants or cache or tune or threads > 1 or demands
+    try:
+        return compile_kernel(
+            operator,
+            target,
+            embedding,
+            layouts=layouts or {},
+            threads=threads,
+            constants=constants or {},
+            cache=cache,
+            tune=tune,
+            time_limit=time_limit,
+            demands=tuple(map(Demand.read, demands)),
+        )
+    except NoEmbedding:
+        found = None if own else fallback(operator, target, Settings(time_limit=time_limit))
+        if found is None:
+            raise
+        return PlanKernel(found)
+
+
+def plan(operator: Operator, target: Isa, *, time_limit: float = 10.0, seed: int = 0) -> Plan:
+    """The fastest plan of the target's instructions that does every addend of `operator` once, contraction or not.
+
+    `time_limit` is in seconds. `embed.PlanKernel` runs it. Raises NoEmbedding with the reason.
+    """
+    return plans.plan(operator, target, Settings(time_limit=time_limit, seed=seed))
 
 
 def load(path: str | Path) -> VtaKernel | CpuKernel:

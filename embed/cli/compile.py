@@ -89,7 +89,7 @@ def compile_command(
     _bundle(embed.compile(wanted, target, chosen, layouts=search.layouts), out, arrays)
 
 
-def _program(kernel: VtaKernel | CpuKernel | AbstractKernel, out: Path) -> None:
+def _program(kernel: object, out: Path) -> None:
     """The listing of an abstract program."""
     assert isinstance(kernel, AbstractKernel)
     make_directory(out)
@@ -110,7 +110,7 @@ def _check_emit(emit: str | None, target: Isa) -> None:
         raise UserError(f"--emit: there is no '{emit}' for {target.name}; there are: {', '.join(valid)}")
 
 
-def _bundle(kernel: VtaKernel | CpuKernel | AbstractKernel, out: Path, arrays: Mapping[str, Array]) -> None:
+def _bundle(kernel: object, out: Path, arrays: Mapping[str, Array]) -> None:
     assert isinstance(kernel, VtaKernel)
     bundle.save(kernel, out, kernel.held.lying(arrays))
     files = ", ".join(sorted(file.name for file in out.iterdir()))

@@ -26,6 +26,7 @@ from embed.cpu import archive
 from embed.cpu.kernel import CpuKernel
 from embed.embedding import Embedding
 from embed.kernel import Machine, best_embedding
+from embed.nodes.kernel import PlanKernel
 from embed.parse import read_embedding
 from embed.solver.nodes.plans import fallback
 from embed.vta import bundle_reader
@@ -107,11 +108,12 @@ def _run_operator(
 
 
 def _run_compiled(
-    kernel: VtaKernel | CpuKernel | AbstractKernel, arrays: dict[str, Array], trace: Path | None
+    kernel: VtaKernel | CpuKernel | AbstractKernel | PlanKernel, arrays: dict[str, Array], trace: Path | None
 ) -> tuple[Array, Table]:
     if isinstance(kernel, AbstractKernel):
         refuse("run", kernel.target, {"--trace": trace})
         return run_abstract(kernel, arrays)
+    assert not isinstance(kernel, PlanKernel)
     return _run_kernel(kernel, arrays, trace)
 
 

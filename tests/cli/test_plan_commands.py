@@ -1,0 +1,72 @@
+"""Operators that are no contraction, from the command line and from Python."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import printed
+
+import dataflow
+import embed
+import isa
+from deepbench.cli import app
+from embed.cli.app import run
+from embed.cli.data import random_arrays
+
+COMPLEX = "c[i,j,0] += a[i,k,0]*b[k,j,0]-a[i,k,1]*b[k,j,1]; c[i,j,1] += a[i,k,0]*b[k,j,1]+a[i,k,1]*b[k,j,0]"
+WORDS = ["--expr", COMPLEX, "i=9", "j=5", "k=7", "--dtype", "i8", "--isa", "sve2"]
+GEMM = dataflow.gemm(m=5, n=20, k=9, dtype="i16")
+
+pytestmark = pytest.mark.usefixtures("wide")
+
+
+def test_embed_explains_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(["embed", *WORDS], capsys)
+    for part in ("cdot_s_0(", "cdot_s_90(", "addends=k:2", "c[i,j,0] -= i32(a[i,k,1])", "a[l,3] = a[", "isa-embed run"):
+        assert part in text
+    assert "OPTIMAL" in text
+
+
+def test_run_checks_a_plan(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    text = printed(["run", *WORDS, "--output", str(tmp_path / "c.npy")], capsys)
+    assert "equals the reference bit for bit" in text
+    assert np.load(tmp_path / "c.npy").shape == (9, 5, 2)
+
+
+def test_every_output_is_checked(capsys: pytest.CaptureFixture[str]) -> None:
+    planes = "re[i] += ar[i,k]*br[k]-ai[i,k]*bi[k]; im[i] += ar[i,k]*bi[k]+ai[i,k]*br[k]"
+    text = printed(["run", "--expr", planes, "i=9", "k=7", "--dtype", "i16:i16", "--isa", "sve2"], capsys)
+    assert "cmla_h_0(" in text
+    assert "equals the reference bit for bit" in text
+
+
+def test_set_reaches_the_lanes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert re.search(r"l=[ij.]+:2 ", printed(["embed", *WORDS, "--set", "vl=64"], capsys))
+
+
+def test_options_of_other_machines_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(app, ["run", *WORDS, "--threads", "2"]) == 2
+    assert "--threads has no meaning for sve2" in capsys.readouterr().err
+
+
+def test_no_plan_is_exit_code_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(app, ["embed", "gemm", "m=4", "n=4", "k=4", "--dtype", "i16", "--isa", "c66x"]) == 1
+    assert "cmpy: the operator has nothing like its addend 2" in capsys.readouterr().err
+
+
+def test_compile_falls_back_to_a_plan() -> None:
+    kernel = embed.compile(GEMM, isa.load("avx2"))
+    assert isinstance(kernel, embed.PlanKernel)
+    arrays = random_arrays(GEMM, 0)
+    assert np.array_equal(kernel(**arrays), dataflow.evaluate(GEMM, arrays))
+    assert str(embed.plan(GEMM, isa.load("avx2"))) == str(kernel.plan)
+    with pytest.raises(dataflow.UserError, match="there is no code to save"):
+        kernel.save("gemm.kernel")
+    with pytest.raises(dataflow.UserError, match="the inputs are a, b"):
+        kernel(c=arrays["a"])
+
+
+def test_compile_says_why_not() -> None:
+    with pytest.raises(embed.NoEmbedding):
+        embed.compile(dataflow.gemm(m=4, n=4, k=4, dtype="f32"), isa.load("c66x"))
