@@ -8,9 +8,10 @@ from dataflow.errors import UserError
 from dataflow.expression import Read, reads
 from dataflow.operator import Operator
 from embed.binding import named_accesses, unused_name
-from embed.cpu.select import Extra, Plan, Word, select
+from embed.cpu.select import Extra, Plan, select
 from embed.cpu.simplify import simplified
 from embed.cpu.streams import moving_digits
+from embed.cpu.word_moves import Word
 from embed.embedding import Embedding
 from embed.epilogue import Fused, whole
 from embed.errors import NoEmbedding

@@ -7,7 +7,6 @@ the accumulator itself.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import prod
 
 import numpy as np
 
@@ -15,11 +14,11 @@ from dataflow.dtypes import bits, convert, is_integer, limits
 from dataflow.expression import COMMUTATIVE, Apply, Cast, Const, Expression, Read, dtype_of, render
 from embed.cpu.conversions import Change, Goal, chain, changes
 from embed.cpu.simplify import interval, saturated_type, simplified, within
+from embed.cpu.word_moves import Word, WordMoves, stores
 from embed.errors import NoEmbedding
 from embed.physical import Array
 from isa.errors import IsaError
 from isa.machine import MachineInstruction
-from isa.memo import remembered
 from isa.model import FIELD, Instruction, Isa
 
 SUMS = 0
@@ -89,15 +88,6 @@ class Extra:
     spread: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
-    """What an accumulator is: elements of `dtype`, one for each of `lanes`, in a register of `memory`."""
-
-    memory: str
-    dtype: str
-    lanes: int
-
-
 def select(target: Isa, word: Word, sums: Read, body: Expression, extras: Mapping[Read, Extra], output: str) -> Plan:
     """Cover `body` over the accumulator `sums`; raises NoEmbedding naming the part that the target has nothing for.
 
@@ -105,34 +95,12 @@ def select(target: Isa, word: Word, sums: Read, body: Expression, extras: Mappin
     """
     types = {sums.tensor: word.dtype, **{read.tensor: extra.dtype for read, extra in extras.items()}}
     wanted = simplified(Cast(output, body), types)
-    store, masked = _stores(target, word, output)
+    store, masked = stores(target, word, output)
     if wanted == sums:
         return Plan((), SUMS, store, masked, ())
-    selector = _Selector(target, word, types, extras, {sums: SUMS})
+    selector = _Selector(target, WordMoves(target, word), types, extras, {sums: SUMS})
     result = selector.value(wanted, output)
     return Plan(tuple(selector.steps), result, store, masked, tuple(selector.literals))
-
-
-@remembered
-def _stores(target: Isa, word: Word, dtype: str) -> tuple[str, str]:
-    """The store of a word of such elements, and its masked twin where there is one."""
-    return _Selector(target, word, {}, {}, {}).store(dtype)
-
-
-@remembered
-def _usable(target: Isa, memory: str, external: str) -> tuple[list[Instruction], list[Instruction]]:
-    """Entries that write a register of a memory and nothing else: from registers, and from external memory."""
-    usable = [entry for entry in target.instructions.values() if _is_plain(entry, memory)]
-    inside = [e for e in usable if all(operand.memory in {memory, FIELD} for operand in e.operands.values())]
-    return inside, [entry for entry in usable if [operand.memory for operand in entry.inputs] == [external]]
-
-
-def _is_plain(entry: Instruction, memory: str) -> bool:
-    pattern = entry.pattern
-    if pattern is None or pattern.accumulate or entry.mask or entry.choice or entry.repeat:
-        return False
-    written = pattern.output.tensor
-    return entry.operands[written].memory == memory and written not in {r.tensor for r in pattern.reads}
 
 
 @dataclass
@@ -140,27 +108,24 @@ class _Selector:
     """Steps chosen so far; `known` are the values of expressions."""
 
     target: Isa
-    word: Word
+    moves: WordMoves
     types: dict[str, str]
     extras: Mapping[Read, Extra]
     known: dict[Expression, int]
     steps: list[Step] = field(default_factory=list)
     literals: list[Array] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.external = next(name for name, memory in self.target.memories.items() if memory.kind == "external")
-        self.registers, self.loads = _usable(self.target, self.word.memory, self.external)
-
     @cached_property
     def elementwise(self) -> list[tuple[Instruction, Expression]]:
         """Those that compute something, the same for each lane; with what they compute."""
-        bodies = [(entry, entry.pattern.body) for entry in self.registers if entry.pattern and self.is_lanes(entry)]
+        usual = [entry for entry in self.moves.registers if self.moves.is_lanes(entry)]
+        bodies = [(entry, entry.pattern.body) for entry in usual if entry.pattern]
         return [(entry, _plain(body)) for entry, body in bodies if not isinstance(body, Read)]
 
     @cached_property
     def changes(self) -> list[Change]:
         """The conversions and moves among the entries."""
-        return changes(self.registers)
+        return changes(self.moves.registers)
 
     def value(self, node: Expression, dtype: str) -> int:
         """The value of an expression, which is of type `dtype` where it is a number."""
@@ -190,82 +155,32 @@ class _Selector:
 
     def constant(self, number: int | float, dtype: str) -> int:
         """A number in all lanes."""
-        entry = self.spreading(bits(dtype))
+        entry = self.moves.spreading(bits(dtype))
         array = convert(np.asarray([number]), dtype)
         self.literals.append(array)
         memory = entry.inputs[0].name
         return self.add(Step(entry.name, _output(entry), memory=memory, literal=len(self.literals) - 1))
 
-    def spreading(self, width: int) -> Instruction:
-        """The load of one element of `width` bits to all lanes."""
-        for entry in self.loads:
-            pattern = entry.pattern
-            assert pattern is not None
-            if not isinstance(pattern.body, Read) or pattern.body.index or not self.is_lanes(entry):
-                continue
-            if bits(pattern.tensors[0].dtype) == bits(pattern.tensors[1].dtype) == width:
-                return entry
-        raise NoEmbedding(f"{self.target.name} has no broadcast of {width} bits for this epilogue")
-
-    def is_lanes(self, entry: Instruction) -> bool:
-        """Whether an entry does the same for each lane, and has as many."""
-        assert entry.pattern is not None
-        pattern = entry.pattern
-        index = pattern.output.index
-        if len(index) != 1 or len(index[0].terms) != 1 or index[0].constant or index[0].terms[0][1] != 1:
-            return False
-        return pattern.extents[index[0].terms[0][0]] >= self.word.lanes
-
     def loaded(self, read: Read) -> int:
         """An element for each lane, or one for all, from memory: as it is."""
         access, dtype = self.extras[read].access, self.extras[read].dtype
         if self.extras[read].spread:
-            entry = self.spreading(bits(dtype))
+            entry = self.moves.spreading(bits(dtype))
             return self.add(Step(entry.name, _output(entry), memory=entry.inputs[0].name, access=access))
-        for entry in self.loads:
-            pattern = entry.pattern
-            assert pattern is not None
-            if isinstance(pattern.body, Read) and self.is_whole(entry, bits(dtype)):
-                return self.add(self.load(entry, access))
-        raise NoEmbedding(f"{self.target.name} has no load of {self.word.lanes} {dtype} for this epilogue")
+        return self.load(self.moves.load(dtype), access)
 
-    def is_whole(self, entry: Instruction, width: int) -> bool:
-        """Whether a copy moves just a word of such elements, in order."""
-        assert entry.pattern is not None
-        pattern = entry.pattern
-        if pattern.reads[0].index != pattern.output.index or _dims(pattern.output) != list(pattern.extents):
-            return False
-        return prod(pattern.extents.values()) * bits(pattern.tensors[0].dtype) == self.word.lanes * width
-
-    def load(self, entry: Instruction, access: str) -> Step:
-        return Step(entry.name, _output(entry), memory=entry.inputs[0].name, access=access, masked=self.twin(entry))
-
-    def twin(self, entry: Instruction) -> str:
-        """The entry that does the same under a mask of the lanes."""
-        for other in self.target.instructions.values():
-            if not other.mask or other.mask.operand.tensor.size != self.word.lanes:
-                continue
-            if _memories(other) == _memories(entry) and other.pattern == entry.pattern:
-                return other.name
-        return ""
+    def load(self, entry: Instruction, access: str) -> int:
+        """A word of an access."""
+        memory, masked = entry.inputs[0].name, self.moves.twin(entry)
+        return self.add(Step(entry.name, _output(entry), memory=memory, access=access, masked=masked))
 
     def converted_load(self, node: Expression) -> int | None:
         """An element for each lane, converted as it is loaded."""
         match node:
             case Cast(dtype, Read() as read) if read in self.extras and not self.extras[read].spread:
-                access, source = self.extras[read].access, self.extras[read].dtype
-                for entry in self.loads:
-                    assert entry.pattern is not None
-                    types = (entry.pattern.tensors[0].dtype, entry.pattern.tensors[-1].dtype)
-                    match entry.pattern.body:
-                        case Cast(found, Read(_, index)) if (found, types[1]) == (dtype, source):
-                            if index == entry.pattern.output.index and self.is_exact(entry):
-                                return self.add(self.load(entry, access))
+                entry = self.moves.converting_load(dtype, self.extras[read].dtype)
+                return self.load(entry, self.extras[read].access) if entry is not None else None
         return None
-
-    def is_exact(self, entry: Instruction) -> bool:
-        assert entry.pattern is not None
-        return self.is_lanes(entry) and entry.pattern.tensors[-1].size == self.word.lanes
 
     def covered(self, node: Expression) -> int | None:
         """The value by one instruction on simpler ones; those that cover most are tried first."""
@@ -369,7 +284,7 @@ class _Selector:
         span = interval(argument, self.types)
         fits = is_integer(dtype) and within(span, dtype)
         goal = Goal(source, dtype, span, fits or not saturate, fits or saturate)
-        path = chain(goal, self.changes, self.word.lanes)
+        path = chain(goal, self.changes, self.moves.word.lanes)
         if path is None:
             return None
         value = self.value(argument, source)
@@ -377,33 +292,10 @@ class _Selector:
             value = self.add(Step(change.entry.name, _output(change.entry), ((change.operand, value),)))
         return value
 
-    def store(self, dtype: str) -> tuple[str, str]:
-        """The store of a word of such elements, and its masked twin where there is one."""
-        for entry in self.target.instructions.values():
-            pattern = entry.pattern
-            if pattern is None or pattern.accumulate or entry.mask or entry.choice or len(entry.operands) != 2:
-                continue
-            memories = [operand.memory for operand in entry.operands.values()]
-            if sorted(memories) != sorted((self.external, self.word.memory)) or not isinstance(pattern.body, Read):
-                continue
-            if entry.operands[pattern.output.tensor].memory != self.external:
-                continue
-            if self.is_whole(entry, bits(dtype)):
-                return entry.name, self.twin(entry)
-        raise NoEmbedding(f"{self.target.name} has no store of {self.word.lanes} {dtype} for this epilogue")
-
 
 def _output(entry: Instruction) -> str:
     assert entry.pattern is not None
     return entry.pattern.output.tensor
-
-
-def _memories(entry: Instruction) -> dict[str, str]:
-    return {name: operand.memory for name, operand in entry.operands.items()}
-
-
-def _dims(read: Read) -> list[str]:
-    return [dim for index in read.index for dim in index.dims]
 
 
 def _size(node: Expression) -> int:
