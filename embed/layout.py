@@ -275,8 +275,9 @@ def _origin(layout: Layout, number: int) -> int:
 
 
 def _times(factor: int, text: str) -> str:
-    if factor == 1:
-        return text
+    if abs(factor) == 1:
+        sign = "-" if factor < 0 else ""
+        return f"{sign}{text}" if not sign or text.isidentifier() else f"-({text})"
     return f"{factor}*{text}" if text.isidentifier() else f"{factor}*({text})"
 
 

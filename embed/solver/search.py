@@ -104,10 +104,10 @@ def held_under(operator: Operator, target: Isa, settings: Settings) -> Held:
 
 
 def _kinds(target: Isa, settings: Settings) -> tuple[str, ...]:
-    """The relaxations to try. Demands speak of the user's dims, and layouts of arrays without zeros around them."""
+    """The relaxations to try. Demands speak of the user's dims: with them only those that were named."""
     if settings.relax is not None:
         return settings.relax
-    return () if settings.demands or settings.layouts else usual(target)
+    return () if settings.demands else usual(target)
 
 
 class _Race:
@@ -250,11 +250,9 @@ def alternatives(operator: Operator, target: Isa, settings: Settings, dominated:
     return Alternatives(_ranked(found, order), Progress(number, tuple(left)), time.perf_counter() - start)
 
 
-def rivals(operator: Operator, target: Isa, settings: Settings, most: int, below: int | None) -> Alternatives:
-    """What may have less than `below` of the objective's first term: embeddings of the operator, and of each rewriting
-    the best.
-
-    `most` rewritings are solved, those with the least bounds; the others are left.
+def rivals(operator: Operator, target: Isa, settings: Settings, below: int | None) -> Alternatives:
+    """What may have less than `below` of the objective's first term: all embeddings of the operator, and the best one
+    of each rewriting that can.
     """
     start = time.perf_counter()
     held, order = held_under(operator, target, settings), _order(settings)
@@ -271,12 +269,11 @@ def rivals(operator: Operator, target: Isa, settings: Settings, most: int, below
         plain = alternatives(operator, target, replace(settings, relax=()), dominated=True)
         found, left = list(plain.ranked), plain.progress.left
     hopeful = promising(asked, target, _kinds(target, settings), held.lies, order[0], below)
-    for _, problem in hopeful[:most]:
+    for _, problem in hopeful:
         one = solved(problem)
         left += () if one is None or one.proven else (str(problem),)
         if one is not None and one.embedding is not None:
             found.append((one.embedding, evaluate(one.embedding, problem.rates)))
-    left += ("rewritings of the operator",) * len(hopeful[most:])
     return Alternatives(_ranked(found, order), Progress(len(asked) + len(hopeful), left), time.perf_counter() - start)
 
 

@@ -22,7 +22,7 @@ class Settings:
 
     `parameters` are fields of CP-SAT's SatParameters and come last; every model is written to the file `dump`. Only
     embeddings that meet all `demands` count. `layouts` pins those of tensors, by name; packing them has a price.
-    `relax` names the relaxations to try; None are those that suit the machine, none under demands or pinned layouts.
+    `relax` names the relaxations to try; None are those that suit the machine, and none under demands.
     """
 
     objective: str = "cycles"

@@ -56,7 +56,7 @@ def _better(
 ) -> tuple[Solution, Schedule]:
     """The best of the first, if it has a schedule, and the next by roofline; OPTIMAL if none left has one below."""
     best = (first, schedule) if schedule else None
-    others = search.rivals(operator, target, settings, _MOST, _total(best) if best else None)
+    others = search.rivals(operator, target, settings, _total(best) if best else None)
     for other in (others[place] for place in range(min(_MOST, len(others)))):
         if best and other.costs.total >= _total(best):
             break
