@@ -136,6 +136,8 @@ def _as_it_lies(operator: Operator, pinned: Sequence[Physical]) -> Operator:
         read = main.output if is_output else main.accesses.get(physical.tensor.name)
         places = [dimension for dimension, _ in physical.blocks] or list(physical.order)
         order += [dim for place in places for dim in read.index[place].dims] if read else []
+    if not order:
+        return operator
     rank = {dim: place for place, dim in reversed(list(enumerate(order)))}
     dims = tuple(sorted(main.dims, key=lambda dim: rank.get(dim.name, -1)))
     return replace(operator, statements=(replace(main, dims=dims), *operator.epilogue))

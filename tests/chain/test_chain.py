@@ -122,6 +122,21 @@ def test_branches_against_all_pairs_of_embeddings() -> None:
     assert found.status == "OPTIMAL"
 
 
+def test_a_plan_with_branches_runs() -> None:
+    """The kernels of the plan one after the other, the shortcut included, against the reference."""
+    chain = residual()
+    inner, outer = (
+        embed.compile(operator, SMALL, option.embedding)
+        for operator, option in zip(chain.operators, plan(chain, SMALL).options, strict=True)
+    )
+    rng = np.random.default_rng(0)
+    x = rng.integers(-128, 128, (1, 8, 4, 4), np.int8)
+    first, last = (rng.integers(-128, 128, (8, 8, 1, 1), np.int8) for _ in range(2))
+    found = outer(inp=inner(x, first), wgt=last, res=x)
+    between = evaluate(chain.operators[0], {"inp": x, "wgt": first})
+    assert np.array_equal(found, evaluate(chain.operators[1], {"inp": between, "wgt": last, "res": x}))
+
+
 def test_two_readers_of_one_form_share_a_copy() -> None:
     twin = quantised(conv2d(c=8, h=4, w=4, k=8, r=1, s=1))
     chain = Chain.graph({"a": twin, "b": twin}, {"a": {"inp": "x"}, "b": {"inp": "x"}})

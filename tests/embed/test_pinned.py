@@ -237,6 +237,11 @@ def test_layouts_that_are_none(layouts: dict[str, str], said: str) -> None:
         embed.compile(CONV, SMALL, layouts=layouts)
 
 
+def test_without_pins_the_operator_is_itself() -> None:
+    assert hold(CONV, {}).operator is CONV
+    assert held_under(CONV, SMALL, Settings(demands=(Demand.read("in-place=inp"),))).operator is CONV
+
+
 def test_layouts_and_demands_in_python() -> None:
     found = embed.best(CONV, SMALL, layouts={"inp": "NHWC"}, demands=["bind=inp:inp"])
     listed = embed.alternatives(CONV, SMALL, layouts={"inp": "NHWC"}, demands=["bind=inp:inp"], dominated=True)
