@@ -139,7 +139,8 @@ def timeline(found: Sequence[Span], first: int, last: int) -> str:
     """The three engines as rows of bars, from one cycle to another."""
     rows = {engine: place for place, engine in enumerate((Engine.LOAD, Engine.COMPUTE, Engine.STORE))}
     scale = (_WIDTH - _LEFT) / max(1, last - first)
-    shapes = []
+    bottom = len(rows) * _ROW
+    shapes = list(_ticks(first, last, bottom))
     for engine, row in rows.items():
         top = row * _ROW + 4
         shapes.append(f'<text class="note" x="0" y="{top + 21}">{engine.label}</text>')
@@ -148,15 +149,18 @@ def timeline(found: Sequence[Span], first: int, last: int) -> str:
             left, right = (_LEFT + (min(max(at, first), last) - first) * scale for at in (start, end))
             box = f'x="{left:.2f}" y="{top}" width="{max(0.2, right - left):.2f}" height="{_ROW - 8}"'
             shapes.append(f'<rect {box} fill="{colour}"><title>{escape(said)}</title></rect>')
-    bottom = len(rows) * _ROW
-    for tenth in range(0, 11, 2):
-        at = _LEFT + tenth * (_WIDTH - _LEFT) / 10
-        said = f"{first + (last - first) * tenth // 10:,}" + " cycles" * (tenth == 10)
-        anchor = {0: "start", 10: "end"}.get(tenth, "middle")
-        shapes.append(f'<line class="grid" x1="{at:.1f}" x2="{at:.1f}" y1="0" y2="{bottom + 4}"/>')
-        shapes.append(f'<text x="{at:.1f}" y="{bottom + 20}" text-anchor="{anchor}">{said}</text>')
     size = f'viewBox="0 0 {_WIDTH} {bottom + 26}" style="min-width:{_LEGIBLE}px;width:100%"'
     return f'<div class="scroll"><svg {size} role="img" aria-label="timeline">{"".join(shapes)}</svg></div>'
+
+
+def _ticks(first: int, last: int, bottom: int) -> Iterator[str]:
+    """A line and a number at every fifth of the cycles."""
+    for fifth in range(6):
+        at = _LEFT + fifth * (_WIDTH - _LEFT) / 5
+        said = f"{first + (last - first) * fifth // 5:,}" + " cycles" * (fifth == 5)
+        anchor = {0: "start", 5: "end"}.get(fifth, "middle")
+        yield f'<line class="grid" x1="{at:.1f}" x2="{at:.1f}" y1="0" y2="{bottom + 4}"/>'
+        yield f'<text x="{at:.1f}" y="{bottom + 20}" text-anchor="{anchor}">{said}</text>'
 
 
 def _merged(found: Sequence[Span], scale: float) -> Iterator[tuple[int, int, str, str]]:
