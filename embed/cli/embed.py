@@ -12,7 +12,8 @@ from embed.cli.explain import alternatives_table, explain, solved
 from embed.cli.files import check_writable, write_json_lines
 from embed.cli.groups import grouped
 from embed.cli.options import All, First, JsonFile, Limit, Show, Verbose, Written
-from embed.cli.plans import explain_plan
+from embed.cli.plans import explain_plan, placements_table
+from embed.nodes.plan import Plan
 from embed.parse import read_embedding
 from embed.solver.nodes.plans import fallback
 from embed.solver.search import Alternatives, Solution, best, given, stream
@@ -37,7 +38,11 @@ def embed_command(
     wanted, target = operator.read(), isa.load()
     check_writable(json)
     many = every or search.pareto or show is not None
-    if embedding is None and _is_planned(wanted, target, search, run_line(operator, isa)):
+    plan = _plan(wanted, target, search) if embedding is None else None
+    if plan is not None:
+        if json:
+            raise UserError("--json: a plan of several instructions has no record")
+        _print((placements_table(plan, limit),) if many else explain_plan(plan, run_line(operator, isa)))
         return
     listed = search.find(wanted, target) if many else None
     if listed is None:
@@ -59,13 +64,10 @@ def embed_command(
     _print(pieces)
 
 
-def _is_planned(operator: Operator, target: Isa, search: AskedList, command: str) -> bool:
-    """Whether it takes a plan of instructions that are no contraction; then that is explained."""
+def _plan(operator: Operator, target: Isa, search: AskedList) -> Plan | None:
+    """The plan of instructions that are no contraction, if it takes one."""
     settings = search.read()
-    plan = None if settings.demands or settings.layouts else fallback(operator, target, settings)
-    if plan is not None:
-        _print(explain_plan(plan, command))
-    return plan is not None
+    return None if settings.demands or settings.layouts else fallback(operator, target, settings)
 
 
 def _print(pieces: Iterable[RenderableType]) -> None:

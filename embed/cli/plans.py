@@ -10,9 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from dataflow.expression import Const
+from dataflow.sums import Sums
 from embed.cli.console import new_table
 from embed.cli.machines import compared
 from embed.embedding import Digit
+from embed.nodes.checker import verify
 from embed.nodes.kernel import PlanKernel
 from embed.nodes.layout import packed_accesses, word_axes
 from embed.nodes.placement import ADDENDS
@@ -36,6 +38,26 @@ def explain_plan(plan: Plan, command: str) -> Iterator[RenderableType]:
     yield plan_table(plan)
     yield Text("run by", style="bold")
     yield Text(f"  {command}", no_wrap=True, overflow="ignore")
+
+
+def placements_table(plan: Plan, limit: int) -> Table:
+    """One row for each placement that a plan may have, the first `limit` of them, each checked."""
+    proven = "complete" if plan.complete else "not complete: the time ran out"
+    shown = plan.every[:limit]
+    title = f"{plan.operator.title}: {len(plan.every)} placements ({proven}), {len(shown)} shown"
+    numbers = ("#", "utilisation", "invocations", "cycles", "bytes")
+    table = new_table(title, "#", "placement", "does", *numbers[1:], right=numbers)
+    for number, step in enumerate(shown, 1):
+        verify(step.placement)
+        does = ", ".join(
+            text(plan.operator.statements, addend)
+            for addend in Sums(plan.operator.statements).addends
+            if addend in step.placement.covered
+        )
+        prices = (f"{step.placement.utilisation:.4f}", f"{step.invocations:,}", f"{step.cycles:,}", f"{step.bytes:,}")
+        name = f"{step.placement}{f' + {step.adder}' if step.adder else ''}"
+        table.add_row(str(number), Text(name), Text(does), *prices)
+    return table
 
 
 def addends_table(step: Step) -> Table:
@@ -84,7 +106,7 @@ def plan_table(plan: Plan) -> Table:
     """Instructions, utilisation, cycles by the file's timing, bytes, and what was proven."""
     table = new_table("costs")
     costs(plan, table)
-    proof = f"{plan.status} among {plan.considered:,} placements, in {plan.seconds * 1000:.1f} ms"
+    proof = f"{plan.status} among {len(plan.every):,} placements, in {plan.seconds * 1000:.1f} ms"
     table.add_row("status", proof)
     return table
 

@@ -37,7 +37,8 @@ class Step:
 class Plan:
     """The steps in order; `status` is OPTIMAL where nothing is faster by the file's timing.
 
-    `seconds` is the time of the search, `considered` how many placements it has seen.
+    `seconds` is the time of the search, `every` all placements that it has priced, which are `complete` if time was
+    enough for all that are not alike.
     """
 
     operator: Operator
@@ -45,7 +46,8 @@ class Plan:
     steps: tuple[Step, ...]
     status: str
     seconds: float
-    considered: int
+    every: tuple[Step, ...]
+    complete: bool
 
     @property
     def cycles(self) -> int:

@@ -28,6 +28,13 @@ def test_embed_explains_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
     assert "OPTIMAL" in text
 
 
+def test_all_lists_the_placements(capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(["embed", *WORDS, "--all", "--limit", "5"], capsys)
+    assert re.search(r"(\d+) placements \(complete\), 5 shown", text)
+    assert run(app, ["embed", *WORDS, "--json", "plan.json"]) == 2
+    assert "--json: a plan of several instructions has no record" in capsys.readouterr().err
+
+
 def test_run_checks_a_plan(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     text = printed(["run", *WORDS, "--output", str(tmp_path / "c.npy")], capsys)
     assert "equals the reference bit for bit" in text

@@ -38,6 +38,21 @@ def test_pair_adds_make_an_integer_gemm_of_any_size(m: int, n: int, k: int) -> N
     assert np.array_equal(PlanKernel(found)(**arrays), expected.astype(np.int32))
 
 
+@given(data=st.data())
+@settings(max_examples=15, deadline=None)
+def test_pair_adds_make_convolutions(data: st.DataObject) -> None:
+    def draw(low: int, high: int) -> int:
+        return data.draw(st.integers(low, high))
+
+    groups, taps = draw(1, 2), {"r": draw(1, 3), "s": draw(1, 3)}
+    sizes = {"c": groups * draw(1, 4), "h": draw(5, 8), "w": draw(5, 8), "k": groups * draw(1, 9), **taps}
+    steps = {"stride": draw(1, 2), "pad": draw(0, 2), "dilation": draw(1, 2), "groups": groups}
+    conv = dataflow.conv2d(n=draw(1, 2), **sizes, **steps, dtype="i16")
+    found = plan(conv, isa.load("avx2"), Settings())
+    arrays = random_arrays(conv, 5)
+    assert np.array_equal(PlanKernel(found)(**arrays), dataflow.evaluate(conv, arrays))
+
+
 def test_a_whole_sum_in_one_invocation_leaves_nothing_to_add() -> None:
     found = plan(operator("y[i] = i32(a[i,0])*i32(b[i,0]) + i32(a[i,1])*i32(b[i,1])", i=32), AVX512, Settings())
     assert [(step.placement.name, step.invocations, step.adder) for step in found.steps] == [

@@ -27,20 +27,20 @@ _LEAST = 1.0
 
 @dataclass
 class Found:
-    """The steps that may stand in a plan: of those that do the same addends only the best, of equals the first."""
+    """The steps there are; of those that do the same addends only the best may stand in a plan, of equals the first."""
 
     steps: dict[frozenset[Addend], Step] = field(default_factory=dict)
+    every: list[Step] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
-    considered: int = 0
     complete: bool = True
 
     def add(self, placement: Placement, target: Isa) -> None:
-        self.considered += 1
         try:
             step = priced(placement, target)
         except NoEmbedding as error:
             self.refused[placement.name] = str(error)
             return
+        self.every.append(step)
         known = self.steps.get(placement.covered)
         if known is None or rank(step) < rank(known):
             self.steps[placement.covered] = step
@@ -91,7 +91,8 @@ def whole_plan(operator: Operator, target: Isa, settings: Settings) -> Plan:
         verify(step.placement)
     status = "OPTIMAL" if proven and found.complete else "FEASIBLE"
     seconds = time.perf_counter() - start
-    return Plan(operator, target, in_order(operator, steps), status, seconds, found.considered)
+    every = tuple(sorted(found.every, key=lambda step: (step.placement.statements, rank(step))))
+    return Plan(operator, target, in_order(operator, steps), status, seconds, every, found.complete)
 
 
 def fallback(operator: Operator, target: Isa, settings: Settings) -> Plan | None:
