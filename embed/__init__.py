@@ -21,10 +21,12 @@ from embed.nodes.kernel import PlanKernel
 from embed.nodes.plan import Plan
 from embed.physical import Physical
 from embed.relax.steps import names as relaxations
-from embed.solver import search
+from embed.solver import listing, search
+from embed.solver.listing import Alternatives
 from embed.solver.nodes import plans
 from embed.solver.nodes.plans import fallback
-from embed.solver.search import OBJECTIVES, Alternatives, Solution
+from embed.solver.questions import OBJECTIVES
+from embed.solver.search import Solution
 from embed.solver.settings import Settings
 from embed.vta.executable import VtaKernel
 from isa.model import Isa
@@ -99,7 +101,7 @@ def alternatives(
     Those of rewritten operators are added by the relaxations that `relax` names. Raises NoEmbedding with the reason.
     """
     settings = _settings(objective, time_limit, seed, parameters, dump, layouts, demands, relax)
-    return search.alternatives(operator, target, settings, dominated)
+    return listing.alternatives(operator, target, settings, dominated)
 
 
 def stream(
@@ -113,7 +115,7 @@ def stream(
     demands: Sequence[str] = (),
 ) -> Iterator[Solution]:
     """The embeddings of `alternatives` as they are found, each checked; `next(stream(...))` is the first."""
-    return search.stream(
+    return listing.stream(
         operator, target, _settings("cycles", time_limit, seed, None, None, layouts, demands, "none"), dominated
     )
 

@@ -19,6 +19,7 @@ from embed.cpu.kernel import CpuKernel
 from embed.demands import Demand, check
 from embed.embedding import Embedding
 from embed.solver import search
+from embed.solver.questions import held_under
 from embed.solver.settings import Settings
 from embed.vta import bundle_reader, joint
 from embed.vta.executable import VtaKernel, compile_vta
@@ -107,7 +108,7 @@ def best_embedding(operator: Operator, target: Isa, settings: Settings) -> searc
 def _on_scratchpads(
     operator: Operator, target: Isa, embedding: Embedding | None, machine: Machine, settings: Settings
 ) -> VtaKernel | AbstractKernel:
-    held = search.held_under(operator, target, settings)
+    held = held_under(operator, target, settings)
     compiled = compile_vta if machine is Machine.MICRO_OPERATIONS else compile_abstract
     if embedding is not None:
         return compiled(embedding.on(held.operator), target, held=held)

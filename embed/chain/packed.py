@@ -21,7 +21,8 @@ from embed.layout import Layout, derive
 from embed.packing import Gather
 from embed.physical import Physical
 from embed.solver.bound import least
-from embed.solver.search import alternatives, problems
+from embed.solver.listing import alternatives
+from embed.solver.questions import problems
 from embed.solver.settings import Settings
 from isa.model import Isa
 

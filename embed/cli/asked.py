@@ -14,7 +14,7 @@ from embed.cli.files import check_writable
 from embed.cli.operators import read_operator, read_pairs, read_settings, read_solver_parameters
 from embed.demands import Demand
 from embed.relax.steps import names as relaxation_names
-from embed.solver.search import Alternatives, alternatives
+from embed.solver.listing import Alternatives, alternatives
 from embed.solver.settings import Settings
 from isa.model import Isa
 

@@ -15,8 +15,9 @@ from embed.cli.options import All, First, JsonFile, Limit, Show, Verbose, Writte
 from embed.cli.plans import explain_plan, placements_table
 from embed.nodes.plan import Plan
 from embed.parse import read_embedding
+from embed.solver.listing import Alternatives, stream
 from embed.solver.nodes.plans import fallback
-from embed.solver.search import Alternatives, Solution, best, given, stream
+from embed.solver.search import Solution, best, given
 from isa.model import Isa
 
 

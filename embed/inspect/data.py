@@ -9,7 +9,8 @@ from embed.layout import Layout
 from embed.nest.single import single
 from embed.pareto import lane_strides
 from embed.relax.rewritten import Rewritten
-from embed.solver.search import Alternatives, Solution
+from embed.solver.listing import Alternatives
+from embed.solver.search import Solution
 
 Value = dict[str, object]
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from dataflow.operator import Operator
 from embed.errors import NoEmbedding
 from embed.nest.schedule import Schedule
-from embed.solver import search
+from embed.solver import listing, search
 from embed.solver.search import Solution
 from embed.solver.settings import Settings
 from embed.vta.executable import scheduled
@@ -56,7 +56,7 @@ def _better(
 ) -> tuple[Solution, Schedule]:
     """The best of the first, if it has a schedule, and the next by roofline; OPTIMAL if none left has one below."""
     best = (first, schedule) if schedule else None
-    others = search.rivals(operator, target, settings, _total(best) if best else None)
+    others = listing.rivals(operator, target, settings, _total(best) if best else None)
     for other in (others[place] for place in range(min(_MOST, len(others)))):
         if best and other.costs.total >= _total(best):
             break
@@ -78,7 +78,7 @@ def _better(
     return replace(best[0], status="OPTIMAL" if proven else "FEASIBLE", progress=progress), best[1]
 
 
-def _untried(others: search.Alternatives, total: int) -> bool:
+def _untried(others: listing.Alternatives, total: int) -> bool:
     """Whether an embedding with a lower roofline was not scheduled: one too many, or another of the same rewriting."""
     lower = [embedding for embedding, price in others.ranked if price.total < total]
     return len(lower) > _MOST or any(embedding.relaxed for embedding in lower)

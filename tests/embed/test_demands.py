@@ -16,7 +16,9 @@ from embed.costs import Costs, evaluate, rates
 from embed.demands import Demand, check, meets
 from embed.embedding import Embedding
 from embed.errors import NoEmbedding
-from embed.solver.search import alternatives, best, problems, stream
+from embed.solver.listing import alternatives, stream
+from embed.solver.questions import problems
+from embed.solver.search import best
 from embed.solver.settings import Settings
 from embed.solver.whynot import conflict, possible
 

@@ -26,7 +26,8 @@ from embed.layout import Layout, derive
 from embed.pareto import lane_strides
 from embed.physical import LETTERS, Physical
 from embed.pinned import Held, hold
-from embed.solver.search import best, held_under
+from embed.solver.questions import held_under
+from embed.solver.search import best
 from embed.solver.settings import Settings
 from embed.vta.executable import VtaKernel
 from embed.vta.simulator import simulate

@@ -1,13 +1,12 @@
 """The search against plain Python: the best placement of all, every placement, prices, ties, limits and refusals."""
 
 import time
-from collections.abc import Callable
 from itertools import count
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ortools.sat.python import cp_model
+from limited import solver_with
 from regular import GEMM, SMALL, TARGETS, canonical, full, placements
 
 import dataflow
@@ -21,7 +20,7 @@ from embed.errors import NoEmbedding
 from embed.solver import model
 from embed.solver.model import PricedPlacements
 from embed.solver.problem import Problem
-from embed.solver.search import problems
+from embed.solver.questions import problems
 from embed.solver.settings import Settings
 from isa.model import Isa
 from tests.operators import operators, quantised
@@ -202,21 +201,6 @@ def test_ties_are_broken_the_same_way_for_alternatives() -> None:
     square = conv2d(c=4, h=5, w=5, k=4, r=2, s=2)
     once, again = ([str(s.embedding) for s in embed.alternatives(square, SMALL)] for _ in range(2))
     assert once == again
-
-
-NewSolver = Callable[[Settings, float], cp_model.CpSolver]
-
-
-def solver_with(**parameters: object) -> NewSolver:
-    usual = model.new_solver
-
-    def new_solver(chosen: Settings, deadline: float) -> cp_model.CpSolver:
-        solver = usual(chosen, deadline)
-        for name, value in parameters.items():
-            setattr(solver.parameters, name, value)
-        return solver
-
-    return new_solver
 
 
 def test_no_time_is_no_embedding(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,10 @@
 """A search that is cut short says what is proven, held against the optimum, and what is left; without a clock."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ortools.sat.python import cp_model
+from limited import solver_with
 from regular import SMALL
 
 import embed
@@ -18,26 +17,15 @@ from embed.errors import NoEmbedding
 from embed.progress import Progress
 from embed.solver import chain as chain_solver
 from embed.solver import model
+from embed.solver.listing import alternatives
 from embed.solver.model import PricedPlacements
-from embed.solver.search import alternatives, best, problems
+from embed.solver.questions import problems
+from embed.solver.search import best
 from embed.solver.settings import Settings
 from embed.solver.whynot import conflict, explained
 
 CONV = requantise(conv2d(c=6, h=7, w=7, k=6, r=3, s=3), shift=2)
 NO_EFFORT = (("max_deterministic_time", 0.0),)
-NewSolver = Callable[[Settings, float], cp_model.CpSolver]
-
-
-def solver_with(**parameters: object) -> NewSolver:
-    usual = model.new_solver
-
-    def new_solver(chosen: Settings, deadline: float) -> cp_model.CpSolver:
-        solver = usual(chosen, deadline)
-        for name, value in parameters.items():
-            setattr(solver.parameters, name, value)
-        return solver
-
-    return new_solver
 
 
 @pytest.mark.parametrize("objective", ["cycles", "invocations", "bytes"])

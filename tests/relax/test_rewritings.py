@@ -36,8 +36,8 @@ from embed.serial import embedding_from_json, embedding_to_json
 from embed.solver.bound import least
 from embed.solver.model import Found, PricedPlacements
 from embed.solver.problem import Problem
+from embed.solver.questions import problems
 from embed.solver.relaxed import rewritten
-from embed.solver.search import problems
 from embed.solver.settings import Settings
 from embed.vta.executable import compile_vta
 

@@ -17,7 +17,7 @@ from embed.nodes.placement import Placement
 from embed.nodes.plan import Plan, Step, in_order, priced, text
 from embed.solver.nodes.regular import placements
 from embed.solver.nodes.whynot import reasons
-from embed.solver.search import problems
+from embed.solver.questions import problems
 from embed.solver.settings import Settings, log, new_solver
 from isa.model import Instruction, Isa
 

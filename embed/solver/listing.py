@@ -1,0 +1,139 @@
+"""The list of embeddings: one model for each instruction and binding, every placement by rank."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from dataflow.operator import Operator
+from embed.checker import verify
+from embed.costs import Costs, evaluate
+from embed.demands import check, meets
+from embed.embedding import Embedding
+from embed.errors import NoEmbedding
+from embed.pareto import front
+from embed.progress import Progress
+from embed.solver.model import Found, Placements, PricedPlacements
+from embed.solver.problem import Problem
+from embed.solver.questions import every, held_under, numbered, order_of, problems, relaxations, why_not
+from embed.solver.relaxed import promising
+from embed.solver.search import Solution
+from embed.solver.settings import MODELS, Settings, log
+from embed.solver.whynot import possible
+from isa.model import Isa
+
+
+@dataclass(frozen=True)
+class Alternatives:
+    """Distinct regular embeddings, best first; `progress` says whether these are all. Iterating checks each one."""
+
+    ranked: tuple[tuple[Embedding, Costs], ...]
+    progress: Progress
+    seconds: float
+
+    @property
+    def complete(self) -> bool:
+        """Whether these are proven to be all."""
+        return self.progress.done
+
+    def __len__(self) -> int:
+        return len(self.ranked)
+
+    def __getitem__(self, place: int) -> Solution:
+        embedding, price = self.ranked[place]
+        verify(embedding)
+        status = "OPTIMAL" if self.complete and not place else "FEASIBLE"
+        return Solution(embedding, price, status, self.seconds)
+
+    def __iter__(self) -> Iterator[Solution]:
+        return (self[place] for place in range(len(self)))
+
+    def pareto(self) -> "Alternatives":
+        """Those that no other beats or equals in cycles, packed bytes, utilisation and lane strides."""
+        return replace(self, ranked=tuple(front(self.ranked)))
+
+
+def stream(operator: Operator, target: Isa, settings: Settings, dominated: bool = False) -> Iterator[Solution]:
+    """Distinct regular embeddings in the order in which they are found, each checked. Raises NoEmbedding.
+
+    Without `dominated` only the maximal ones: no dim that is a loop would save invocations on idle lanes.
+    """
+    start = time.perf_counter()
+    check(settings.demands, operator, target)
+    for problem in every(operator, target, settings):
+        for embedding in Placements(problem).stream(settings, start + settings.time_limit, not dominated):
+            price = evaluate(embedding, problem.rates)
+            if all(meets(demand, embedding, price) for demand in settings.demands):
+                verify(embedding)
+                yield Solution(embedding, price, "FEASIBLE", time.perf_counter() - start)
+
+
+def alternatives(operator: Operator, target: Isa, settings: Settings, dominated: bool = False) -> Alternatives:
+    """Every maximal embedding, with `dominated` every distinct one, as many as the time limit allows; best first.
+
+    Raises NoEmbedding with the reason.
+    """
+    start = time.perf_counter()
+    order = order_of(settings)
+    found: list[tuple[Embedding, Costs]] = []
+    left: list[str] = []
+    number = 0
+    check(settings.demands, operator, target)
+    for number, problem in enumerate(every(operator, target, settings), 1):
+        placements = Placements(problem)
+        streamed = placements.stream(settings, start + settings.time_limit, not dominated)
+        priced = ((embedding, evaluate(embedding, problem.rates)) for embedding in streamed)
+        found += [one for one in priced if all(meets(demand, *one) for demand in settings.demands)]
+        left += [] if streamed.complete else [str(problem)]
+        log.log(MODELS, "    %d embeddings, %s", len(found), "complete" if streamed.complete else "out of time")
+        if settings.dump:
+            placements.dump(numbered(settings.dump, number))
+    if not found and not left:
+        raise _none_listed(operator, target, settings, start + settings.time_limit)
+    return Alternatives(_ranked(found, order), Progress(number, tuple(left)), time.perf_counter() - start)
+
+
+def rivals(operator: Operator, target: Isa, settings: Settings, below: int | None) -> Alternatives:
+    """What may have less than `below` of the objective's first term: all embeddings of the operator, and the best one
+    of each rewriting that can.
+    """
+    start = time.perf_counter()
+    held, order = held_under(operator, target, settings), order_of(settings)
+    asked = list(problems(held.operator, target, held.lies))
+    bound = [] if below is None else [below - 1]
+
+    def solved(problem: Problem) -> Found | None:
+        placements = PricedPlacements(problem, settings.demands)
+        return placements.minimise(order, bound, settings, start + settings.time_limit)
+
+    found: list[tuple[Embedding, Costs]] = []
+    left: tuple[str, ...] = ()
+    if any(solved(problem) for problem in asked):
+        plain = alternatives(operator, target, replace(settings, relax=()), dominated=True)
+        found, left = list(plain.ranked), plain.progress.left
+    hopeful = promising(asked, target, relaxations(target, settings), held.lies, order[0], below)
+    for _, problem in hopeful:
+        one = solved(problem)
+        left += () if one is None or one.proven else (str(problem),)
+        if one is not None and one.embedding is not None:
+            found.append((one.embedding, evaluate(one.embedding, problem.rates)))
+    return Alternatives(_ranked(found, order), Progress(len(asked) + len(hopeful), left), time.perf_counter() - start)
+
+
+def _ranked(found: Iterable[tuple[Embedding, Costs]], order: tuple[str, ...]) -> tuple[tuple[Embedding, Costs], ...]:
+    """The best first."""
+    return tuple(sorted(found, key=lambda entry: (_rank(order, entry[1], entry[0]), str(entry[0]))))
+
+
+def _rank(order: tuple[str, ...], price: Costs, embedding: Embedding) -> tuple[float, ...]:
+    """What the objective minimises, as a key to sort by."""
+    values = {"cycles": price.total, "invocations": price.invocations, "bytes": price.moved, "traffic": price.moved}
+    return (*(values[name] for name in order), sum(len(digit.dims) + 1 for digit in embedding.digits))
+
+
+def _none_listed(operator: Operator, target: Isa, settings: Settings, deadline: float) -> NoEmbedding:
+    """Why a complete list is empty: no embedding meets the demands, or none that is maximal does."""
+    asked = list(every(operator, target, settings))
+    if possible(asked, settings.demands, settings, deadline) is False:
+        return NoEmbedding(why_not(operator, target, asked, settings))
+    wanted = ", ".join(demand.written for demand in settings.demands)
+    return NoEmbedding(f"{operator.title}: no maximal embedding meets {wanted}; list the dominated ones, too")
