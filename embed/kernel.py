@@ -23,6 +23,7 @@ from embed.solver.questions import held_under
 from embed.solver.settings import Settings
 from embed.vta import bundle_reader, joint
 from embed.vta.executable import VtaKernel, compile_vta
+from embed.vta.refine import schedule_of
 from isa.model import Isa
 
 Array = npt.NDArray[Any]
@@ -109,9 +110,11 @@ def _on_scratchpads(
     operator: Operator, target: Isa, embedding: Embedding | None, machine: Machine, settings: Settings
 ) -> VtaKernel | AbstractKernel:
     held = held_under(operator, target, settings)
-    compiled = compile_vta if machine is Machine.MICRO_OPERATIONS else compile_abstract
     if embedding is not None:
-        return compiled(embedding.on(held.operator), target, held=held)
+        asked = embedding.on(held.operator)
+        if machine is not Machine.MICRO_OPERATIONS:
+            return compile_abstract(asked, target, held=held)
+        return compile_vta(asked, target, schedule_of(asked, target), held)
     if machine is not Machine.MICRO_OPERATIONS:
         solution, kernel = abstract.choose(operator, target, settings, held)
         return replace(kernel, note=solution.note)

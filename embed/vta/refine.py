@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from math import prod
 
+from embed.costs import evaluate
 from embed.embedding import Embedding
 from embed.nest.price import last_pieces, tile_words
 from embed.nest.schedule import Schedule
 from embed.nest.task import Choice, Task
-from embed.vta.executable import compile_vta, task_of
+from embed.vta.executable import compile_vta, scheduled, task_of
 from isa.model import Isa
 
 _CLOSE = 1.03
@@ -21,6 +22,12 @@ _CLOSE = 1.03
 
 _MOST = 40_000
 """Instructions that are simulated besides the first program's: a second or two."""
+
+
+def schedule_of(embedding: Embedding, target: Isa) -> Schedule:
+    """The schedule that the compiler takes for an embedding; raises NoEmbedding where no tile fits."""
+    cycles = evaluate(embedding, task_of(embedding, target).rates).cycles
+    return refined(embedding, target, scheduled(embedding, target), cycles)
 
 
 def refined(embedding: Embedding, target: Isa, schedule: Schedule, bound: int) -> Schedule:

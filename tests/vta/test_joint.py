@@ -32,7 +32,8 @@ LITTLE = isa.load("vta", {"block_in": 4, "block_out": 4, "inp_bytes": 256, "wgt_
     ids=lambda operator: operator.title,
 )
 def test_no_embedding_has_a_better_schedule(operator: Operator) -> None:
-    solution, _ = choose(operator, LITTLE, Settings())
+    solution, taken = choose(operator, LITTLE, Settings())
+    assert embed.compile(operator, LITTLE, solution.embedding).schedule == taken
     schedule = scheduled(solution.embedding, LITTLE)
     others = embed.alternatives(operator, LITTLE)
     assert others.complete
