@@ -17,12 +17,13 @@ def choose(
 ) -> tuple[Solution, AbstractKernel]:
     """The embedding and its program; raises NoEmbedding where there is none, or no tile of it fits.
 
-    A rewriting has fewer cycles in the roofline; it is kept where its program has too.
+    A rewriting has fewer cycles in the roofline; it is kept where its program has too. Otherwise what is taken is best
+    of the plain embeddings only, and so FEASIBLE.
     """
     best = search.best(operator, target, settings)
     if not best.embedding.relaxed:
         return best, compile_abstract(best.embedding, target, held)
-    plain = search.best(operator, target, replace(settings, relax=()))
+    plain = replace(search.best(operator, target, replace(settings, relax=())), status="FEASIBLE")
     found = [(one, kernel) for one in (best, plain) if (kernel := _compiled(one, target, held))]
     if not found:
         return best, compile_abstract(best.embedding, target, held)

@@ -44,7 +44,13 @@ def promising(
     hopeful = [problem for problem in plain if below is None or _ideal(problem, term) < below]
     found = [(least(problem, term), problem) for problem in rewritten(hopeful, target, kinds, lies)]
     kept = [entry for entry in found if below is None or entry[0] < below]
-    return sorted(kept, key=lambda entry: entry[0])
+    return sorted(kept, key=lambda entry: (entry[0], _uneven(entry[1])))
+
+
+def _uneven(problem: Problem) -> int:
+    """Steps whose factor is no lane dimension's extent: of equal bounds the others are reached more often."""
+    steps = problem.relaxed.steps if problem.relaxed else ()
+    return sum(step.factor not in problem.lanes.values() for step in steps)
 
 
 def _ideal(problem: Problem, term: str) -> int:
