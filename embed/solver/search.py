@@ -58,11 +58,11 @@ def best(operator: Operator, target: Isa, settings: Settings) -> Solution:
     if rest and race.left:
         race.leave("rewritings of the operator", rest[0][0])
         rest = []
-    for place, (bound, problem) in enumerate(rest):
+    for bound, problem in rest:
         if race.goal is not None and bound >= race.goal:
             break
         if time.perf_counter() > race.deadline:
-            race.leave("rewritings of the operator", len(rest) - place, bound)
+            race.leave("rewritings of the operator", bound)
             break
         race.enter(problem)
     seconds = time.perf_counter() - start

@@ -176,5 +176,5 @@ def test_a_file_without_code(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     command = ["sweep", "--isa", "gemmini", "--set", "dim=8,0", "--only", "inactive", "--jobs", "1"]
     assert run(app, [*command, "--out", str(tmp_path)]) == 1
     said = capsys.readouterr().out
-    assert re.search(r"dim=8 +64 +1 +1 +1 ", said)
+    assert re.search(r"dim=8 +64 +1 +[01] +1 ", said)
     assert "dim=0: refused: isa/gemmini.toml" in said
