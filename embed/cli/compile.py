@@ -16,6 +16,7 @@ from embed.cli.files import Array, make_directory, write_whole
 from embed.cli.groups import grouped
 from embed.cli.machines import compile_for_cpu, left_to_pack, say_note
 from embed.cli.options import Inputs, Written
+from embed.cli.plans import refuse_plan
 from embed.cpu import emit
 from embed.cpu.c_source import write_source
 from embed.cpu.kernel import CpuKernel
@@ -70,6 +71,8 @@ def compile_command(
     wanted, target = operator.read(), isa.load()
     _check_emit(emit, target)
     chosen = read_embedding(embedding, wanted, target) if embedding is not None else None
+    if chosen is None:
+        refuse_plan(wanted, target, search.read())
     if Machine.of(target) is Machine.CPU:
         refuse("compile", target, {"--input": inputs})
         kernel = compile_for_cpu(wanted, target, search, cpu, constant or (), chosen)

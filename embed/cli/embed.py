@@ -12,11 +12,9 @@ from embed.cli.explain import alternatives_table, explain, solved
 from embed.cli.files import check_writable, write_json_lines
 from embed.cli.groups import grouped
 from embed.cli.options import All, First, JsonFile, Limit, Show, Verbose, Written
-from embed.cli.plans import explain_plan, placements_table
-from embed.nodes.plan import Plan
+from embed.cli.plans import explain_plan, placements_table, plan_of
 from embed.parse import read_embedding
 from embed.solver.listing import Alternatives, stream
-from embed.solver.nodes.plans import fallback
 from embed.solver.search import Solution, best, given
 from isa.model import Isa
 
@@ -39,7 +37,7 @@ def embed_command(
     wanted, target = operator.read(), isa.load()
     check_writable(json)
     many = every or search.pareto or show is not None
-    plan = _plan(wanted, target, search) if embedding is None else None
+    plan = plan_of(wanted, target, search.read()) if embedding is None else None
     if plan is not None:
         if json:
             raise UserError("--json: a plan of several instructions has no record")
@@ -63,12 +61,6 @@ def embed_command(
         else (alternatives_table(wanted, listed, shown),)
     )
     _print(pieces)
-
-
-def _plan(operator: Operator, target: Isa, search: AskedList) -> Plan | None:
-    """The plan of instructions that are no contraction, if it takes one."""
-    settings = search.read()
-    return None if settings.demands or settings.layouts else fallback(operator, target, settings)
 
 
 def _print(pieces: Iterable[RenderableType]) -> None:

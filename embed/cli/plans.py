@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from dataflow import Operator, UserError
 from dataflow.expression import Const
 from dataflow.sums import Sums
 from embed.cli.console import new_table
@@ -19,8 +20,25 @@ from embed.nodes.kernel import PlanKernel
 from embed.nodes.layout import packed_accesses, word_axes
 from embed.nodes.placement import ADDENDS
 from embed.nodes.plan import Plan, Step, text
+from embed.solver.nodes.plans import fallback
+from embed.solver.settings import Settings
+from isa.model import Isa
 
 Array = npt.NDArray[Any]
+
+
+def plan_of(operator: Operator, target: Isa, settings: Settings) -> Plan | None:
+    """The plan of instructions that are no contraction, if the operator takes one; none under demands or layouts."""
+    return None if settings.demands or settings.layouts else fallback(operator, target, settings)
+
+
+def refuse_plan(operator: Operator, target: Isa, settings: Settings) -> None:
+    """Raise UserError for an operator that takes a plan, of which there is no code."""
+    found = plan_of(operator, target, settings)
+    if found is not None:
+        raise UserError(
+            f"{operator.title} takes a plan, {found}, for which there is no code to save; isa-embed run executes it"
+        )
 
 
 def explain_plan(plan: Plan, command: str) -> Iterator[RenderableType]:

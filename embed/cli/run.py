@@ -20,7 +20,7 @@ from embed.cli.files import Array, check_writable, read_bytes, write_array
 from embed.cli.groups import grouped
 from embed.cli.machines import compile_for_cpu, run_abstract, run_on_cpu, say_note, show_packings
 from embed.cli.options import Inputs, Written
-from embed.cli.plans import run_plan
+from embed.cli.plans import plan_of, run_plan
 from embed.cli.trace import check_ending, write_trace
 from embed.cpu import archive
 from embed.cpu.kernel import CpuKernel
@@ -28,7 +28,6 @@ from embed.embedding import Embedding
 from embed.kernel import Machine, best_embedding
 from embed.nodes.kernel import PlanKernel
 from embed.parse import read_embedding
-from embed.solver.nodes.plans import fallback
 from embed.vta import bundle_reader
 from embed.vta.executable import VtaKernel
 from embed.vta.simulator import TimingReport, simulate
@@ -89,8 +88,7 @@ def _run_operator(
 ) -> tuple[Array, Table]:
     arrays = read_inputs(operator, inputs, search.seed)
     settings = search.read()
-    named = chosen or settings.demands or settings.layouts
-    plan = None if named else fallback(operator, target, settings)
+    plan = None if chosen else plan_of(operator, target, settings)
     if plan is not None:
         refuse("run", target, {**cpu.given, "--trace": trace})
         typer.echo(f"{operator.title}\n{plan}")

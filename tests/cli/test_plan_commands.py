@@ -57,6 +57,14 @@ def test_options_of_other_machines_are_refused(capsys: pytest.CaptureFixture[str
     assert "--threads has no meaning for sve2" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("name", "dtype"), [("avx2", "i16"), ("c66x", "i16:i16")])
+def test_there_is_no_code_of_a_plan(name: str, dtype: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    text = "c[i] += a[i,k]*b[i,k]" if name == "avx2" else "c[i] = a[i] + b[i]"
+    sizes = [word for word in ("i=8", "k=2") if word[0] in text[1:]]
+    assert run(app, ["compile", "--expr", text, *sizes, "--dtype", dtype, "--isa", name, "--out", str(tmp_path)]) == 2
+    assert "isa-embed run executes it" in capsys.readouterr().err
+
+
 def test_no_plan_is_exit_code_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(app, ["embed", "gemm", "m=4", "n=4", "k=4", "--dtype", "i16", "--isa", "c66x"]) == 1
     assert "cmpy: the operator has nothing like its addend 2" in capsys.readouterr().err
