@@ -93,7 +93,8 @@ def _table(chosen: AskedProblems, asked: Settings, results: AskedFiles, times: A
     """The suite on several instruction sets; raises UserError if options for CPUs are given."""
     if times.given:
         raise UserError("--table runs ISA files, not CPUs: it takes no --peers, --threads or --compile-time")
-    settings = [replace(asked, isa=name) for name in asked_isas(asked.isa)]
+    relaxations = asked.relax or ()
+    settings = [replace(asked, isa=name, relax=relaxations) for name in asked_isas(asked.isa)]
     problems, files = chosen.read(), results.open()
     executor = LocalProcesses(min(chosen.jobs, len(problems)))
     with progress_bar() as progress:
@@ -104,7 +105,7 @@ def _table(chosen: AskedProblems, asked: Settings, results: AskedFiles, times: A
     write_records([record for row in found.values() for record in row], files)
     if files.html:
         write_heatmap(files.html, problems, found)
-    print_every(wide_console(least=160), found, wall)
+    print_every(wide_console(least=160), found, wall, relaxations)
     return exit_code([record for row in found.values() for record in row])
 
 

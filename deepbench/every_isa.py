@@ -13,6 +13,7 @@ from deepbench.problems import Problem
 from deepbench.run_abstract import run_abstract
 from deepbench.suite import Settings, run_grid
 from deepbench.table import complaints
+from deepbench.typed import sums_products
 from embed.cli.console import new_table
 from embed.cli.record import Record
 
@@ -20,8 +21,13 @@ ALL = "all"
 
 
 def asked_isas(text: str) -> list[str]:
-    """The instruction sets of `--isa`: `all` the shipped ones, or names and files with commas between."""
-    names = list(isa.names()) if text == ALL else [name.strip() for name in text.split(",") if name.strip()]
+    """The instruction sets of `--isa`: names and files with commas between, or `all` the shipped ones.
+
+    That is, all whose instructions sum products: others have nothing to do in the suite.
+    """
+    if text == ALL:
+        return [name for name in isa.names() if sums_products(isa.load(name))]
+    names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
         raise UserError("--isa: name an instruction set, or all")
     return names
@@ -42,7 +48,9 @@ def run_every(
     return {each.isa: records for each, records in found.items()}, wall
 
 
-def print_every(console: Console, results: Mapping[str, Sequence[Record]], wall: float) -> None:
+def print_every(
+    console: Console, results: Mapping[str, Sequence[Record]], wall: float, relaxations: Sequence[str]
+) -> None:
     """The table DeepBench x ISA, and what went wrong."""
     table = new_table("DeepBench x ISA: geometric means", "isa", "instructions", *MEANS, right=MEANS)
     for name, records in results.items():
@@ -52,6 +60,8 @@ def print_every(console: Console, results: Mapping[str, Sequence[Record]], wall:
     console.print(
         f"{count} cells in {wall:.0f} s; those not executed in full ran on a reduced problem", highlight=False
     )
+    if not relaxations:
+        console.print("operators as they are; --relax split, or all, tries rewritten ones too", highlight=False)
     for name, records in results.items():
         for line in complaints(records):
             console.print(f"{name} {line}", highlight=False, markup=False)

@@ -83,6 +83,11 @@ class Typed:
         return replace(main, tensors=tuple(tensors[name] for name in names), body=body)
 
 
+def sums_products(target: Isa) -> bool:
+    """Whether an instruction sums products of two operands, as the suite's operators do."""
+    return any(_products(target))
+
+
 def _reads(body: dataflow.expression.Expression) -> tuple[Read, ...]:
     return dataflow.expression.reads(body)
 

@@ -94,25 +94,27 @@ def alternatives(operator: Operator, target: Isa, settings: Settings, dominated:
 
 def rivals(operator: Operator, target: Isa, settings: Settings, below: int | None) -> Alternatives:
     """What may have less than `below` of the objective's first term: all embeddings of the operator, and the best one
-    of each rewriting that can.
+    of each rewriting that has less of it than all of these.
     """
     start = time.perf_counter()
     held, order = held_under(operator, target, settings), order_of(settings)
     asked = list(problems(held.operator, target, held.lies))
     bound = [] if below is None else [below - 1]
 
-    def solved(problem: Problem) -> Found | None:
+    def solved(problem: Problem, limit: list[int]) -> Found | None:
         placements = PricedPlacements(problem, settings.demands)
-        return placements.minimise(order, bound, settings, start + settings.time_limit)
+        return placements.minimise(order, limit, settings, start + settings.time_limit)
 
     found: list[tuple[Embedding, Costs]] = []
     left: tuple[str, ...] = ()
-    if any(solved(problem) for problem in asked):
+    if any(solved(problem, bound) for problem in asked):
         plain = alternatives(operator, target, replace(settings, relax=()), dominated=True)
         found, left = list(plain.ranked), plain.progress.left
-    hopeful = promising(asked, target, relaxations(target, settings), held.lies, order[0], below)
+    plainly = [int(_rank(order, price, embedding)[0]) for embedding, price in found]
+    least = min([*plainly, *([] if below is None else [below])], default=None)
+    hopeful = promising(asked, target, relaxations(target, settings), held.lies, order[0], least)
     for _, problem in hopeful:
-        one = solved(problem)
+        one = solved(problem, [] if least is None else [least - 1])
         left += () if one is None or one.proven else (str(problem),)
         if one is not None and one.embedding is not None:
             found.append((one.embedding, evaluate(one.embedding, problem.rates)))

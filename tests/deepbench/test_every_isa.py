@@ -84,7 +84,7 @@ def test_the_table_of_several(tmp_path: Path) -> None:
             assert record.bytes == sum(record.traffic.values())
     assert {record.cycles is None for record in found[OUTER]} == {True}
     console = Console(width=200, record=True)
-    every_isa.print_every(console, found, wall)
+    every_isa.print_every(console, found, wall, ())
     assert "6 cells in" in console.export_text()
     page = heatmap.page(PROBLEMS, found)
     assert page.count('title="dot(') == page.count('title="outer(') == 2
