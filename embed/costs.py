@@ -16,7 +16,7 @@ from embed.binding import bindings, named_accesses
 from embed.embedding import Digit, Embedding, Placeable
 from embed.epilogue import Epilogue, plan
 from embed.errors import NoEmbedding
-from embed.lanes import allowed_dims
+from embed.lanes import allowed_dims, slides
 from embed.moves import pieces, resets, stores
 from embed.physical import Physical
 from embed.pinned import Held, Packing, Pin, packing
@@ -178,9 +178,11 @@ def fixed_utilisation(operator: Operator, instruction: Instruction) -> float | N
 
 
 def fixed_embeddings(operator: Operator, instruction: Placeable) -> Iterator[Embedding]:
-    """The fixed recipe of `fixed_utilisation` for each binding."""
+    """The fixed recipe of `fixed_utilisation` for each binding; none where lanes slide, which it knows nothing of."""
     pattern = instruction.pattern
     for binding in bindings(operator.main, pattern):
+        if slides(operator.main, pattern, binding):
+            continue
         digits = []
         for lane, lanes in pattern.extents.items():
             allowed = allowed_dims(operator.main, pattern, binding, lane)
