@@ -95,12 +95,13 @@ def _means(records: Sequence[NativeRecord]) -> str:
             suite, group, str(threads), f"{sum(r.checked is True for r in some)}/{len(some)}",
             _percent(geomean(r.share for r in some)),
             _percent(geomean(r.bandwidth_share for r in some)) if group == "gemm n<=4" else "",
+            _two(geomean(r.speedup for r in some)),
             _percent(geomean(r.best_peer_share for r in some)), _two(geomean(ratios_)),
             str(sum(ratio >= 1 for ratio in ratios_)), str(sum(ratio < 1 for ratio in ratios_)),
         ])  # fmt: skip
-    heads = ["suite", "group", "threads", "right", "share of peak", "of read bandwidth",
+    heads = ["suite", "group", "threads", "right", "share of peak", "of read bandwidth", "speed-up",
              "best peer", "ratio", "wins", "losses"]  # fmt: skip
-    return "<h2>Geometric means</h2>" + sorted_table(heads, rows, range(2, 10))
+    return "<h2>Geometric means</h2>" + sorted_table(heads, rows, range(2, 11))
 
 
 def _worst_rows(records: Sequence[NativeRecord]) -> str:

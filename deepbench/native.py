@@ -36,6 +36,9 @@ _AS_GIVEN = ("small_gemm",)
 """Suites whose tensors are all row-major and given with each call."""
 
 OURS = "isa-embed"
+ALONE = "one thread"
+"""A kernel of one thread, timed beside one of several."""
+
 SMALL_BATCH = 4
 """Products of at most so many columns read each weight so few times that reading bounds them."""
 
@@ -144,9 +147,21 @@ def prepared(problem: Problem, target: Isa, dtype: str, threads: int, seed: int)
     expected = reference(operator, _builder(problem, dtype), dict(problem.sizes), arrays, seed)
     kernel.fix(**{name: arrays[name] for name in fixed})
     work = peers.Work(problem.op, dict(problem.sizes), dtype, threads, arrays)
-    out = kernel.physical[operator.output.name].empty()
+    return _Ready(kernel, arrays, fixed, _room(kernel), compile_s, expected, work)
+
+
+def _alone(ready: _Ready, problem: Problem, target: Isa) -> _Ready:
+    """The same problem for one thread, with the same data."""
+    kernel = compile_cpu(ready.kernel.operator, target, layouts=layouts_of(problem), constants=ready.fixed)
+    kernel.fix(**{name: ready.arrays[name] for name in ready.fixed})
+    return replace(ready, kernel=kernel, out=_room(kernel))
+
+
+def _room(kernel: CpuKernel) -> Array:
+    """A result that is written to, so that its pages are there."""
+    out = kernel.physical[kernel.operator.output.name].empty()
     out[...] = 0
-    return _Ready(kernel, arrays, fixed, out, compile_s, expected, work)
+    return out
 
 
 def _offers(problem: Problem, ready: _Ready) -> Sequence[peers.Offer]:
@@ -161,6 +176,8 @@ def _measured(problem: Problem, settings: NativeSettings, target: Isa, blank: Na
     if not ready.expected.holds(ready.out):
         return replace(blank, status=DONE, checked=False, executed=ready.expected.executed)
     runners: dict[str, Callable[[], object]] = {OURS: ready.run}
+    if settings.threads > 1:
+        runners[ALONE] = _alone(ready, problem, target).run
     rows = [_enter(offer, ready, runners) for offer in (_offers(problem, ready) if settings.peers else ())]
     entry = ready.kernel.embedding.name
     size = blank.weight_bytes if blank.group == "gemm n<=4" else blank.bytes
@@ -217,6 +234,7 @@ def _timed(record: NativeRecord, found: Race, size: int, executed: str) -> Nativ
         checked=True,
         executed=executed,
         seconds=seconds,
+        speedup=found.seconds(ALONE) / seconds if ALONE in found.turns else None,
         gflops=2 * record.macs / seconds / 1e9,
         peak_gflops=peak / 1e9,
         peak_lowest=lowest / 1e9,

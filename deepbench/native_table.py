@@ -44,12 +44,18 @@ def problem_table(title: str, rows: Rows) -> Table:
     """One group; products of few columns show bytes instead of operations."""
     memory = all(record.group == "gemm n<=4" for _, record in rows)
     numbers = ["GFLOP/s", "share", *(["GB/s", "of read", "level"] if memory else []), "checked", "compile ms"]
-    titles = [*numbers, "best peer", "its share", "ratio"]
+    threads = ["speed-up"] if any(record.speedup for _, record in rows) else []
+    titles = [*numbers, *threads, "best peer", "its share", "ratio"]
     table = new_table(title, "#", "sizes", "embedding", *titles, right=[t for t in titles if t != "best peer"])
     for problem, record in rows:
         read = [_giga(record.bytes_per_s), shown_share(record.bandwidth_share), record.level] if memory else []
         cells = [_number(record.gflops), shown_share(record.share), *read, shown_check(record)]
-        beside = [record.best_peer, shown_share(record.best_peer_share), _ratio(record.ratio)]
+        beside = [
+            *(_ratio(record.speedup) for _ in threads),
+            record.best_peer,
+            shown_share(record.best_peer_share),
+            _ratio(record.ratio),
+        ]
         text = f"{record.embedding} {record.schedule}".strip() or record.error
         number = problem.name.rpartition("/")[2]
         table.add_row(number, sizes(problem), text, *cells, milliseconds(record.compile_s), *beside)
@@ -58,7 +64,18 @@ def problem_table(title: str, rows: Rows) -> Table:
 
 def mean_table(groups: Mapping[str, Rows]) -> Table:
     """Geometric means; wins and losses against the best peer of each problem."""
-    titles = ("problems", "checked", "share", "of read", "best peer", "ratio", "faster", "slower", "compile ms")
+    titles = (
+        "problems",
+        "checked",
+        "share",
+        "of read",
+        "speed-up",
+        "best peer",
+        "ratio",
+        "faster",
+        "slower",
+        "compile ms",
+    )
     table = new_table("geometric means, ratio = our speed / the best peer's", "group", *titles, right=titles)
     for title, rows in groups.items():
         records = [record for _, record in rows]
@@ -69,6 +86,7 @@ def mean_table(groups: Mapping[str, Rows]) -> Table:
             str(sum(record.checked is True for record in records)),
             shown_share(geomean(record.share for record in records)),
             shown_share(geomean(record.bandwidth_share for record in records)) if "n<=4" in title else "",
+            _speedups(record.speedup for record in records),
             shown_share(geomean(record.best_peer_share for record in records)),
             _ratio(geomean(ratios)),
             str(sum(ratio > 1 for ratio in ratios)),
@@ -142,6 +160,12 @@ def _shares(rows: Rows, name: str) -> Iterator[float]:
 def _mean_and_count(values: Iterable[float | None]) -> str:
     found = [value for value in values if value]
     return f"{geomean(found):.3f} ({len(found)})" if found else "-"
+
+
+def _speedups(values: Iterable[float | None]) -> str:
+    """Geometric mean and median of what several threads gain; empty for one thread."""
+    found = [value for value in values if value]
+    return f"{geomean(found):.2f}, median {median(found):.2f}" if found else ""
 
 
 def _number(value: float | None) -> str:

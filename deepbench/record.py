@@ -16,8 +16,9 @@ class NativeRecord(JsonRecord):
     `macs` counts padding taps; `real_taps` is the part that are none, and who skips the others may pass the peak.
     `bytes` is every tensor once, `weight_bytes` the weights alone; `bandwidth` is what a
     loop of loads reads from a buffer as large as the weights, which live in `level`. `prepare_s` is the part of a call
-    that copies inputs. `losses` are bounds of the share by cause. A peer is a row with `name`, `seconds`, `gflops`,
-    `share`, `checked` and `note` (why there is no number).
+    that copies inputs; `speedup` is how many times faster several threads are than one, in the same race. `losses` are
+    bounds of the share by cause. A peer is a row with `name`, `seconds`, `gflops`, `share`, `checked` and `note` (why
+    there is no number).
     """
 
     dtype: str
@@ -32,6 +33,7 @@ class NativeRecord(JsonRecord):
     compile_s: float | None = None
     seconds: float | None = None
     prepare_s: float | None = None
+    speedup: float | None = None
     gflops: float | None = None
     peak_gflops: float | None = None
     peak_lowest: float | None = None

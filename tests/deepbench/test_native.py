@@ -1,6 +1,7 @@
 """Tiny problems on this machine's CPU, from the command to the record."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import native_fake
@@ -44,6 +45,16 @@ def test_a_problem_is_checked_and_rated(name: str, problem: Problem) -> None:
     assert all(0 < share <= 1 for share in record.losses.values())
     assert "the rest" in cause(record)
     assert NativeRecord.from_json(record.to_json()) == record
+
+
+def test_several_threads_race_with_one() -> None:
+    needs("avx2")
+    settings = NativeSettings("avx2", seconds=0.001)
+    assert native.run_native(Task(CONV, settings)).speedup is None
+    record = native.run_native(Task(CONV, replace(settings, threads=2)))
+    assert (record.error, record.checked) == ("", True)
+    assert record.speedup is not None
+    assert record.speedup > 0
 
 
 def test_small_products_are_taken_as_they_lie() -> None:

@@ -37,6 +37,15 @@ def test_losses_stand_beside_wins() -> None:
     assert f"{len(RECORDS) - losses} wins, {losses} losses" in page
 
 
+def test_what_threads_gain_is_said_where_there_are_several() -> None:
+    rows = [(PROBLEMS[0], native_fake.record(PROBLEMS[0], 2, speedup=gain)) for gain in (1.5, 1.6, 2.4)]
+    console = Console(width=240)
+    with console.capture() as captured:
+        print_native(console, rows, wall=3.0)
+    assert "1.79, median 1.60" in captured.get()
+    assert "1.79" in html.page([record for _, record in rows])
+
+
 def test_the_worst_come_first() -> None:
     """Products of few columns count by what they reach of the bandwidth, here a half."""
     reached = [0.5 if record.group == "gemm n<=4" else record.share or 0.0 for record in RECORDS]

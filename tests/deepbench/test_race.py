@@ -64,6 +64,16 @@ def test_every_runner_has_two_turns_at_least_with_probes_between(clock: Clock) -
     assert len(found.turns["b"]) == 2
 
 
+def test_a_race_goes_on_until_the_shortest_times_came_twice(clock: Clock) -> None:
+    interrupted = clock.run(9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 3.0)
+    found = race({"a": interrupted}, {}, 10.0)
+    assert [turn.seconds for turn in found.turns["a"]] == [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0]
+    assert not found.settled
+    steady = race({"a": clock.run(3.0)}, {}, 10.0)
+    assert steady.settled
+    assert len(steady.turns["a"]) == 4
+
+
 def test_an_interrupted_probe_raises_no_share() -> None:
     found = Race({"a": [Turn(1.0, {"peak": 100.0}), Turn(1.0, {"peak": 5.0})]})
     assert found.share("a", 60.0, "peak") == pytest.approx(0.6)
