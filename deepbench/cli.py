@@ -8,25 +8,27 @@ from dataclasses import replace
 from pathlib import Path
 
 from dataflow import UserError
-from deepbench import emulated_html, vta_html
-from deepbench.compile_time import measure, print_compile_times
-from deepbench.emulated import run_emulated
-from deepbench.emulated_table import print_emulated
-from deepbench.every_isa import ALL, asked_isas, print_every, run_every
+from deepbench.abstract.every_isa import ALL, asked_isas, print_every, run_every
+from deepbench.abstract.run import run_abstract
+from deepbench.emulated import page as emulated_page
+from deepbench.emulated.record import EmulatedRecord
+from deepbench.emulated.run import run_emulated
+from deepbench.emulated.table import print_emulated
 from deepbench.executor import Executor, LocalProcesses
-from deepbench.heatmap import write_heatmap
 from deepbench.journal import open_journal
-from deepbench.native_run import Files, read_threads, report, run_on_cpu, write_records
+from deepbench.native.compile_time import measure, print_compile_times
+from deepbench.native.suite import read_threads, report, run_on_cpu
 from deepbench.options import AskedFiles, AskedProblems, AskedTimes, EveryIsa, Export, Reference
 from deepbench.outcome import exit_code
+from deepbench.pages.heatmap import write_heatmap
 from deepbench.problems import SUITES, Problem
 from deepbench.progress import progress_bar
-from deepbench.record import EmulatedRecord
-from deepbench.run_abstract import run_abstract
-from deepbench.run_one import run_one
+from deepbench.report import print_report
+from deepbench.results import Files, write_records
 from deepbench.suite import Kind, NativeSettings, Settings, Task, run_suite
-from deepbench.sweep_cli import sweep_command
-from deepbench.table import print_report
+from deepbench.sweep.command import sweep_command
+from deepbench.vta import page as vta_page
+from deepbench.vta.run import run_one
 from embed.cli.app import app, run
 from embed.cli.asked import AskedIsa, AskedSearch
 from embed.cli.console import wide_console
@@ -115,7 +117,7 @@ def _simulated(problems: list[Problem], asked: Settings, executor: Executor, fil
     records, wall = _run(problems, asked, executor, files.out, runner, Record)
     write_records(records, files)
     if files.html:
-        vta_html.write_html(files.html, records)
+        vta_page.write_html(files.html, records)
     print_report(wide_console(least=160), problems, records, wall)
     return exit_code(records)
 
@@ -144,7 +146,7 @@ def _emulated(problems: list[Problem], asked: Settings, executor: Executor, file
     write_records(records, files)
     rows = list(zip(problems, records, strict=True))
     if files.html:
-        emulated_html.write_html(files.html, rows, wall)
+        emulated_page.write_html(files.html, rows, wall)
     print_emulated(wide_console(least=240), rows, wall)
     return exit_code(records)
 

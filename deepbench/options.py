@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from deepbench.native_run import Files
 from deepbench.problems import OPS, SUITES, Problem, select
+from deepbench.results import Files
 from embed.cli.files import check_writable, make_directory
 from embed.cli.options import JsonFile, positive
 

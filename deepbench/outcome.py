@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from deepbench.compile_time import CompileRecord
-from deepbench.record import EmulatedRecord, NativeRecord
+from deepbench.emulated.record import EmulatedRecord
+from deepbench.native.compile_time import CompileRecord
+from deepbench.native.record import NativeRecord
 from deepbench.suite import FAILED
 from embed.cli.exits import ExitCode
 from embed.cli.record import Record

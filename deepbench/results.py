@@ -4,10 +4,33 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from embed.cli.files import write_json_lines, write_whole
 from embed.cli.record import JsonRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where results go; None for what was not asked for."""
+
+    out: Path
+    json: Path | None = None
+    csv: Path | None = None
+    html: Path | None = None
+
+
+def write_records(records: Sequence[JsonRecord], files: Files) -> None:
+    """The results, and where else they were asked for as JSON or CSV."""
+    for path, write in (
+        (files.out / "results.jsonl", write_json),
+        (files.out / "results.csv", write_csv),
+        (files.json, write_json),
+        (files.csv, write_csv),
+    ):
+        if path:
+            write(path, records)
 
 
 def write_json(path: Path, records: Sequence[JsonRecord]) -> None:

@@ -54,6 +54,9 @@ class Task:
 
 Kind = TypeVar("Kind", bound=JsonRecord)
 
+DONE = "OK"
+"""Status of a record that holds results."""
+
 FAILED = "ERROR"
 """Status of a record whose problem met an unexpected error; such a record is never used again."""
 

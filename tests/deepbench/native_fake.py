@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 import isa
-from deepbench.native import group_of
+from deepbench.native.record import NativeRecord
+from deepbench.native.run import group_of
 from deepbench.problems import Problem
-from deepbench.record import DONE, NativeRecord
-from deepbench.suite import NativeSettings, Task
+from deepbench.suite import DONE, NativeSettings, Task
 
 
 def record(problem: Problem, threads: int = 1, **changes: object) -> NativeRecord:

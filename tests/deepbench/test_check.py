@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import dataflow
-from deepbench import check
-from deepbench.check import reference
+from deepbench.native import check
+from deepbench.native.check import reference
 from embed.cli.data import random_arrays
 
 GEMM = {"m": 5, "n": 9, "k": 30}

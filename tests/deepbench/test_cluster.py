@@ -15,9 +15,9 @@ from deepbench import cluster
 from deepbench.cluster import DaskCluster
 from deepbench.executor import InThisProcess
 from deepbench.problems import select
-from deepbench.shapes import read_axes, shapes
 from deepbench.suite import Settings, Task
-from deepbench.sweep import Results, run_sweep
+from deepbench.sweep.run import Results, run_sweep
+from deepbench.sweep.shapes import read_axes, shapes
 from embed.cli.record import Record
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed")

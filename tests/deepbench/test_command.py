@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from deepbench import run_one
 from deepbench.cli import app
 from deepbench.journal import NAME
 from deepbench.problems import select
 from deepbench.suite import Settings, Task
+from deepbench.vta import run as vta
 from embed.cli.app import run
 
 ROOT = Path(__file__).parent.parent.parent
@@ -41,10 +41,10 @@ def test_a_small_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_a_slice_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_one, "FULL_MACS", 10_000)
-    monkeypatch.setattr(run_one, "SLICE_MACS", 50_000)
+    monkeypatch.setattr(vta, "FULL_MACS", 10_000)
+    monkeypatch.setattr(vta, "SLICE_MACS", 50_000)
     [problem] = select(only=["inference_device/gemm/007"])
-    record = run_one.run_one(Task(problem, Settings("vta")))
+    record = vta.run_one(Task(problem, Settings("vta")))
     assert (record.checked, record.executed, record.error) == (True, "slice", "")
 
 
@@ -55,7 +55,7 @@ def test_what_has_no_embedding_is_in_the_record(tmp_path: Path) -> None:
     other = tmp_path / "other.toml"
     other.write_text(text.replace("i32(inp[b,i]) * i32(wgt[o,i])", "i32(inp[b,i]) + i32(wgt[o,i])"))
     [problem] = select(only=["inference_device/gemm/007"])
-    record = run_one.run_one(Task(problem, Settings(str(other))))
+    record = vta.run_one(Task(problem, Settings(str(other))))
     assert (record.status, record.checked) == ("NONE", None)
     assert "no instruction of vta computes" in record.error
 

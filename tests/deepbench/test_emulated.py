@@ -12,13 +12,14 @@ from test_native import CONV, SMALL
 
 import isa
 from dataflow import conv2d, gemm
-from deepbench import emulated, emulated_html
 from deepbench.cli import app
-from deepbench.emulated_table import Rows, grouped, print_emulated
+from deepbench.emulated import page as emulated_page
+from deepbench.emulated import run as emulated
+from deepbench.emulated.published import published
+from deepbench.emulated.record import EmulatedRecord
+from deepbench.emulated.table import Rows, grouped, print_emulated
 from deepbench.problems import Problem, select
-from deepbench.published import published
-from deepbench.record import DONE, EmulatedRecord
-from deepbench.suite import Settings, Task
+from deepbench.suite import DONE, Settings, Task
 from embed.cli.app import run
 from embed.cpu import emulator, qemu
 from embed.cpu.compile import compile_cpu
@@ -130,7 +131,7 @@ def test_the_tables(golden: Callable[[str, Path], None]) -> None:
 
 
 def test_the_page() -> None:
-    text = emulated_html.page(rows(), 3.0)
+    text = emulated_page.page(rows(), 3.0)
     assert text.count("<table") == text.count("</table>") == 1 + 2 * len(grouped(rows()))
     assert "no &lt;instruction&gt; fits" in text
 

@@ -12,15 +12,16 @@ import dataflow
 import embed
 import isa
 from dataflow.errors import UserError
-from deepbench import every_isa, heatmap
+from deepbench.abstract import every_isa
+from deepbench.abstract.reduced import reduced
+from deepbench.abstract.run import run_abstract
+from deepbench.abstract.typed import Typed
 from deepbench.cli import app
 from deepbench.executor import InThisProcess
 from deepbench.journal import NAME
+from deepbench.pages import heatmap
 from deepbench.problems import Problem, select
-from deepbench.reduced import reduced
-from deepbench.run_abstract import run_abstract
 from deepbench.suite import Settings, Task
-from deepbench.typed import Typed
 from embed.cli.app import run
 
 FILES = Path(__file__).parent.parent / "isa_files"

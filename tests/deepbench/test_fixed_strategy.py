@@ -9,9 +9,9 @@ import pytest
 import isa
 from dataflow import evaluate
 from deepbench.problems import Problem, select
-from deepbench.reference import reference_kernel, tuned
-from deepbench.run_one import run_one
 from deepbench.suite import Settings, Task
+from deepbench.vta.fixed import reference_kernel, tuned
+from deepbench.vta.run import run_one
 from embed.vta import bundle_reader
 from embed.vta.checker import check
 from embed.vta.simulator import simulate

@@ -8,13 +8,13 @@ from rich.console import Console
 
 import isa
 from dataflow import conv2d, evaluate, requantise
+from deepbench.abstract.reduced import reduced
+from deepbench.abstract.run import run_abstract
+from deepbench.abstract.typed import Typed
 from deepbench.problems import Problem, select
-from deepbench.reduced import reduced
-from deepbench.run_abstract import run_abstract
-from deepbench.run_one import run_one
+from deepbench.report import problem_table
 from deepbench.suite import Settings, Task
-from deepbench.table import problem_table
-from deepbench.typed import Typed
+from deepbench.vta.run import run_one
 from embed.checker import verify
 from embed.cli.data import random_arrays
 from embed.solver.search import best

@@ -13,8 +13,8 @@ import dataflow
 import isa
 from dataflow import UserError
 from deepbench.cli import app
-from deepbench.compile_time import CompileRecord, measure
-from deepbench.llvm import compiler, ir
+from deepbench.native.compile_time import CompileRecord, measure
+from deepbench.native.llvm import compiler, ir
 from deepbench.problems import select
 from embed.cli.app import run
 from embed.cli.data import random_arrays

@@ -10,14 +10,14 @@ from native_fake import needs
 
 import isa
 from dataflow import UserError
-from deepbench import native
-from deepbench.causes import cause
 from deepbench.cli import app
 from deepbench.executor import InThisProcess
 from deepbench.journal import NAME
-from deepbench.native_run import read_threads, timed
+from deepbench.native import run as native
+from deepbench.native.causes import cause
+from deepbench.native.record import NativeRecord
+from deepbench.native.suite import read_threads, timed
 from deepbench.problems import Problem, select
-from deepbench.record import NativeRecord
 from deepbench.suite import NativeSettings, Task
 from embed.cli.app import run
 

@@ -6,9 +6,9 @@ import native_fake
 import pytest
 from rich.console import Console
 
-from deepbench import html
-from deepbench.causes import cause
-from deepbench.native_table import grouped, print_native, summary, worst
+from deepbench.native import page as native_page
+from deepbench.native.causes import cause
+from deepbench.native.table import grouped, print_native, summary, worst
 from deepbench.problems import select
 
 PROBLEMS = [*select(["inference_server"], only=["conv/00"]), *select(["inference_server"], only=["gemm/00"])]
@@ -32,7 +32,7 @@ def test_every_problem_and_every_mean_is_there() -> None:
 
 
 def test_losses_stand_beside_wins() -> None:
-    page = html.page(RECORDS)
+    page = native_page.page(RECORDS)
     losses = sum((record.ratio or 0) < 1 for record in RECORDS)
     assert f"{len(RECORDS) - losses} wins, {losses} losses" in page
 
@@ -43,7 +43,7 @@ def test_what_threads_gain_is_said_where_there_are_several() -> None:
     with console.capture() as captured:
         print_native(console, rows, wall=3.0)
     assert "1.79, median 1.60" in captured.get()
-    assert "1.79" in html.page([record for _, record in rows])
+    assert "1.79" in native_page.page([record for _, record in rows])
 
 
 def test_the_worst_come_first() -> None:
@@ -96,7 +96,7 @@ class _Page(HTMLParser):
 
 def test_the_page_stands_alone() -> None:
     page = _Page()
-    page.feed(html.page(RECORDS))
+    page.feed(native_page.page(RECORDS))
     assert page.open == []
     assert page.addresses == []
     assert page.counts["svg"] == 2
@@ -106,7 +106,7 @@ def test_the_page_stands_alone() -> None:
 
 def test_a_page_without_results() -> None:
     blank = native_fake.record(PROBLEMS[0], share=None, seconds=None, ratio=None, checked=None, error="<none> & no")
-    assert "&lt;none&gt; &amp; no" in html.page([blank])
+    assert "&lt;none&gt; &amp; no" in native_page.page([blank])
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -12,13 +12,17 @@ from pages import check_page
 import embed
 import isa
 from dataflow import conv2d, requantise
-from deepbench import emulated_html, heatmap, html, sweep_html, vta_html
+from deepbench.emulated import page as emulated_page
+from deepbench.emulated.record import EmulatedRecord
 from deepbench.executor import InThisProcess
+from deepbench.native import page as native_page
+from deepbench.pages import heatmap
 from deepbench.problems import Problem, select
-from deepbench.record import DONE, EmulatedRecord
-from deepbench.shapes import read_axes, shapes
-from deepbench.suite import Settings, Task
-from deepbench.sweep import run_sweep
+from deepbench.suite import DONE, Settings, Task
+from deepbench.sweep import page as sweep_page
+from deepbench.sweep.run import run_sweep
+from deepbench.sweep.shapes import read_axes, shapes
+from deepbench.vta import page as vta_page
 from embed.cli.record import Record
 from embed.cli.trace import write_trace
 
@@ -49,12 +53,13 @@ def trace(path: Path) -> None:
 
 
 def vta(path: Path) -> None:
-    vta_html.write_html(path, records("vta"))
+    vta_page.write_html(path, records("vta"))
 
 
 def cpu(path: Path) -> None:
     ratios = [0.5 + 0.1 * place for place in range(len(PROBLEMS))]
-    html.write_html(path, [native_fake.record(p, ratio=r, share=r / 3) for p, r in zip(PROBLEMS, ratios, strict=True)])
+    rows = [native_fake.record(p, ratio=r, share=r / 3) for p, r in zip(PROBLEMS, ratios, strict=True)]
+    native_page.write_html(path, rows)
 
 
 def emulated(path: Path) -> None:
@@ -62,7 +67,7 @@ def emulated(path: Path) -> None:
         name, suite, title = problem.name, problem.suite, problem.operator().title
         return EmulatedRecord(name, suite, title, "neon", {}, DONE, "f32", "conv", instructions=100, macs=1000, tiles=3)
 
-    emulated_html.write_html(path, [(problem, record(problem)) for problem in PROBLEMS], 3.0)
+    emulated_page.write_html(path, [(problem, record(problem)) for problem in PROBLEMS], 3.0)
 
 
 def machines(path: Path) -> None:
@@ -78,7 +83,7 @@ def sweep(path: Path) -> None:
         return fake.record(task, parameters=given, cycles=task.problem.macs // (given["block_in"] * given["batch"]))
 
     results, _ = run_sweep(PROBLEMS, asked, InThisProcess(), path.parent, lambda _: None, made_up)
-    sweep_html.write_sweep(path, PROBLEMS, results)
+    sweep_page.write_sweep(path, PROBLEMS, results)
 
 
 INSIDE = """text => {

@@ -7,8 +7,9 @@ import pytest
 from native_fake import needs
 
 import isa
-from deepbench import native, peers
-from deepbench.peers.offer import Contender, Offer, Work
+from deepbench.native import peers
+from deepbench.native import run as native
+from deepbench.native.peers.offer import Contender, Offer, Work
 from deepbench.problems import Problem
 
 GEMM = {"m": 33, "n": 6, "k": 24, "transpose_a": True, "transpose_b": False}

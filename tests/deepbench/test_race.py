@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from deepbench import race as module
-from deepbench.race import Race, Turn, fastest, race
+from deepbench.native import race as module
+from deepbench.native.race import Race, Turn, fastest, race
 
 
 class Clock:

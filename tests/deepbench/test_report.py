@@ -11,8 +11,8 @@ from rich.console import Console
 from deepbench import results
 from deepbench.means import geomean
 from deepbench.problems import select
+from deepbench.report import print_report, summary
 from deepbench.suite import Settings, Task
-from deepbench.table import print_report, summary
 from embed.cli.record import Record
 
 PROBLEMS = select(suites=["inference_device"], only=["/001"])

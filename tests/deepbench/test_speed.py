@@ -5,9 +5,9 @@ import pytest
 from rich.console import Console
 
 from deepbench.problems import Problem, select
-from deepbench.run_one import run_one
-from deepbench.speed import bound_ratio, causes, speed_tables
 from deepbench.suite import Settings, Task
+from deepbench.vta.run import run_one
+from deepbench.vta.speed import bound_ratio, causes, speed_tables
 from tests.operators import inputs
 
 LAYERS = select(suites=["resnet18"])

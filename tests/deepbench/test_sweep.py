@@ -16,11 +16,11 @@ from deepbench.cli import app
 from deepbench.executor import InThisProcess
 from deepbench.journal import NAME
 from deepbench.problems import select
-from deepbench.run_one import run_one
-from deepbench.shapes import Shape, read_axes, shapes
 from deepbench.suite import Settings, Task
-from deepbench.sweep import REFUSED, Results, print_sweep, relative, rows, run_sweep
-from deepbench.sweep_html import page
+from deepbench.sweep.page import page
+from deepbench.sweep.run import REFUSED, Results, print_sweep, relative, rows, run_sweep
+from deepbench.sweep.shapes import Shape, read_axes, shapes
+from deepbench.vta.run import run_one
 from embed.cli.app import run
 from embed.cli.exits import Interrupted
 from embed.cli.record import Record

@@ -6,7 +6,7 @@ import fake
 
 from deepbench.problems import select
 from deepbench.suite import Settings, Task
-from deepbench.vta_html import page
+from deepbench.vta.page import page
 
 LAYERS = select(suites=["resnet18"])
 RECORDS = [

@@ -1,7 +1,7 @@
 """Other libraries on the same problems: an extra, loaded only when asked for, in the worker that times them."""
 
-from deepbench.peers import onnx, openblas, torch
-from deepbench.peers.offer import Contender, Offer, Work, settings
+from deepbench.native.peers import onnx, openblas, torch
+from deepbench.native.peers.offer import Contender, Offer, Work, settings
 
 __all__ = ["Contender", "Offer", "Work", "offers", "settings"]
 

@@ -3,7 +3,7 @@
 from html import escape
 from pathlib import Path
 
-from deepbench.emulated_table import TEXTS, Cells, Rows, cores_of, grouped, mean_cells, summary, tables
+from deepbench.emulated.table import TEXTS, Cells, Rows, cores_of, grouped, mean_cells, summary, tables
 from embed.cli.files import write_whole
 from embed.html import document, sorted_table
 

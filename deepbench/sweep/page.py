@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from pathlib import Path
 
-from deepbench.chart import HEIGHT, MARGIN, WIDTH, Axis, figure, grid
-from deepbench.heatmap import heatmap
 from deepbench.means import geomean
 from deepbench.overview import MEANS, means
+from deepbench.pages.chart import HEIGHT, MARGIN, WIDTH, Axis, figure, grid
+from deepbench.pages.heatmap import heatmap
 from deepbench.problems import Problem
-from deepbench.shapes import Shape
-from deepbench.sweep import Results, relative
+from deepbench.sweep.run import Results, relative
+from deepbench.sweep.shapes import Shape
 from deepbench.table import shown_share
 from embed.cli.files import write_whole
 from embed.cli.record import Record

@@ -10,12 +10,11 @@ from rich.table import Table
 
 from dataflow import Operator, UserError
 from deepbench.attempt import attempt, blank
-from deepbench.llvm import compiler, ir
 from deepbench.means import geomean
-from deepbench.native import constants_of, dtype_of, group_of, layouts_of, operator_of
+from deepbench.native.llvm import compiler, ir
+from deepbench.native.run import constants_of, dtype_of, group_of, layouts_of, operator_of
 from deepbench.problems import Problem
-from deepbench.record import DONE
-from deepbench.suite import Settings
+from deepbench.suite import DONE, Settings
 from deepbench.table import sizes
 from embed.cli.console import new_table
 from embed.cli.record import JsonRecord

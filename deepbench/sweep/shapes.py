@@ -7,8 +7,8 @@ from itertools import product
 
 import isa
 from dataflow import UserError
+from deepbench.abstract.typed import Typed
 from deepbench.suite import Settings
-from deepbench.typed import Typed
 from embed.cli.operators import read_pairs
 from embed.errors import NoEmbedding
 from isa.arithmetic import Formula, FormulaError

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from rich.table import Table
 
 from deepbench.means import geomean
-from deepbench.reference import tuned
+from deepbench.vta.fixed import tuned
 from embed.cli.console import new_table
 from embed.cli.record import Record
 

@@ -12,11 +12,11 @@ import isa
 from dataflow import Operator, evaluate
 from dataflow.accuracy import bounded
 from dataflow.dtypes import is_integer
+from deepbench.abstract.reduced import reduced
+from deepbench.abstract.typed import Typed
 from deepbench.attempt import attempt, blank
 from deepbench.problems import Problem
-from deepbench.reduced import reduced
 from deepbench.suite import Settings, Task
-from deepbench.typed import Typed
 from embed.abstract.joint import choose
 from embed.abstract.kernel import AbstractKernel, compile_abstract
 from embed.checker import verify

@@ -5,11 +5,11 @@ from html import escape
 from pathlib import Path
 from statistics import median
 
-from deepbench.causes import cause
-from deepbench.chart import HEIGHT, MARGIN, WIDTH, Axis, figure, grid, note, ticks
 from deepbench.means import geomean
-from deepbench.native_table import worst
-from deepbench.record import NativeRecord
+from deepbench.native.causes import cause
+from deepbench.native.record import NativeRecord
+from deepbench.native.table import worst
+from deepbench.pages.chart import HEIGHT, MARGIN, WIDTH, Axis, figure, grid, note, ticks
 from embed.cli.files import write_whole
 from embed.html import document, hint, legend, sorted_table
 

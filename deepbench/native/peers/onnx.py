@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from deepbench.peers.offer import Contender, Offer, Work
+from deepbench.native.peers.offer import Contender, Offer, Work
 from embed.cli.files import Array
 
 _OPSET = 17

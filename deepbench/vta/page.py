@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from deepbench.chart import HEIGHT, MARGIN, WIDTH, Axis, figure, grid, note, ticks
 from deepbench.means import geomean
-from deepbench.speed import bound_ratio, causes, worst
+from deepbench.pages.chart import HEIGHT, MARGIN, WIDTH, Axis, figure, grid, note, ticks
+from deepbench.vta.speed import bound_ratio, causes, worst
 from embed.cli.files import write_whole
 from embed.cli.record import Record
 from embed.html import document, hint, legend, sorted_table

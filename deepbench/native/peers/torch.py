@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from deepbench.peers.offer import Contender, Offer, Work
+from deepbench.native.peers.offer import Contender, Offer, Work
 from embed.cli.files import Array
 
 _BF16_ROUNDING = 2.0**-8

@@ -7,11 +7,11 @@ import numpy as np
 
 import isa
 from deepbench.attempt import attempt, blank
-from deepbench.native import dtype_of, group_of, prepared
+from deepbench.emulated.published import published
+from deepbench.emulated.record import EmulatedRecord
+from deepbench.native.run import dtype_of, group_of, prepared
 from deepbench.problems import Problem
-from deepbench.published import published
-from deepbench.record import DONE, EmulatedRecord
-from deepbench.suite import Settings, Task
+from deepbench.suite import DONE, Settings, Task
 from embed.cli.files import Array
 from embed.cpu.count import count
 from embed.cpu.estimate import estimates

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from deepbench.emulated.record import EmulatedRecord
 from deepbench.means import geomean
 from deepbench.problems import Problem
-from deepbench.record import EmulatedRecord
 from deepbench.table import compile_times, complaint, milliseconds, shown_check, shown_share, sizes
 from embed.cli.console import new_table
 

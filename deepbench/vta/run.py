@@ -12,9 +12,9 @@ import isa
 from dataflow import Operator, evaluate
 from deepbench.attempt import attempt, blank
 from deepbench.problems import Problem
-from deepbench.reference import reference_kernel
-from deepbench.speed import LOADS
 from deepbench.suite import Settings, Task
+from deepbench.vta.fixed import reference_kernel
+from deepbench.vta.speed import LOADS
 from embed.cli.data import random_arrays
 from embed.cli.explain import solved
 from embed.cli.files import Array

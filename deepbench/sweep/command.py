@@ -12,10 +12,10 @@ from deepbench.options import AskedFiles, AskedProblems, Out
 from deepbench.outcome import exit_code
 from deepbench.progress import progress_bar
 from deepbench.results import write_rows
-from deepbench.shapes import read_axes, shapes
 from deepbench.suite import Settings
-from deepbench.sweep import print_sweep, rows, run_sweep
-from deepbench.sweep_html import write_sweep
+from deepbench.sweep.page import write_sweep
+from deepbench.sweep.run import print_sweep, rows, run_sweep
+from deepbench.sweep.shapes import read_axes, shapes
 from embed.cli.asked import AskedIsa, AskedSearch
 from embed.cli.console import wide_console
 from embed.cli.files import write_json_lines

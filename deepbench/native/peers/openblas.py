@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from deepbench.peers.offer import Contender, Offer, Work
+from deepbench.native.peers.offer import Contender, Offer, Work
 from embed.cli.files import Array
 
 

@@ -6,16 +6,16 @@ from pathlib import Path
 from rich.console import Console
 
 import isa
+from deepbench.abstract.run import run_abstract
 from deepbench.attempt import blank, failed
 from deepbench.executor import Executor
 from deepbench.means import geomean
 from deepbench.overview import MEANS, means
 from deepbench.problems import Problem
-from deepbench.run_abstract import run_abstract
-from deepbench.run_one import run_one
-from deepbench.shapes import Shape
 from deepbench.suite import Settings, Task, run_grid
+from deepbench.sweep.shapes import Shape
 from deepbench.table import complaints, shown_share
+from deepbench.vta.run import run_one
 from embed.cli.console import new_table
 from embed.cli.record import Record
 from embed.kernel import Machine

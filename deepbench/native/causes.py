@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 
-from deepbench.record import NativeRecord
+from deepbench.native.record import NativeRecord
 from embed.cpu.kernel import CpuKernel
 from embed.nest.build import result_loops
 

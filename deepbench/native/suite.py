@@ -4,37 +4,27 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rich.console import Console
 
 from dataflow import UserError
-from deepbench import html, peers, results
 from deepbench.executor import Executor, LocalProcesses
 from deepbench.journal import open_journal
-from deepbench.native import run_native
-from deepbench.native_table import Rows, print_native
+from deepbench.native import page, peers
+from deepbench.native.record import NativeRecord
+from deepbench.native.run import run_native
+from deepbench.native.table import Rows, print_native
 from deepbench.problems import Problem
-from deepbench.record import NativeRecord
+from deepbench.results import Files, write_records
 from deepbench.suite import NativeSettings, Task, run_suite
-from embed.cli.record import JsonRecord
 from isa.features import require
 from isa.model import Isa
 
 _LIBRARIES = ("torch", "onnxruntime", "numpy")
 _CPUINFO = Path("/proc/cpuinfo")
-
-
-@dataclass(frozen=True, slots=True)
-class Files:
-    """Where results go; None for what was not asked for."""
-
-    out: Path
-    json: Path | None = None
-    csv: Path | None = None
-    html: Path | None = None
 
 
 def run_on_cpu(
@@ -67,7 +57,7 @@ def report(console: Console, rows: Rows, wall: float, files: Files) -> list[Nati
     records = [record for _, record in rows]
     write_records(records, files)
     if files.html:
-        html.write_html(files.html, records)
+        page.write_html(files.html, records)
     print_native(console, rows, wall)
     return records
 
@@ -107,18 +97,6 @@ def read_threads(text: str) -> list[int]:
     if not found or min(found) < 1:
         raise UserError(f"--threads: '{text}' is not a list of positive numbers such as 1,2")
     return list(dict.fromkeys(found))
-
-
-def write_records(records: Sequence[JsonRecord], files: Files) -> None:
-    """The results, and where else they were asked for as JSON or CSV."""
-    for path, write in (
-        (files.out / "results.jsonl", results.write_json),
-        (files.out / "results.csv", results.write_csv),
-        (files.json, results.write_json),
-        (files.csv, results.write_csv),
-    ):
-        if path:
-            write(path, records)
 
 
 def _processor() -> str:

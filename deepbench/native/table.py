@@ -6,10 +6,10 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from deepbench.causes import cause
 from deepbench.means import geomean
+from deepbench.native.causes import cause
+from deepbench.native.record import NativeRecord
 from deepbench.problems import Problem
-from deepbench.record import NativeRecord
 from deepbench.table import compile_times, complaints, milliseconds, shown_check, shown_share, sizes
 from embed.cli.console import new_table
 

@@ -7,13 +7,13 @@ from rich.console import Console
 
 import isa
 from dataflow import UserError
+from deepbench.abstract.run import run_abstract
+from deepbench.abstract.typed import sums_products
 from deepbench.executor import Executor
 from deepbench.overview import MEANS, instructions, means
 from deepbench.problems import Problem
-from deepbench.run_abstract import run_abstract
 from deepbench.suite import Settings, run_grid
 from deepbench.table import complaints
-from deepbench.typed import sums_products
 from embed.cli.console import new_table
 from embed.cli.record import Record
 

@@ -12,14 +12,14 @@ import numpy as np
 
 import dataflow
 import isa
-from deepbench import peers
 from deepbench.attempt import attempt, blank, one_line
-from deepbench.causes import Limits, losses
-from deepbench.check import Reference, problem_arrays, reference
+from deepbench.native import peers
+from deepbench.native.causes import Limits, losses
+from deepbench.native.check import Reference, problem_arrays, reference
+from deepbench.native.race import Race, fastest, race
+from deepbench.native.record import NativeRecord, peer_row, rated
 from deepbench.problems import WEIGHTS, Problem
-from deepbench.race import Race, fastest, race
-from deepbench.record import DONE, NativeRecord, peer_row, rated
-from deepbench.suite import NativeSettings, Task
+from deepbench.suite import DONE, NativeSettings, Task
 from embed.cli.files import Array
 from embed.cpu import probe
 from embed.cpu.compile import compile_cpu
