@@ -1,6 +1,7 @@
 """`isa-embed embed`: the best embedding of one operator, explained, or the list of all."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 
 from rich.console import RenderableType
@@ -12,7 +13,10 @@ from embed.cli.explain import alternatives_table, explain, solved
 from embed.cli.files import check_writable, write_json_lines
 from embed.cli.groups import grouped
 from embed.cli.options import All, First, JsonFile, Limit, Show, Verbose, Written
-from embed.cli.plans import explain_plan, placements_table, plan_of
+from embed.cli.plan_record import PlanRecord, plan_record
+from embed.cli.plans import explain_placement, explain_plan, numbered, placements_table, plan_of
+from embed.nodes.front import pareto
+from embed.nodes.plan import Plan
 from embed.parse import read_embedding
 from embed.solver.listing import Alternatives, stream
 from embed.solver.search import Solution, best, given
@@ -37,11 +41,13 @@ def embed_command(
     wanted, target = operator.read(), isa.load()
     check_writable(json)
     many = every or search.pareto or show is not None
-    plan = plan_of(wanted, target, search.read()) if embedding is None else None
+    options = {"--first": first, "--dominated": search.dominated}
+    plan = plan_of(wanted, target, search.read(), options) if embedding is None else None
     if plan is not None:
+        plan = pareto(plan) if search.pareto else plan
         if json:
-            raise UserError("--json: a plan of several instructions has no record")
-        _print((placements_table(plan, limit),) if many else explain_plan(plan, run_line(operator, isa)))
+            write_json_lines(json, [each.to_dict() for each in _records(plan, search, many, show, limit)])
+        _print(_plan_pieces(plan, many, show, limit, run_line(operator, isa)))
         return
     listed = search.find(wanted, target) if many else None
     if listed is None:
@@ -61,6 +67,19 @@ def embed_command(
         else (alternatives_table(wanted, listed, shown),)
     )
     _print(pieces)
+
+
+def _records(plan: Plan, search: AskedList, many: bool, show: int | None, limit: int) -> Iterator[PlanRecord]:
+    """The plan; of a list every placement that is shown, as if it were the only step."""
+    shown = [numbered(plan, show)] if show else list(plan.every[:limit]) if many else []
+    for steps in [(step,) for step in shown] if many else [plan.steps]:
+        yield plan_record(replace(plan, steps=steps), search.objective)
+
+
+def _plan_pieces(plan: Plan, many: bool, show: int | None, limit: int, command: str) -> Iterable[RenderableType]:
+    if show:
+        return explain_placement(plan, show)
+    return (placements_table(plan, limit),) if many else explain_plan(plan, command)
 
 
 def _print(pieces: Iterable[RenderableType]) -> None:

@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
-from embed.cli.asked import AskedIsa, AskedList, AskedOperator, compile_line
+from embed.cli.asked import AskedIsa, AskedList, AskedOperator, compile_line, run_line
 from embed.cli.files import check_writable, write_whole
 from embed.cli.groups import grouped
+from embed.cli.plans import plan_of
 from embed.errors import NoEmbedding
 from embed.inspect.data import page_data
 from embed.inspect.page import page
+from embed.inspect.plan_data import plan_data, shown_steps
+from embed.nodes.front import pareto
 
 Page = Annotated[Path, typer.Option("--html", metavar="FILE", help="the page to write; it needs no network")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="how many of the best to show")]
@@ -23,6 +26,12 @@ def inspect_command(html: Page, operator: AskedOperator, isa: AskedIsa, search: 
     """Write a page with every embedding: their costs, and where each lane of an invocation reads and writes."""
     wanted, target = operator.read(), isa.load()
     check_writable(html)
+    plan = plan_of(wanted, target, search.read(), {"--dominated": search.dominated})
+    if plan is not None:
+        plan = pareto(plan) if search.pareto else plan
+        write_whole(html, page(plan_data(plan, limit, run_line(operator, isa))))
+        typer.echo(f"{wanted.title}: {len(shown_steps(plan, limit))} of {len(plan.every)} placements in {html}")
+        return
     listed = search.find(wanted, target)
     shown = list(islice(listed, limit))
     if not shown:

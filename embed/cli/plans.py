@@ -10,26 +10,36 @@ from rich.table import Table
 from rich.text import Text
 
 from dataflow import Operator, UserError
-from dataflow.expression import Const
-from dataflow.sums import Sums
+from dataflow.expression import render
 from embed.cli.console import new_table
 from embed.cli.machines import compared
 from embed.embedding import Digit
 from embed.nodes.checker import verify
+from embed.nodes.front import lane_strides
 from embed.nodes.kernel import PlanKernel
 from embed.nodes.layout import packed_accesses, word_axes
 from embed.nodes.placement import ADDENDS
-from embed.nodes.plan import Plan, Step, text
+from embed.nodes.plan import Plan, Step, does, text
 from embed.solver.nodes.plans import fallback
 from embed.solver.settings import Settings
 from isa.model import Isa
 
 Array = npt.NDArray[Any]
+_NONE: Mapping[str, object] = {}
 
 
-def plan_of(operator: Operator, target: Isa, settings: Settings) -> Plan | None:
-    """The plan of instructions that are no contraction, if the operator takes one; none under demands or layouts."""
-    return None if settings.demands or settings.layouts else fallback(operator, target, settings)
+def plan_of(operator: Operator, target: Isa, settings: Settings, given: Mapping[str, object] = _NONE) -> Plan | None:
+    """The plan of instructions that are no contraction, if the operator takes one.
+
+    Raises UserError for settings that such a plan has not, and those of `given`, options by name, that have a value.
+    """
+    found = fallback(operator, target, replace(settings, demands=(), layouts=()))
+    if found is None:
+        return None
+    own = {"--demand": settings.demands, "--layout": settings.layouts, "--relax": settings.relax}
+    for option in (option for option, value in {**own, **given}.items() if value):
+        raise UserError(f"{option}: {operator.title} takes a plan of several instructions, which has no such option")
+    return found
 
 
 def refuse_plan(operator: Operator, target: Isa, settings: Settings) -> None:
@@ -43,19 +53,47 @@ def refuse_plan(operator: Operator, target: Isa, settings: Settings) -> None:
 
 def explain_plan(plan: Plan, command: str) -> Iterator[RenderableType]:
     """What `isa-embed embed` prints of a plan, piece by piece; `command` runs it."""
+    yield from _heading(plan)
+    for step in plan.steps:
+        yield from _explain_step(plan, step)
+    yield plan_table(plan)
+    yield Text("run by", style="bold")
+    yield Text(f"  {command}", no_wrap=True, overflow="ignore")
+
+
+def explain_placement(plan: Plan, number: int) -> Iterator[RenderableType]:
+    """The same of one placement of the list, checked; raises UserError for a number beyond it."""
+    step = numbered(plan, number)
+    yield from _heading(plan)
+    yield from _explain_step(plan, step)
+    table = new_table("costs")
+    step_costs(step, table)
+    table.add_row("in the plan", "yes" if step in plan.steps else f"no: {plan}")
+    yield table
+
+
+def numbered(plan: Plan, number: int) -> Step:
+    """The placement with a number of the list, checked; raises UserError for one beyond it."""
+    if number > len(plan.every):
+        so_far = "" if plan.complete else " so far; raise the time limit"
+        raise UserError(f"--show: there is no placement {number}; the list has {len(plan.every)}{so_far}")
+    verify(plan.every[number - 1].placement)
+    return plan.every[number - 1]
+
+
+def _heading(plan: Plan) -> Iterator[RenderableType]:
     yield Text(plan.operator.title, style="bold")
     for statement in plan.operator.statements:
         yield Text(f"  {statement}")
     yield Text(f"on {plan.target.name} {' '.join(f'{key}={value}' for key, value in plan.target.parameters.items())}\n")
-    for step in plan.steps:
-        yield Text(str(step.placement), style="bold")
-        yield Text(f"  {step.placement.name}: {plan.target.instruction(step.placement.name).text}\n")
-        yield addends_table(step)
-        yield lanes_table(step)
-        yield operands_table(step)
-    yield plan_table(plan)
-    yield Text("run by", style="bold")
-    yield Text(f"  {command}", no_wrap=True, overflow="ignore")
+
+
+def _explain_step(plan: Plan, step: Step) -> Iterator[RenderableType]:
+    yield Text(str(step.placement), style="bold")
+    yield Text(f"  {step.placement.name}: {plan.target.instruction(step.placement.name).text}\n")
+    yield addends_table(step)
+    yield lanes_table(step)
+    yield operands_table(step)
 
 
 def placements_table(plan: Plan, limit: int) -> Table:
@@ -63,18 +101,14 @@ def placements_table(plan: Plan, limit: int) -> Table:
     proven = "complete" if plan.complete else "not complete: the time ran out"
     shown = plan.every[:limit]
     title = f"{plan.operator.title}: {len(plan.every)} placements ({proven}), {len(shown)} shown"
-    numbers = ("#", "utilisation", "invocations", "cycles", "bytes")
-    table = new_table(title, "#", "placement", "does", *numbers[1:], right=numbers)
+    numbers = ("#", "utilisation", "invocations", "cycles", "bytes", "strides")
+    table = new_table(title, "#", "placement", "does", *numbers[1:], "in the plan", right=numbers)
     for number, step in enumerate(shown, 1):
         verify(step.placement)
-        does = ", ".join(
-            text(plan.operator.statements, addend)
-            for addend in Sums(plan.operator.statements).addends
-            if addend in step.placement.covered
-        )
         prices = (f"{step.placement.utilisation:.4f}", f"{step.invocations:,}", f"{step.cycles:,}", f"{step.bytes:,}")
-        name = f"{step.placement}{f' + {step.adder}' if step.adder else ''}"
-        table.add_row(str(number), Text(name), Text(does), *prices)
+        chosen = "yes" if step in plan.steps else ""
+        strides = str(lane_strides(step.placement))
+        table.add_row(str(number), Text(str(step)), Text(", ".join(does(step.placement))), *prices, strides, chosen)
     return table
 
 
@@ -115,8 +149,7 @@ def operands_table(step: Step) -> Table:
     for operand in placement.held:
         for number, (own, held) in enumerate(packed_accesses(placement, operand)):
             words = ", ".join(word_axes(placement, operand)) or "the whole step"
-            shown = str(held.value) if isinstance(held, Const) else str(held)
-            table.add_row("" if number else operand, "" if number else words, Text(f"{own} = {shown}"))
+            table.add_row("" if number else operand, "" if number else words, Text(f"{own} = {render(held)}"))
     return table
 
 
@@ -132,12 +165,26 @@ def plan_table(plan: Plan) -> Table:
 def costs(plan: Plan, table: Table) -> None:
     """Rows for what the steps take."""
     for step in plan.steps:
-        table.add_row(f"{step.placement.name}", f"{step.invocations:,} invocations")
-        if step.adder:
-            table.add_row(f"  {step.adder}", f"{step.additions:,} to add its partial sums up")
-    table.add_row("utilisation", f"{plan.utilisation:.4f}")
-    table.add_row("cycles at full rate", f"{plan.cycles:,}")
-    table.add_row("bytes, packed", f"{plan.bytes:,}")
+        _invocations(step, table)
+    _prices(plan, plan.utilisation, table)
+
+
+def step_costs(step: Step, table: Table) -> None:
+    """The same of one step."""
+    _invocations(step, table)
+    _prices(step, step.placement.utilisation, table)
+
+
+def _invocations(step: Step, table: Table) -> None:
+    table.add_row(f"{step.placement.name}", f"{step.invocations:,} invocations")
+    if step.adder:
+        table.add_row(f"  {step.adder}", f"{step.additions:,} to add its partial sums up")
+
+
+def _prices(priced: Plan | Step, utilisation: float, table: Table) -> None:
+    table.add_row("utilisation", f"{utilisation:.4f}")
+    table.add_row("cycles at full rate", f"{priced.cycles:,}")
+    table.add_row("bytes, packed", f"{priced.bytes:,}")
 
 
 def run_plan(plan: Plan, arrays: Mapping[str, Array]) -> tuple[Array, Table]:

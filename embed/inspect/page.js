@@ -13,13 +13,18 @@ function node(tag, attributes = {}, text = null) {
   return made;
 }
 
+// An instruction that is no contraction has several nodes at each lane, its addends: one more lane dimension of this name.
+const ADDENDS = "addends";
+const nodeAt = (alternative, lane) => alternative.nodes[lane[ADDENDS] ?? 0];
+const operandsOf = (alternative, lane) => nodeAt(alternative, lane).operands;
+
 // The map phi: the operator's point at a lane of the invocation whose tile loops have the values `origin`; null if idle.
 // Of a rewritten operator a point that the user's has not is idle too.
 function point(alternative, origin, lane) {
   const found = {};
   for (const dim of alternative.outer) found[dim] = origin[dim];
   for (const name of Object.keys(alternative.lanes)) {
-    let rest = lane[name];
+    let rest = name === ADDENDS ? nodeAt(alternative, lane).copy : lane[name];
     for (const digit of alternative.digits.filter(each => each.lane === name)) {
       let flat = origin[digit.loop] * digit.radix + rest % digit.radix;
       rest = Math.floor(rest / digit.radix);
@@ -59,8 +64,7 @@ function wordNumber(operand, place) {
   return place.every((at, axis) => at >= 0 && at < operand.axes[axis].extent)
     ? place.reduce((sum, at, axis) => sum * operand.axes[axis].extent + at, 0) : null;
 }
-const inWord = (alternative, operand, lane) =>
-  operand.lanes.reduce((sum, name) => sum * alternative.lanes[name] + lane[name], 0);
+const inWord = (operand, lane) => value(operand.inner, lane);
 
 function lanesOf(alternative) {
   return Object.entries(alternative.lanes).reduce(
@@ -153,37 +157,46 @@ const describe = at => Object.entries(at).map(([name, place]) => `${name}=${plac
 function drawSentence(alternative, origin) {
   const box = byId("sentence"), at = point(alternative, origin, state.lane);
   box.replaceChildren(`Lane ${describe(state.lane)} `);
-  if (!at) { box.append("is idle: it multiplies zeros."); return; }
+  if (!at) { box.append("is idle: it multiplies zeros, or its result is not used."); return; }
   const asked = Object.fromEntries(alternative.places.map(place => [place.dim, value(place, at)]));
   const own = alternative.places.length ? `, which is ${describe(asked)}` : "";
   box.append("does the point ", node("code", {}, describe(at)), `${own}. `);
-  alternative.operands.forEach((operand, number) => {
+  operandsOf(alternative, state.lane).forEach((operand, number) => {
+    const verb = number ? "It reads " : `It ${alternative.verb} `;
+    if ("literal" in operand) { box.append(verb, node("code", {}, operand.literal), `, as ${operand.operand}. `); return; }
     const place = element(operand, at), number_ = wordNumber(operand, word(operand, origin));
-    const verb = number ? "It reads " : "It adds to ";
     box.append(verb, node("code", {}, `${operand.tensor}[${place}]`));
     box.append(inside(operand, place) ? " from " : ", which is padding, ");
     box.append(number_ === null ? "a zero that the load supplies" :
-      `element ${inWord(alternative, operand, state.lane)} of packed word ${number_}`, `, as ${operand.operand}. `);
+      `element ${inWord(operand, state.lane)} of packed word ${number_}`, `, as ${operand.operand}. `);
   });
 }
 
 function drawTensors(alternative, origin) {
-  const lanes = lanesOf(alternative);
-  byId("tensors").replaceChildren(...alternative.operands.map(operand => {
-    const touched = new Map();
-    let marked = null;
-    for (const lane of lanes) {
-      const at = point(alternative, origin, lane);
-      if (!at) continue;
-      const place = element(operand, at);
-      if (!touched.has(String(place))) touched.set(String(place), { place, lane });
-      if (same(lane, state.lane)) marked = String(place);
-    }
+  byId("tensors").replaceChildren(...touchedBy(alternative, origin).map(({ operand, touched, marked }) => {
     const figure = node("figure", { "data-operand": operand.operand });
     figure.append(node("h4", {}, `${operand.tensor}[${operand.shape}] as ${operand.operand}`));
     figure.append(slices(alternative, operand, [...touched.values()], marked));
     return figure;
   }));
+}
+
+// For each tensor in an operand: the elements that lanes of this invocation use, and which of them the chosen lane does.
+function touchedBy(alternative, origin) {
+  const found = new Map();
+  for (const lane of lanesOf(alternative)) {
+    const at = point(alternative, origin, lane);
+    for (const operand of operandsOf(alternative, lane)) {
+      if ("literal" in operand) continue;
+      const key = `${operand.operand} ${operand.tensor}`;
+      if (!found.has(key)) found.set(key, { operand, touched: new Map(), marked: new Set() });
+      if (!at) continue;
+      const { touched, marked } = found.get(key), place = element(operand, at);
+      if (!touched.has(String(place))) touched.set(String(place), { place, lane });
+      if (same(lane, state.lane)) marked.add(String(place));
+    }
+  }
+  return [...found.values()];
 }
 
 // The last two dimensions as a grid around the elements in use, one grid for each place along the others.
@@ -199,8 +212,8 @@ function slices(alternative, operand, touched, marked) {
   const xs = touched.map(one => across(one.place)), ys = touched.map(one => along(one.place));
   const left = Math.min(...xs) - 1, top = Math.min(...ys) - 1;
   const width = Math.min(SHARED, Math.max(...xs) - left + 2), height = Math.min(SHARED, Math.max(...ys) - top + 2);
-  const order = [...groups.keys()].sort((a, b) => (groups.get(b).some(one => String(one.place) === marked) ? 1 : 0)
-    - (groups.get(a).some(one => String(one.place) === marked) ? 1 : 0));
+  const holds = key => groups.get(key).some(one => marked.has(String(one.place))) ? 1 : 0;
+  const order = [...groups.keys()].sort((a, b) => holds(b) - holds(a));
   for (const key of order.slice(0, SLICES)) {
     const size = 12, svg = node("svg", { width: width * size + 2, height: height * size + 16 });
     svg.append(node("text", { x: 1, y: 10 }, `[${key}${key && ","}${rank > 1 ? "·," : ""}·]`));
@@ -214,7 +227,7 @@ function slices(alternative, operand, touched, marked) {
       if (one) {
         square.style.fill = colour(alternative, one.lane);
         if (out) square.style.opacity = .35;
-        if (String(one.place) === marked) square.classList.add("marked");
+        if (marked.has(String(one.place))) square.classList.add("marked");
         square.append(node("title", {}, `${operand.tensor}[${one.place}] ← ${describe(one.lane)}${out ? ", padding" : ""}`));
       }
       svg.append(square);
@@ -242,7 +255,7 @@ function choose(number) {
   Object.assign(state, { chosen: number, step: middle(alternative), lane: Object.fromEntries(Object.keys(alternative.lanes).map(name => [name, 0])) });
   byId("chosen").textContent = `${number + 1}: ${alternative.text}`;
   byId("pattern").textContent = alternative.pattern;
-  byId("layouts").textContent = [...alternative.operands.map(operand => operand.layout), ...alternative.packings].join("\n");
+  byId("layouts").textContent = [...alternative.layouts, ...alternative.packings].join("\n");
   byId("nest").textContent = alternative.nest;
   byId("command").textContent = alternative.command;
   byId("step").max = alternative.invocations - 1;
@@ -293,7 +306,9 @@ document.querySelectorAll("#alternatives th").forEach(head => head.addEventListe
 
 byId("title").textContent = data.title;
 byId("statements").textContent = data.statements.join("\n");
-byId("count").textContent = `${data.alternatives.length} of ${data.count} embeddings, ${data.complete ? "complete" : "more may exist"}`;
+byId("count").textContent = data.heading;
+byId("square").textContent = data.square;
+byId("action").textContent = data.action;
 drawFront();
 drawTable(data.alternatives.map((_, number) => number));
 choose(0);

@@ -114,9 +114,7 @@ def _uses(
     placement: Placement, image: Image, lanes: _Point, point: _Point
 ) -> Iterator[tuple[_Element, tuple[object, ...]]]:
     """Each operand element that a node uses, and what it holds, the output first."""
-    output = placement.operator.statements[image.match.image.statement].output
-    yield _element(placement.pattern.output(image.match.addend), lanes), _element(output, point)
-    for own, held in image.match.pairs:
+    for own, held in placement.uses(image):
         yield _element(own, lanes), ("literal", held.value) if isinstance(held, Const) else _element(held, point)
 
 

@@ -64,7 +64,7 @@ def run_step(step: Step, target: Isa, known: dict[str, Array]) -> None:
     """All invocations of a placement; the sums in `known` grow."""
     placement = step.placement
     packed = {operand: pack(placement, operand, known) for operand in placement.held}
-    inner, outer = _split(placement)
+    inner, outer = placement.split
     for origin in _origins(inner):
         run_batch(step, target, packed, outer, origin)
     for operand in placement.outputs:
@@ -105,13 +105,6 @@ def _accumulates(placement: Placement, operand: str) -> bool:
     return all(
         placement.pattern.accumulates[number] for number, each in enumerate(statements) if each.output.tensor == operand
     )
-
-
-def _split(placement: Placement) -> tuple[tuple[TileLoop, ...], tuple[TileLoop, ...]]:
-    """Loops over sums, which are run one after another, and those that every output tells apart."""
-    apart = [set(placement.loops_of(operand)) for operand in placement.outputs]
-    outer = tuple(loop for loop in placement.loops if all(loop in each for each in apart))
-    return tuple(loop for loop in placement.loops if loop not in outer), outer
 
 
 def _origins(loops: tuple[TileLoop, ...]) -> Iterator[dict[str, int]]:

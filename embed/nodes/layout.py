@@ -19,8 +19,7 @@ def packed_accesses(placement: Placement, operand: str) -> Iterator[tuple[Read, 
     """
     found: dict[tuple[Read, Read | Const], None] = {}
     for image in placement.images:
-        output = placement.operator.statements[image.match.image.statement].output
-        for own, held in ((placement.pattern.output(image.match.addend), output), *image.match.pairs):
+        for own, held in placement.uses(image):
             if own.tensor == operand:
                 found[own, held if isinstance(held, Const) else _at_lane(placement, image, held)] = None
     yield from found
@@ -46,3 +45,19 @@ def _index(placement: Placement, image: Image, index: Affine) -> Affine:
         else:
             terms.append((digit.lane, factor))
     return Affine.of(terms, constant)
+
+
+def nest(placement: Placement, adder: str) -> str:
+    """The loops around the invocations as text, those over sums outermost; `adder` adds partial sums up."""
+    inner, outer = placement.split
+    loops = [loop for loop in (*inner, *outer) if loop.extent > 1]
+    lines = [f"for {loop.name} in 0..{loop.extent}:" for loop in loops]
+    words = {
+        operand: f"[{', '.join(loop.name for loop in placement.loops_of(operand) if loop.extent > 1)}]"
+        for operand in placement.held
+    }
+    calls = [" ".join([placement.name, *(f"{operand}={operand}{place}" for operand, place in words.items())])]
+    calls += [f"{adder} to add {operand}{words[operand]} up" for operand in placement.outputs if adder]
+    return "\n".join(
+        ["  " * depth + line for depth, line in enumerate(lines)] + ["  " * len(lines) + call for call in calls]
+    )

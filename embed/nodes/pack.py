@@ -43,12 +43,9 @@ def unpack(placement: Placement, operand: str, words: Array, known: Mapping[str,
 def _uses(placement: Placement, operand: str) -> Iterator[tuple[Read, Read | Const, Image]]:
     """Every access of an operand by an addend, and what it holds there."""
     for image in placement.images:
-        own = placement.pattern.output(image.match.addend)
-        if own.tensor == operand:
-            yield own, placement.operator.statements[image.match.image.statement].output, image
-        for read, held in image.match.pairs:
-            if read.tensor == operand:
-                yield read, held, image
+        for own, held in placement.uses(image):
+            if own.tensor == operand:
+                yield own, held, image
 
 
 def _places(placement: Placement, operand: str, own: Read, image: Image) -> tuple[list[Array], dict[str, Array], Array]:

@@ -78,14 +78,21 @@ class Placement:
         return self.frame.loops
 
     @cached_property
+    def accesses(self) -> tuple[tuple[Read, Read | Const], ...]:
+        """Every access of an operand by an addend, and what it holds there; of each addend the output's first."""
+        return tuple(pair for image in self.images for pair in self.uses(image))
+
+    def uses(self, image: Image) -> tuple[tuple[Read, Read | Const], ...]:
+        """The same of one addend."""
+        written = self.operator.statements[image.match.image.statement].output
+        return (self.pattern.output(image.match.addend), written), *image.match.pairs
+
+    @cached_property
     def held(self) -> dict[str, tuple[Read | Const, ...]]:
         """What each operand holds, the outputs included."""
         found: dict[str, dict[Read | Const, None]] = {}
-        for image in self.images:
-            written = self.operator.statements[image.match.image.statement].output
-            found.setdefault(self.pattern.output(image.match.addend).tensor, {})[written] = None
-            for own, held in image.match.pairs:
-                found.setdefault(own.tensor, {})[held] = None
+        for own, held in self.accesses:
+            found.setdefault(own.tensor, {})[held] = None
         return {operand: tuple(each) for operand, each in found.items()}
 
     @cached_property
@@ -101,6 +108,13 @@ class Placement:
         """The loops whose value tells apart the words that an operand takes."""
         used = {dim for held in self.held[operand] if isinstance(held, Read) for dim in dims_of(held)}
         return tuple(loop for loop in self.loops if used.intersection(loop.dims))
+
+    @property
+    def split(self) -> tuple[tuple[TileLoop, ...], tuple[TileLoop, ...]]:
+        """Loops over sums, which are run one after another, and those that every output tells apart."""
+        apart = [set(self.loops_of(operand)) for operand in self.outputs]
+        outer = tuple(loop for loop in self.loops if all(loop in each for each in apart))
+        return tuple(loop for loop in self.loops if loop not in outer), outer
 
     def words(self, operand: str) -> int:
         """How many different values an operand takes."""

@@ -32,10 +32,13 @@ class Step:
     def invocations(self) -> int:
         return self.placement.invocations
 
+    def __str__(self) -> str:
+        return f"{self.placement}{f' + {self.adder}' if self.adder else ''}"
+
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps in order; `status` is OPTIMAL where nothing is faster by the file's timing.
+    """The steps in order; `status` is OPTIMAL where nothing has less of the objective, by default cycles.
 
     `seconds` is the time of the search, `every` all placements that it has priced, which are `complete` if time was
     enough for all that are not alike.
@@ -57,6 +60,10 @@ class Plan:
     def bytes(self) -> int:
         return sum(step.bytes for step in self.steps)
 
+    @property
+    def invocations(self) -> int:
+        return sum(step.invocations for step in self.steps)
+
     @cached_property
     def utilisation(self) -> float:
         """Useful addends over those that the invocations pay for."""
@@ -68,7 +75,7 @@ class Plan:
         return useful / paid
 
     def __str__(self) -> str:
-        return "; ".join(f"{step.placement}{f' + {step.adder}' if step.adder else ''}" for step in self.steps)
+        return "; ".join(map(str, self.steps))
 
 
 def priced(placement: Placement, target: Isa) -> Step:
@@ -144,6 +151,12 @@ def in_order(operator: Operator, steps: list[Step]) -> tuple[Step, ...]:
         left.remove(step)
         done.append(step)
     return tuple(done)
+
+
+def does(placement: Placement) -> Iterator[str]:
+    """The addends of the operator that a placement does, each as part of its statement."""
+    statements = placement.operator.statements
+    return (text(statements, addend) for addend in Sums(statements).addends if addend in placement.covered)
 
 
 def text(statements: Sequence[Computation], addend: Addend) -> str:

@@ -8,14 +8,13 @@ from queue import SimpleQueue
 
 from ortools.sat.python import cp_model
 
-from embed import atomic
 from embed.demands import Demand
 from embed.embedding import Embedding
 from embed.solver import cost
 from embed.solver.constraints import CONSTRAINTS, filled
 from embed.solver.demands import Demands
 from embed.solver.problem import Problem
-from embed.solver.settings import MODELS, Settings, log, new_solver
+from embed.solver.settings import MODELS, Settings, dump_model, log, new_solver
 from embed.solver.solution import extract
 from embed.solver.variables import Variables
 
@@ -47,9 +46,8 @@ class Placements:
             log.info("    %s, %d lanes: %s", lane, problem.lanes[lane], ", ".join(dims) or "no dim of the operator")
 
     def dump(self, path: Path) -> None:
-        """Write the model as CP-SAT's text proto; the file appears whole or not at all."""
-        atomic.write(path, str(self.proto.proto).encode())
-        log.info("    the model is in %s", path)
+        """Write the model as CP-SAT's text proto."""
+        dump_model(self.proto, path)
 
     def stream(self, settings: Settings, deadline: float, maximal: bool) -> "Stream":
         """Placements whose digits fill what lanes they can, each once; `maximal`: only what no dim more would help.

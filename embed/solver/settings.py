@@ -8,6 +8,7 @@ from pathlib import Path
 from ortools.sat.python import cp_model
 
 from dataflow.errors import UserError
+from embed import atomic
 from embed.demands import Demand
 
 log = logging.getLogger("embed.solver")
@@ -60,6 +61,13 @@ def new_solver(settings: Settings, deadline: float) -> cp_model.CpSolver:
     for name, value in settings.parameters:
         _set(solver, name, value)
     return solver
+
+
+def dump_model(model: cp_model.CpModel, path: Path | None) -> None:
+    """Write a model as CP-SAT's text proto, if there is a file for it; the file appears whole or not at all."""
+    if path is not None:
+        atomic.write(path, str(model.proto).encode())
+        log.info("    the model is in %s", path)
 
 
 def _set(solver: cp_model.CpSolver, name: str, value: bool | int | float) -> None:

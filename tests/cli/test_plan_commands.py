@@ -1,7 +1,9 @@
 """Operators that are no contraction, from the command line and from Python."""
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,8 +33,79 @@ def test_embed_explains_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
 def test_all_lists_the_placements(capsys: pytest.CaptureFixture[str]) -> None:
     text = printed(["embed", *WORDS, "--all", "--limit", "5"], capsys)
     assert re.search(r"(\d+) placements \(complete\), 5 shown", text)
-    assert run(app, ["embed", *WORDS, "--json", "plan.json"]) == 2
-    assert "--json: a plan of several instructions has no record" in capsys.readouterr().err
+
+
+def test_pareto_keeps_what_nothing_beats(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Of placements that do the same addends; found again by comparing each with each."""
+
+    def rows(*more: str) -> list[dict[str, Any]]:
+        printed(["embed", *WORDS, *more, "--limit", "999", "--json", str(tmp_path / "rows.json")], capsys)
+        lines = (tmp_path / "rows.json").read_text().splitlines()
+        return [json.loads(line)["steps"][0] for line in lines]
+
+    def numbers(row: dict[str, Any]) -> tuple[float, ...]:
+        return row["modelled_cycles"], row["modelled_bytes"], -row["utilisation"], row["strides"]
+
+    def beaten(row: dict[str, Any], others: list[dict[str, Any]]) -> bool:
+        same = [other for other in others if does(other) == does(row)]
+        return any(
+            all(a <= b for a, b in zip(numbers(other), numbers(row), strict=True)) and numbers(other) != numbers(row)
+            for other in same
+        )
+
+    every = rows("--all")
+    expected = {(numbers(row), does(row)) for row in every if not beaten(row, every)}
+    front = rows("--pareto")
+    assert {(numbers(row), does(row)) for row in front} == expected
+    assert len(front) == len(expected)
+
+
+def does(row: dict[str, Any]) -> frozenset[str]:
+    return frozenset(each["does"] for each in row["addends"])
+
+
+def test_show_explains_one_placement(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    listed = printed(["embed", *WORDS, "--all", "--limit", "7"], capsys)
+    text = printed(["embed", *WORDS, "--show", "7", "--json", str(tmp_path / "one.json")], capsys)
+    [row] = [line for line in listed.splitlines() if line.strip().startswith("7 ")]
+    placement = json.loads((tmp_path / "one.json").read_text())["steps"][0]["placement"]
+    assert placement in row
+    assert placement in text
+    assert "in the plan" in text
+    assert run(app, ["embed", *WORDS, "--show", "9999"]) == 2
+    assert "--show: there is no placement 9999; the list has 272" in capsys.readouterr().err
+
+
+def test_the_record_of_a_plan(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    printed(["embed", *WORDS, "--json", str(tmp_path / "plan.json")], capsys)
+    record = json.loads((tmp_path / "plan.json").read_text())
+    assert [step["instruction"] for step in record["steps"]] == ["cdot_s_0", "cdot_s_90"]
+    assert record["status"] == "OPTIMAL"
+    assert record["modelled_bytes"] == sum(step["modelled_bytes"] for step in record["steps"])
+    assert record["steps"][0]["layouts"]["acc"]["holds"] == {"acc[l]": "c[i,j,0]"}
+
+
+def test_the_models_are_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    printed(["embed", *WORDS, "--dump-model", str(tmp_path / "m.txt")], capsys)
+    assert {"m.txt", "m-cdot_s_0-2.txt", "m-cdot_s_90-4.txt"} <= {file.name for file in tmp_path.iterdir()}
+    assert "exactly_one" in (tmp_path / "m.txt").read_text()
+
+
+def test_the_objective_counts(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    found = {}
+    for objective in ("cycles", "bytes"):
+        printed(["embed", *WORDS, "--objective", objective, "--json", str(tmp_path / "plan.json")], capsys)
+        found[objective] = json.loads((tmp_path / "plan.json").read_text())
+    assert found["bytes"]["modelled_bytes"] < found["cycles"]["modelled_bytes"]
+    assert found["bytes"]["modelled_cycles"] > found["cycles"]["modelled_cycles"]
+
+
+@pytest.mark.parametrize(
+    "option", [["--first"], ["--dominated"], ["--demand", "full=l"], ["--layout", "a=ABC"], ["--relax", "all"]]
+)
+def test_options_of_single_instructions_are_refused(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(app, ["embed", *WORDS, *option]) == 2
+    assert f"{option[0]}: expr i=9 j=5 k=7 takes a plan of several instructions" in capsys.readouterr().err
 
 
 def test_run_checks_a_plan(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

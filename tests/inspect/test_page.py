@@ -107,10 +107,10 @@ SCRIPT = """([number, step]) => {
   const alternative = data.alternatives[number], origin = originOf(alternative, step);
   return lanesOf(alternative).map(lane => {
     const at = point(alternative, origin, lane);
-    return at && alternative.operands.map(operand => {
+    return at && operandsOf(alternative, lane).map(operand => {
       const place = element(operand, at);
       const stored = wordNumber(operand, word(operand, origin));
-      return [operand.access, place, stored, inWord(alternative, operand, lane)];
+      return [operand.access, place, stored, inWord(operand, lane)];
     });
   });
 }"""

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from ortools.sat.python import cp_model
 
@@ -17,8 +18,8 @@ from embed.nodes.placement import Placement
 from embed.nodes.plan import Plan, Step, in_order, priced, text
 from embed.solver.nodes.regular import placements
 from embed.solver.nodes.whynot import reasons
-from embed.solver.questions import problems
-from embed.solver.settings import Settings, log, new_solver
+from embed.solver.questions import order_of, problems
+from embed.solver.settings import Settings, dump_model, log, new_solver
 from isa.model import Instruction, Isa
 
 _LEAST = 1.0
@@ -34,7 +35,7 @@ class Found:
     refused: dict[str, str] = field(default_factory=dict)
     complete: bool = True
 
-    def add(self, placement: Placement, target: Isa) -> None:
+    def add(self, placement: Placement, target: Isa, order: tuple[str, ...]) -> None:
         try:
             step = priced(placement, target)
         except NoEmbedding as error:
@@ -42,47 +43,61 @@ class Found:
             return
         self.every.append(step)
         known = self.steps.get(placement.covered)
-        if known is None or rank(step) < rank(known):
+        if known is None or rank(step, order) < rank(known, order):
             self.steps[placement.covered] = step
 
 
-def rank(step: Step) -> tuple[int, int, int, str]:
-    """What the best step has least of: cycles, packed bytes, dims and accesses; of equals the same dims everywhere."""
+def rank(step: Step, order: tuple[str, ...]) -> tuple[tuple[int, ...], int, str]:
+    """What the best step has least of: the terms of `order`, dims and accesses; of equals the same dims everywhere."""
     placement = step.placement
     held = [each for operand in placement.inputs for each in placement.held[operand]]
     filled = " ".join(map(str, placement.digits))
-    return step.cycles, step.bytes, len(held) + sum(len(digit.dims) for digit in placement.digits), filled
+    return worth(step, order), len(held) + sum(len(digit.dims) for digit in placement.digits), filled
+
+
+def worth(priced: Step | Plan, order: tuple[str, ...]) -> tuple[int, ...]:
+    """The terms of `order`, those of an objective."""
+    values = {
+        "cycles": priced.cycles,
+        "invocations": priced.invocations,
+        "bytes": priced.bytes,
+        "traffic": priced.bytes,
+    }
+    return tuple(values[term] for term in order)
 
 
 def plan(operator: Operator, target: Isa, settings: Settings) -> Plan:
-    """The fastest plan by the file's timing, of equals that with the fewest packed bytes. Raises NoEmbedding.
+    """The plan with the least of the objective, by default cycles by the file's timing. Raises NoEmbedding.
 
     Bodies that no instruction does at once are planned cut into steps too.
     """
     found: list[Plan] = []
     reason: NoEmbedding | None = None
     for form in dict.fromkeys((operator, cut(operator, tuple(Sums(entry.statements) for entry in usable(target))))):
+        own = settings if form is operator else replace(settings, dump=_beside(settings.dump, "cut"))
         try:
-            found.append(whole_plan(form, target, settings))
+            found.append(whole_plan(form, target, own))
         except NoEmbedding as error:
             reason = error
     if not found:
         assert reason is not None
         raise reason
-    return min(found, key=lambda each: (each.cycles, each.bytes))
+    return min(found, key=lambda each: worth(each, order_of(settings)))
 
 
 def whole_plan(operator: Operator, target: Isa, settings: Settings) -> Plan:
     """The same for the statements as they are."""
     start = time.perf_counter()
+    order = order_of(settings)
     _check(operator)
     found = Found()
     for entry in usable(target):
-        some, complete = placements(operator, entry.name, Sums(entry.statements), settings, start + settings.time_limit)
+        own = replace(settings, dump=_beside(settings.dump, entry.name))
+        some, complete = placements(operator, entry.name, Sums(entry.statements), own, start + settings.time_limit)
         log.info("%s: %d placements", entry.name, len(some))
         found.complete = found.complete and complete
         for placement in some:
-            found.add(placement, target)
+            found.add(placement, target, order)
     least = time.perf_counter() + _LEAST
     steps, proven = _cover(operator, list(found.steps.values()), settings, max(least, start + settings.time_limit))
     if steps is None:
@@ -91,7 +106,7 @@ def whole_plan(operator: Operator, target: Isa, settings: Settings) -> Plan:
         verify(step.placement)
     status = "OPTIMAL" if proven and found.complete else "FEASIBLE"
     seconds = time.perf_counter() - start
-    every = tuple(sorted(found.every, key=lambda step: (step.placement.statements, rank(step))))
+    every = tuple(sorted(found.every, key=lambda step: (step.placement.statements, rank(step, order))))
     return Plan(operator, target, in_order(operator, steps), status, seconds, every, found.complete)
 
 
@@ -116,6 +131,11 @@ def usable(target: Isa) -> Iterator[Instruction]:
         copies = entry.pattern is not None and not entry.pattern.accumulate and not _computes(entry)
         if entry.statements and not entry.mask and not entry.choice and not copies:
             yield entry
+
+
+def _beside(path: Path | None, name: str) -> Path | None:
+    """The file of one more model: each has its own."""
+    return path and path.with_stem(f"{path.stem}-{name}")
 
 
 def _computes(entry: Instruction) -> bool:
@@ -144,17 +164,18 @@ def _check(operator: Operator) -> None:
 def _cover(
     operator: Operator, steps: list[Step], settings: Settings, deadline: float
 ) -> tuple[list[Step] | None, bool]:
-    """Steps that do every addend once, with the fewest cycles and then bytes; None where there are none."""
+    """Steps that do every addend once, with the least of the objective's terms; None where there are none."""
     model = cp_model.CpModel()
     taken = [model.new_bool_var(str(step.placement)) for step in steps]
     for addend in Sums(operator.statements).addends:
         model.add_exactly_one(
             literal for step, literal in zip(steps, taken, strict=True) if addend in step.placement.covered
         )
+    dump_model(model, settings.dump)
     chosen: list[Step] | None = None
     proven = True
-    for worth in ([step.cycles for step in steps], [step.bytes for step in steps]):
-        total = cp_model.LinearExpr.weighted_sum(taken, worth)
+    for values in zip(*(worth(step, order_of(settings)) for step in steps), strict=True):
+        total = cp_model.LinearExpr.weighted_sum(taken, values)
         model.minimize(total)
         solver = new_solver(settings, deadline)
         status = solver.solve(model)

@@ -13,7 +13,7 @@ from embed.solver.nodes.regular import alike
 from embed.solver.nodes.regular.constraints import CONSTRAINTS
 from embed.solver.nodes.regular.problem import Problem
 from embed.solver.nodes.regular.variables import Literal, Variables
-from embed.solver.settings import MODELS, Settings, log, new_solver
+from embed.solver.settings import MODELS, Settings, dump_model, log, new_solver
 
 
 def placements(
@@ -63,6 +63,8 @@ def solutions(
     variables = Variables(cp_model.CpModel(), problem)
     for constraint in constraints:
         constraint.add(variables)
+    if settings.dump:
+        dump_model(variables.model, settings.dump.with_stem(f"{settings.dump.stem}-{problem.copies}"))
     solver = new_solver(settings, deadline)
     solver.parameters.num_workers = 1
     solver.parameters.enumerate_all_solutions = True
