@@ -7,13 +7,15 @@ from dataclasses import dataclass
 class Progress:
     """`models` were to be searched, one for each instruction and binding; `left` names those that are not done.
 
-    No embedding has less than `bound` of the cost `term`; of a list there is no bound.
+    No embedding has less than `bound` of the cost `term`; of a list there is no bound. `struck` says that the clock
+    ended the search before its effort was spent, so that another run may come further.
     """
 
     models: int
     left: tuple[str, ...] = ()
     term: str = ""
     bound: int | None = None
+    struck: bool = False
 
     @property
     def done(self) -> bool:
@@ -26,4 +28,6 @@ class Progress:
             return f"{bound}all is searched".strip()
         known = tuple(dict.fromkeys(self.left))
         names = ", ".join(known[:3]) + (f" and {len(known) - 3} more" if len(known) > 3 else "")
-        return f"{bound}{self.models - len(self.left)} of {self.models} models are searched to the end, left: {names}"
+        clock = " (by the clock: another run may come further)" if self.struck else ""
+        done = f"{self.models - len(self.left)} of {self.models} models are searched to the end"
+        return f"{bound}{done}, left: {names}{clock}"

@@ -1,6 +1,5 @@
 """Chains on a CPU: the layouts of the tensors between operators are the forms; its model prices all combinations."""
 
-import time
 from collections.abc import Iterator, Mapping
 from itertools import product
 
@@ -12,10 +11,11 @@ from embed.cpu.place import register_instructions
 from embed.cpu.rank import Ranking
 from embed.errors import NoEmbedding
 from embed.physical import LETTERS, Physical
+from embed.solver.deadline import Deadline
 from isa.model import Isa
 
 
-def blocked_offers(chain: Chain, target: Isa, layouts: Mapping[str, str], deadline: float) -> Offers:
+def blocked_offers(chain: Chain, target: Isa, layouts: Mapping[str, str], deadline: Deadline) -> Offers:
     """The best kernel of each operator for all layouts of what it reads and writes; weights are packed before.
 
     `layouts` are those of what enters and leaves. A copy costs what the model says.
@@ -37,14 +37,14 @@ def blocked_offers(chain: Chain, target: Isa, layouts: Mapping[str, str], deadli
     return Offers(chain, offers, ends, _repack, tuple(left), least)
 
 
-def _options(chain: Chain, place: int, target: Isa, lanes: int, deadline: float) -> Iterator[tuple[Option, Ranking]]:
+def _options(chain: Chain, place: int, target: Isa, lanes: int, deadline: Deadline) -> Iterator[tuple[Option, Ranking]]:
     """The options of an operator, each with the kernels that it is the best of."""
     operator, flowing = chain.operators[place], chain.read_by(place)
     reads = [tensor for tensor in operator.inputs if tensor.name in flowing]
     weights = [tensor.name for tensor in operator.inputs if tensor.name not in flowing]
     for *given, made in product(*(_names(tensor, lanes) for tensor in (*reads, operator.output))):
         orders = {tensor.name: name for tensor, name in zip(reads, given, strict=True)}
-        left = max(0.1, deadline - time.perf_counter())
+        left = max(0.1, deadline.seconds)
         kept = {**orders, operator.output.name: made}
         try:
             ranking = candidates(operator, target, layouts=kept, constants=weights, time_limit=left)

@@ -1,7 +1,6 @@
 """Chains on a machine that reads packed words: every embedding is an option, and its layouts are the forms."""
 
 import hashlib
-import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -21,6 +20,7 @@ from embed.layout import Layout, derive
 from embed.packing import Gather
 from embed.physical import Physical
 from embed.solver.bound import least
+from embed.solver.deadline import Deadline
 from embed.solver.listing import alternatives
 from embed.solver.questions import problems
 from embed.solver.settings import Settings
@@ -28,15 +28,19 @@ from isa.model import Isa
 
 Priced = tuple[Embedding, Costs]
 
+_LEAST = 0.1
+"""Seconds for each operator where those before it took all the time."""
 
-def packed_offers(chain: Chain, target: Isa, layouts: Mapping[str, str], settings: Settings, deadline: float) -> Offers:
+
+def packed_offers(
+    chain: Chain, target: Isa, layouts: Mapping[str, str], settings: Settings, deadline: Deadline
+) -> Offers:
     """All embeddings of each operator that a best plan could have. A copy moves both forms over the bus once."""
     found: list[tuple[Priced, ...]] = []
     left: list[str] = []
     bound = 0
     for place, operator in enumerate(chain.operators):
-        asked = replace(settings, time_limit=max(0.1, deadline - time.perf_counter()))
-        listed = alternatives(operator, target, asked, dominated=True)
+        listed = alternatives(operator, target, settings, True, Deadline(_LEAST) if deadline.passed else deadline)
         if not listed.ranked:
             said = f"of operator {chain.name(place)}, {operator.title}, was found within {settings.limit}"
             raise NoEmbedding(f"no embedding {said}: {listed.progress}; raise the time limit", listed.progress)

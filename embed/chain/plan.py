@@ -9,6 +9,7 @@ from embed.chain.options import Chain, Copy, Offers, Option
 from embed.chain.packed import packed_offers
 from embed.kernel import Machine
 from embed.solver.chain import choose
+from embed.solver.deadline import Deadline
 from embed.solver.settings import Settings
 from isa.model import Isa
 
@@ -46,7 +47,7 @@ def plan(
     """
     start = time.perf_counter()
     asked = settings or Settings()
-    deadline = start + asked.time_limit
+    deadline = Deadline(asked.time_limit)
     if Machine.of(target) is Machine.CPU:
         offers = blocked_offers(chain, target, layouts or {}, deadline)
     else:

@@ -70,7 +70,10 @@ Objective = Annotated[
     ),
 ]
 TimeLimit = Annotated[
-    float, typer.Option("--time-limit", metavar="SECONDS", callback=positive, help="longest time for the solver")
+    float,
+    typer.Option(
+        "--time-limit", metavar="SECONDS", callback=positive, help="longest search, by its effort and by the clock"
+    ),
 ]
 Seed = Annotated[int, typer.Option("--seed", callback=natural, help="seed of the random data and of the solver")]
 All = Annotated[bool, typer.Option("--all", help="list every maximal embedding, best first, instead of explaining one")]
@@ -107,7 +110,7 @@ Demands = Annotated[
         "--demand", metavar="DEMAND", help=f"only embeddings that are so: {', '.join(FORMS)}", show_default=False
     ),
 ]
-Workers = Annotated[int, typer.Option("--workers", min=1, help="threads of the solver")]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="threads of the solver; of several any may win")]
 SolverParameters = Annotated[
     list[str] | None,
     typer.Option("--solver-params", metavar="NAME=VALUE", help="a parameter of CP-SAT", show_default=False),

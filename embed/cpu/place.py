@@ -12,6 +12,7 @@ from embed.cpu.indexed import indexed
 from embed.embedding import Placeable
 from embed.errors import NoEmbedding
 from embed.physical import Physical
+from embed.solver.deadline import Deadline
 from embed.solver.model import Found, PricedPlacements
 from embed.solver.problem import Problem
 from embed.solver.settings import Settings
@@ -30,7 +31,7 @@ class Option:
     least: int
     usual: bool
 
-    def solve(self, most: list[int], settings: Settings, deadline: float) -> Found | None:
+    def solve(self, most: list[int], settings: Settings, deadline: Deadline) -> Found | None:
         """The placement with the fewest invocations; None where none is as good as `most`."""
         return PricedPlacements(self.problem).minimise(("invocations", "traffic"), most, settings, deadline)
 

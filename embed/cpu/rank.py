@@ -1,6 +1,5 @@
 """Embeddings and schedules of one operator, ranked together by the model of the core."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +10,7 @@ from embed.cpu.site import Reached, Site
 from embed.embedding import Embedding
 from embed.errors import NoEmbedding
 from embed.nest.schedule import Schedule
+from embed.solver.deadline import Deadline
 from embed.solver.settings import Settings
 
 ACCURACY = 1.01
@@ -69,14 +69,14 @@ def search(
     Options that cannot be better are left out unless the search is `thorough`. Raises NoEmbedding where nothing was
     found in `time_limit` seconds.
     """
-    deadline = time.perf_counter() + time_limit
+    deadline = Deadline(time_limit)
     settings = Settings("invocations", time_limit)
     found: list[Candidate] = []
     fewest: list[int] = []
     left: list[float] = []
     for option in options:
         least = option.least * invocation(option.problem.instruction.name)
-        if time.perf_counter() > deadline:
+        if deadline.passed:
             left.append(least)
             continue
         if fewest and not thorough and _hopeless(option, least, fewest, found):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ortools.sat.python import cp_model
 
 from embed.chain.options import Flow, Form, Offers, Option
+from embed.solver.deadline import Deadline
 from embed.solver.settings import Settings, new_solver
 
 Literals = list[cp_model.IntVar]
@@ -25,7 +26,7 @@ class Choice:
     bound: int
 
 
-def choose(offers: Offers, known: Sequence[int], settings: Settings, deadline: float) -> Choice:
+def choose(offers: Offers, known: Sequence[int], settings: Settings, deadline: Deadline) -> Choice:
     """The options whose total is least; those at the `known` places where the time ends before any better is found."""
     model = cp_model.CpModel()
     taken = [[model.new_bool_var("") for _ in options] for options in offers.options]

@@ -12,6 +12,7 @@ from embed.embedding import Embedding
 from embed.errors import NoEmbedding
 from embed.pareto import front
 from embed.progress import Progress
+from embed.solver.deadline import Deadline
 from embed.solver.model import Found, Placements, PricedPlacements
 from embed.solver.problem import Problem
 from embed.solver.questions import every, held_under, numbered, order_of, problems, relaxations, why_not
@@ -57,22 +58,25 @@ def stream(operator: Operator, target: Isa, settings: Settings, dominated: bool 
 
     Without `dominated` only the maximal ones: no dim that is a loop would save invocations on idle lanes.
     """
-    start = time.perf_counter()
+    start, deadline = time.perf_counter(), Deadline(settings.time_limit)
     check(settings.demands, operator, target)
     for problem in every(operator, target, settings):
-        for embedding in Placements(problem).stream(settings, start + settings.time_limit, not dominated):
+        for embedding in Placements(problem).stream(settings, deadline, not dominated):
             price = evaluate(embedding, problem.rates)
             if all(meets(demand, embedding, price) for demand in settings.demands):
                 verify(embedding)
                 yield Solution(embedding, price, "FEASIBLE", time.perf_counter() - start)
 
 
-def alternatives(operator: Operator, target: Isa, settings: Settings, dominated: bool = False) -> Alternatives:
+def alternatives(
+    operator: Operator, target: Isa, settings: Settings, dominated: bool = False, deadline: Deadline | None = None
+) -> Alternatives:
     """Every maximal embedding, with `dominated` every distinct one, as many as the time limit allows; best first.
 
-    Raises NoEmbedding with the reason.
+    `deadline` is that of a search which this is a part of. Raises NoEmbedding with the reason.
     """
     start = time.perf_counter()
+    deadline = deadline or Deadline(settings.time_limit)
     order = order_of(settings)
     found: list[tuple[Embedding, Costs]] = []
     left: list[str] = []
@@ -80,7 +84,7 @@ def alternatives(operator: Operator, target: Isa, settings: Settings, dominated:
     check(settings.demands, operator, target)
     for number, problem in enumerate(every(operator, target, settings), 1):
         placements = Placements(problem)
-        streamed = placements.stream(settings, start + settings.time_limit, not dominated)
+        streamed = placements.stream(settings, deadline, not dominated)
         priced = ((embedding, evaluate(embedding, problem.rates)) for embedding in streamed)
         found += [one for one in priced if all(meets(demand, *one) for demand in settings.demands)]
         left += [] if streamed.complete else [str(problem)]
@@ -88,27 +92,28 @@ def alternatives(operator: Operator, target: Isa, settings: Settings, dominated:
         if settings.dump:
             placements.dump(numbered(settings.dump, number))
     if not found and not left:
-        raise _none_listed(operator, target, settings, start + settings.time_limit)
-    return Alternatives(_ranked(found, order), Progress(number, tuple(left)), time.perf_counter() - start)
+        raise _none_listed(operator, target, settings, deadline)
+    progress = Progress(number, tuple(left), struck=deadline.struck)
+    return Alternatives(_ranked(found, order), progress, time.perf_counter() - start)
 
 
 def rivals(operator: Operator, target: Isa, settings: Settings, below: int | None) -> Alternatives:
     """What may have less than `below` of the objective's first term: all embeddings of the operator, and the best one
     of each rewriting that has less of it than all of these.
     """
-    start = time.perf_counter()
+    start, deadline = time.perf_counter(), Deadline(settings.time_limit)
     held, order = held_under(operator, target, settings), order_of(settings)
     asked = list(problems(held.operator, target, held.lies))
     bound = [] if below is None else [below - 1]
 
     def solved(problem: Problem, limit: list[int]) -> Found | None:
         placements = PricedPlacements(problem, settings.demands)
-        return placements.minimise(order, limit, settings, start + settings.time_limit)
+        return placements.minimise(order, limit, settings, deadline)
 
     found: list[tuple[Embedding, Costs]] = []
     left: tuple[str, ...] = ()
     if any(solved(problem, bound) for problem in asked):
-        plain = alternatives(operator, target, replace(settings, relax=()), dominated=True)
+        plain = alternatives(operator, target, replace(settings, relax=()), True, deadline)
         found, left = list(plain.ranked), plain.progress.left
     plainly = [int(_rank(order, price, embedding)[0]) for embedding, price in found]
     least = min([*plainly, *([] if below is None else [below])], default=None)
@@ -118,7 +123,8 @@ def rivals(operator: Operator, target: Isa, settings: Settings, below: int | Non
         left += () if one is None or one.proven else (str(problem),)
         if one is not None and one.embedding is not None:
             found.append((one.embedding, evaluate(one.embedding, problem.rates)))
-    return Alternatives(_ranked(found, order), Progress(len(asked) + len(hopeful), left), time.perf_counter() - start)
+    progress = Progress(len(asked) + len(hopeful), left, struck=deadline.struck)
+    return Alternatives(_ranked(found, order), progress, time.perf_counter() - start)
 
 
 def _ranked(found: Iterable[tuple[Embedding, Costs]], order: tuple[str, ...]) -> tuple[tuple[Embedding, Costs], ...]:
@@ -132,7 +138,7 @@ def _rank(order: tuple[str, ...], price: Costs, embedding: Embedding) -> tuple[f
     return (*(values[name] for name in order), sum(len(digit.dims) + 1 for digit in embedding.digits))
 
 
-def _none_listed(operator: Operator, target: Isa, settings: Settings, deadline: float) -> NoEmbedding:
+def _none_listed(operator: Operator, target: Isa, settings: Settings, deadline: Deadline) -> NoEmbedding:
     """Why a complete list is empty: no embedding meets the demands, or none that is maximal does."""
     asked = list(every(operator, target, settings))
     if possible(asked, settings.demands, settings, deadline) is False:

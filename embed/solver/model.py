@@ -12,6 +12,7 @@ from embed.demands import Demand
 from embed.embedding import Embedding
 from embed.solver import cost
 from embed.solver.constraints import CONSTRAINTS, filled
+from embed.solver.deadline import Deadline
 from embed.solver.demands import Demands
 from embed.solver.problem import Problem
 from embed.solver.settings import MODELS, Settings, dump_model, log, new_solver
@@ -49,7 +50,7 @@ class Placements:
         """Write the model as CP-SAT's text proto."""
         dump_model(self.proto, path)
 
-    def stream(self, settings: Settings, deadline: float, maximal: bool) -> "Stream":
+    def stream(self, settings: Settings, deadline: Deadline, maximal: bool) -> "Stream":
         """Placements whose digits fill what lanes they can, each once; `maximal`: only what no dim more would help.
 
         Where lanes slide, a dim more is often not allowed, and all are kept.
@@ -122,13 +123,15 @@ class PricedPlacements(Placements):
             "traffic": (2 * len(problem.extents) + 1) * terms.bytes + cp_model.LinearExpr.sum([*members, *digits]),
         }
 
-    def feasible(self, settings: Settings, deadline: float) -> bool | None:
+    def feasible(self, settings: Settings, deadline: Deadline) -> bool | None:
         """Whether there is a placement; None where the time was too short to tell."""
         status = new_solver(settings, deadline).solve(self.proto)
         known = {cp_model.INFEASIBLE: False, cp_model.OPTIMAL: True, cp_model.FEASIBLE: True}
         return known.get(status)
 
-    def minimise(self, order: tuple[str, ...], bound: list[int], settings: Settings, deadline: float) -> Found | None:
+    def minimise(
+        self, order: tuple[str, ...], bound: list[int], settings: Settings, deadline: Deadline
+    ) -> Found | None:
         """Minimise the terms in order; None where nothing is as good as `bound`, terms of an earlier model's best."""
         values: list[int] = []
         proven = True

@@ -1,6 +1,5 @@
 """What is asked of the solver: an operator over pinned arrays with every instruction and binding, and what is least."""
 
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -18,6 +17,7 @@ from embed.embedding import Placeable, as_accumulation
 from embed.errors import NoEmbedding
 from embed.physical import Physical
 from embed.pinned import Held, hold
+from embed.solver.deadline import Deadline
 from embed.solver.problem import Problem
 from embed.solver.relaxed import rewritten, usual
 from embed.solver.remedy import remedies
@@ -85,7 +85,7 @@ def order_of(settings: Settings) -> tuple[str, ...]:
 
 def why_not(operator: Operator, target: Isa, asked: list[Problem], settings: Settings) -> str:
     """The demands that no embedding meets together, and what could be."""
-    deadline = time.perf_counter() + settings.time_limit
+    deadline = Deadline(settings.time_limit)
     clash = conflict(asked, settings.demands, settings, deadline)
     text = explained(asked, clash, settings, deadline)
 

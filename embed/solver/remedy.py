@@ -10,6 +10,7 @@ from embed.embedding import Embedding
 from embed.layout import word_lanes
 from embed.physical import Physical
 from embed.pinned import letters_of
+from embed.solver.deadline import Deadline
 from embed.solver.in_place import choices
 from embed.solver.problem import Problem
 from embed.solver.settings import Settings
@@ -19,7 +20,7 @@ Posed = Callable[[Settings], Sequence[Problem]]
 """The problems of an operator under the layouts of some settings."""
 
 
-def remedies(operator: Operator, posed: Posed, settings: Settings, deadline: float) -> Iterator[str]:
+def remedies(operator: Operator, posed: Posed, settings: Settings, deadline: Deadline) -> Iterator[str]:
     """For each tensor to be used in place a usual layout, as the user writes it, under which the demands can be met."""
     for name in in_place(settings.demands):
         tensor = next(tensor for tensor in (*operator.inputs, operator.output) if tensor.name == name)

@@ -12,6 +12,7 @@ from embed.errors import NoEmbedding
 from embed.pinned import Held
 from embed.progress import Progress
 from embed.solver.bound import least
+from embed.solver.deadline import Deadline
 from embed.solver.model import PricedPlacements
 from embed.solver.problem import Problem
 from embed.solver.questions import held_under, numbered, order_of, problems, relaxations, why_not
@@ -50,7 +51,7 @@ def best(operator: Operator, target: Isa, settings: Settings) -> Solution:
     held = held_under(operator, target, settings)
     asked = list(problems(held.operator, target, held.lies))
     check(settings.demands, operator, target)
-    race = _Race(settings, start + settings.time_limit)
+    race = _Race(settings, Deadline(settings.time_limit))
     for problem in asked:
         race.enter(problem)
     kinds = relaxations(target, settings)
@@ -61,7 +62,7 @@ def best(operator: Operator, target: Isa, settings: Settings) -> Solution:
     for bound, problem in rest:
         if race.goal is not None and bound >= race.goal:
             break
-        if time.perf_counter() > race.deadline:
+        if race.deadline.passed:
             race.leave("rewritings of the operator", bound)
             break
         race.enter(problem)
@@ -81,7 +82,7 @@ def given(embedding: Embedding, target: Isa, settings: Settings) -> Solution:
 class _Race:
     """Problems one after the other, each against the best so far."""
 
-    def __init__(self, settings: Settings, deadline: float) -> None:
+    def __init__(self, settings: Settings, deadline: Deadline) -> None:
         self.settings, self.deadline = settings, deadline
         self.order = order_of(settings)
         self.chosen: Embedding | None = None
@@ -98,7 +99,7 @@ class _Race:
     def progress(self) -> Progress:
         """What is proven of the first term."""
         bound = min([*(bound for _, bound in self.left), *self.values[:1]])
-        return Progress(self.count, tuple(name for name, _ in self.left), self.order[0], bound)
+        return Progress(self.count, tuple(name for name, _ in self.left), self.order[0], bound, self.deadline.struck)
 
     @property
     def goal(self) -> int | None:

@@ -1,7 +1,6 @@
 """How to search, and the CP-SAT solver that is set so."""
 
 import logging
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from ortools.sat.python import cp_model
 from dataflow.errors import UserError
 from embed import atomic
 from embed.demands import Demand
+from embed.solver.deadline import Deadline
 
 log = logging.getLogger("embed.solver")
 """INFO: what is placed where; MODELS: how each model was solved; DEBUG: what CP-SAT logs."""
@@ -19,7 +19,7 @@ MODELS = 15
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to search: `time_limit` seconds in all, solver `workers`, random `seed`.
+    """How to search: `time_limit` seconds in all, spent as effort, solver `workers`, random `seed`.
 
     `parameters` are fields of CP-SAT's SatParameters and come last; every model is written to the file `dump`. Only
     embeddings that meet all `demands` count. `layouts` pins those of tensors, by name; packing them has a price.
@@ -43,17 +43,34 @@ class Settings:
         return f"{self.time_limit:g} s" if effort is None else f"an effort of {effort:g}"
 
 
-def new_solver(settings: Settings, deadline: float) -> cp_model.CpSolver:
+class Solver(cp_model.CpSolver):
+    """A solver that stops at a deadline and spends from its effort."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        super().__init__()
+        self._deadline = deadline
+        self.parameters.max_deterministic_time = max(0.0, deadline.effort)
+        self.parameters.max_time_in_seconds = max(0.01, deadline.seconds)
+
+    def solve(
+        self, model: cp_model.CpModel, solution_callback: cp_model.CpSolverSolutionCallback | None = None
+    ) -> cp_model.CpSolverStatus:
+        """Solve a model; its status."""
+        status = super().solve(model, solution_callback)
+        self._deadline.spend(self.deterministic_time)
+        return status
+
+
+def new_solver(settings: Settings, deadline: Deadline) -> Solver:
     """A solver for models this small: presolve and linear relaxation cost more than they save.
 
     Raises UserError for a parameter that CP-SAT does not have.
     """
-    solver = cp_model.CpSolver()
+    solver = Solver(deadline)
     solver.parameters.num_workers = settings.workers
     solver.parameters.random_seed = settings.seed
     solver.parameters.cp_model_presolve = False
     solver.parameters.linearization_level = 0
-    solver.parameters.max_time_in_seconds = max(0.01, deadline - time.perf_counter())
     if log.isEnabledFor(logging.DEBUG):
         solver.parameters.log_search_progress = True
         solver.parameters.log_to_stdout = False

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from embed.demands import Demand, in_place
 from embed.pinned import Pin
+from embed.solver.deadline import Deadline
 from embed.solver.model import PricedPlacements
 from embed.solver.problem import Problem
 from embed.solver.settings import Settings
@@ -24,7 +25,7 @@ class Clash:
     untried: tuple[Demand, ...] = ()
 
 
-def conflict(problems: Sequence[Problem], demands: Sequence[Demand], settings: Settings, deadline: float) -> Clash:
+def conflict(problems: Sequence[Problem], demands: Sequence[Demand], settings: Settings, deadline: Deadline) -> Clash:
     """Of demands that no embedding meets together, some that clash and of which none can be left out."""
     kept = list(demands)
     untried = []
@@ -39,7 +40,7 @@ def conflict(problems: Sequence[Problem], demands: Sequence[Demand], settings: S
 
 
 def possible(
-    problems: Sequence[Problem], demands: Sequence[Demand], settings: Settings, deadline: float
+    problems: Sequence[Problem], demands: Sequence[Demand], settings: Settings, deadline: Deadline
 ) -> bool | None:
     """Whether some problem has an embedding that meets the demands; None where the time was too short to tell."""
     unknown = False
@@ -51,7 +52,7 @@ def possible(
     return None if unknown else False
 
 
-def explained(problems: Sequence[Problem], clash: Clash, settings: Settings, deadline: float) -> str:
+def explained(problems: Sequence[Problem], clash: Clash, settings: Settings, deadline: Deadline) -> str:
     """The demands in words, what could fill the lanes or be reached, and what to leave out."""
     demands = clash.demands
     reasons = ", and ".join(map(str, demands))
@@ -67,7 +68,7 @@ def explained(problems: Sequence[Problem], clash: Clash, settings: Settings, dea
 
 
 def _reach(
-    problems: Sequence[Problem], demand: Demand, demands: Sequence[Demand], settings: Settings, deadline: float
+    problems: Sequence[Problem], demand: Demand, demands: Sequence[Demand], settings: Settings, deadline: Deadline
 ) -> str:
     """The best that can be had of what a demand limits, under the other demands."""
     term, word = _TERMS[demand.kind]

@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from itertools import product
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from embed.cli.app import app, run
 from embed.embedding import Embedding
 from embed.epilogue import plan as plan_epilogue
 from embed.solver.chain import choose
+from embed.solver.deadline import Deadline
 from embed.solver.settings import Settings
 from embed.vta.executable import VtaKernel
 from embed.vta.simulator import simulate
@@ -73,7 +73,7 @@ def offers(draw: st.DrawFn) -> Offers:
 @settings(max_examples=80, deadline=None)
 @given(offers())
 def test_the_choice_is_the_best_of_all(found: Offers) -> None:
-    chosen = choose(found, [0] * len(found.options), Settings(), time.perf_counter() + 10)
+    chosen = choose(found, [0] * len(found.options), Settings(), Deadline(10))
     taken = [options[place] for options, place in zip(found.options, chosen.places, strict=True)]
     assert chosen.proven
     assert found.total(taken) == chosen.bound == min(map(found.total, product(*found.options)))
@@ -84,7 +84,7 @@ def test_nothing_that_could_be_best_is_left_out() -> None:
     chain = convolutions((4, 8, 1), (8, 4, 3), (4, 8, 1), size=4)
     found = plan(chain, SMALL)
     first, last = chain.flows[0], chain.flows[-1]
-    unpruned = packed_offers(chain, SMALL, {}, Settings(), time.perf_counter() + 10)
+    unpruned = packed_offers(chain, SMALL, {}, Settings(), Deadline(10))
     best: dict[Form, int] = {unpruned.ends[first.name]: 0}
     for operator in chain.operators:
         reached: dict[Form, int] = {}
@@ -116,7 +116,7 @@ def residual(size: int = 4) -> Chain:
 def test_branches_against_all_pairs_of_embeddings() -> None:
     chain = residual()
     found = plan(chain, SMALL)
-    offers = packed_offers(chain, SMALL, {}, Settings(), time.perf_counter() + 10)
+    offers = packed_offers(chain, SMALL, {}, Settings(), Deadline(10))
     inner, outer = (cheapest(every_option(o, chain.read_by(n))) for n, o in enumerate(chain.operators))
     assert found.cycles == min(map(offers.total, product(inner, outer)))
     assert found.status == "OPTIMAL"

@@ -5,16 +5,17 @@ from collections.abc import Callable
 from ortools.sat.python import cp_model
 
 from embed.solver import model
+from embed.solver.deadline import Deadline
 from embed.solver.settings import Settings
 
-NewSolver = Callable[[Settings, float], cp_model.CpSolver]
+NewSolver = Callable[[Settings, Deadline], cp_model.CpSolver]
 
 
 def solver_with(**parameters: object) -> NewSolver:
     """The usual solver with fields of SatParameters of one's own."""
     usual = model.new_solver
 
-    def new_solver(chosen: Settings, deadline: float) -> cp_model.CpSolver:
+    def new_solver(chosen: Settings, deadline: Deadline) -> cp_model.CpSolver:
         solver = usual(chosen, deadline)
         for name, value in parameters.items():
             setattr(solver.parameters, name, value)

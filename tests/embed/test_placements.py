@@ -1,6 +1,5 @@
 """Placements that tile: the model finds all that the solver-free checker accepts, and no others."""
 
-import time
 from collections.abc import Iterator
 from itertools import product
 from types import ModuleType
@@ -13,6 +12,7 @@ from dataflow.sums import Sums
 from embed.checker import CheckError
 from embed.nodes.checker import verify
 from embed.nodes.placement import ADDENDS, Image, Placement
+from embed.solver.deadline import Deadline
 from embed.solver.nodes.regular import CONSTRAINTS, placements
 from embed.solver.nodes.regular.enumeration import problems, solutions
 from embed.solver.nodes.regular.problem import Problem
@@ -89,7 +89,7 @@ def accepted(placement: Placement) -> bool:
 def test_the_model_finds_what_the_checker_accepts(name: str) -> None:
     whole, pattern = asked(name)
     for problem in problems(whole, "it", pattern):
-        found, complete = solutions(problem, CONSTRAINTS, Settings(), time.perf_counter() + 10)
+        found, complete = solutions(problem, CONSTRAINTS, Settings(), Deadline(10))
         assert complete
         assert len(found) == len(set(found))
         assert {each for each in found if spread(each)} == {
@@ -103,9 +103,9 @@ def test_placements_that_are_alike_leave_the_fewest_invocations(name: str) -> No
     every = [
         each
         for problem in problems(whole, "it", pattern)
-        for each in solutions(problem, CONSTRAINTS, Settings(), time.perf_counter() + 10)[0]
+        for each in solutions(problem, CONSTRAINTS, Settings(), Deadline(10))[0]
     ]
-    plain, _ = placements(whole, "it", pattern, Settings(), time.perf_counter() + 10)
+    plain, _ = placements(whole, "it", pattern, Settings(), Deadline(10))
     assert set(plain) <= set(every)
     for covered in {each.covered for each in every}:
         least = min(each.invocations for each in every if each.covered == covered)
@@ -121,7 +121,7 @@ def test_no_rule_can_be_left_out(rule: ModuleType) -> None:
         wrong = (
             placement
             for problem in problems(whole, "it", pattern)
-            for placement in solutions(problem, others, Settings(), time.perf_counter() + 10)[0]
+            for placement in solutions(problem, others, Settings(), Deadline(10))[0]
         )
         return any(spread(each) and not accepted(each) for each in wrong)
 

@@ -1,7 +1,5 @@
 """Plans of instructions that are no contraction: they tile any size, run bit for bit, and are among all embeddings."""
 
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,6 +13,7 @@ from embed.cli.data import random_arrays
 from embed.errors import NoEmbedding
 from embed.nodes.kernel import PlanKernel
 from embed.nodes.placement import Placement
+from embed.solver.deadline import Deadline
 from embed.solver.nodes import embeddings
 from embed.solver.nodes.plans import plan
 from embed.solver.nodes.regular import placements
@@ -157,7 +156,7 @@ def one_invocation(placement: Placement) -> tuple[tuple[int, int, tuple[int, ...
 def test_regular_placements_are_embeddings(pattern: str, lanes: int, text: str, extents: dict[str, int]) -> None:
     whole, own = operator(text, **extents), operator(pattern, l=lanes)
     every = {found.nodes for found in embeddings(Sums(whole.statements), Sums(own.statements))}
-    regular, complete = placements(whole, "it", Sums(own.statements), Settings(), time.perf_counter() + 10)
+    regular, complete = placements(whole, "it", Sums(own.statements), Settings(), Deadline(10))
     filled = [one_invocation(each) for each in regular if each.invocations == 1]
     assert complete
     assert filled

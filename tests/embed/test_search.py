@@ -1,6 +1,5 @@
 """The search against plain Python: the best placement of all, every placement, prices, ties, limits and refusals."""
 
-import time
 from itertools import count
 
 import pytest
@@ -18,6 +17,7 @@ from embed.costs import Costs, evaluate, rates
 from embed.embedding import Digit, Embedding
 from embed.errors import NoEmbedding
 from embed.solver import model
+from embed.solver.deadline import Deadline
 from embed.solver.model import PricedPlacements
 from embed.solver.problem import Problem
 from embed.solver.questions import problems
@@ -147,7 +147,7 @@ def test_alternatives_come_best_first(objective: str) -> None:
 def test_the_solver_prices_its_optimum_as_the_layouts_do(operator: Operator, target: Isa, objective: str) -> None:
     order = embed.OBJECTIVES[objective]
     for problem in problems(operator, target):
-        found = PricedPlacements(problem).minimise(order, [], Settings(), time.perf_counter() + 10)
+        found = PricedPlacements(problem).minimise(order, [], Settings(), Deadline(10))
         assert found is not None
         assert found.embedding is not None
         assert found.proven
@@ -174,7 +174,7 @@ def test_the_solver_prices_every_placement_as_the_layouts_do(name: str) -> None:
         for embedding in everything[:: max(1, len(everything) // 12)]:
             priced = PricedPlacements(problem)
             fix(priced, embedding)
-            found = priced.minimise(("cycles", "traffic", "invocations"), [], Settings(), time.perf_counter() + 10)
+            found = priced.minimise(("cycles", "traffic", "invocations"), [], Settings(), Deadline(10))
             assert found is not None
             assert found.values == solver_terms(problem, embedding, ("cycles", "traffic", "invocations"))
 

@@ -1,6 +1,5 @@
 """A search that is cut short says what is proven, held against the optimum, and what is left; without a clock."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from embed.errors import NoEmbedding
 from embed.progress import Progress
 from embed.solver import chain as chain_solver
 from embed.solver import model
+from embed.solver.deadline import Deadline
 from embed.solver.listing import alternatives
 from embed.solver.model import PricedPlacements
 from embed.solver.questions import problems
@@ -106,9 +106,9 @@ def test_reasons_say_what_was_not_tried(monkeypatch: pytest.MonkeyPatch) -> None
     asked = list(problems(CONV, SMALL))
     demands = [Demand.read("loop=k"), Demand.read("lane=o:k")]
     monkeypatch.setattr(PricedPlacements, "feasible", lambda *_: None)
-    found = conflict(asked, demands, Settings(), time.perf_counter())
+    found = conflict(asked, demands, Settings(), Deadline(0))
     assert found.demands == found.untried == tuple(demands)
-    said = explained(asked, found, Settings(), time.perf_counter())
+    said = explained(asked, found, Settings(), Deadline(0))
     assert said.endswith("(the time ran out before it was known whether loop=k, lane=o:k could stay)")
 
 

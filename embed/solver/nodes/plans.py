@@ -16,6 +16,7 @@ from embed.nodes.cuts import cut
 from embed.nodes.labels import matches
 from embed.nodes.placement import Placement
 from embed.nodes.plan import Plan, Step, in_order, priced, text
+from embed.solver.deadline import Deadline
 from embed.solver.nodes.regular import placements
 from embed.solver.nodes.whynot import reasons
 from embed.solver.questions import order_of, problems
@@ -88,18 +89,17 @@ def plan(operator: Operator, target: Isa, settings: Settings) -> Plan:
 def whole_plan(operator: Operator, target: Isa, settings: Settings) -> Plan:
     """The same for the statements as they are."""
     start = time.perf_counter()
-    order = order_of(settings)
+    deadline, order = Deadline(settings.time_limit), order_of(settings)
     _check(operator)
     found = Found()
     for entry in usable(target):
         own = replace(settings, dump=_beside(settings.dump, entry.name))
-        some, complete = placements(operator, entry.name, Sums(entry.statements), own, start + settings.time_limit)
+        some, complete = placements(operator, entry.name, Sums(entry.statements), own, deadline)
         log.info("%s: %d placements", entry.name, len(some))
         found.complete = found.complete and complete
         for placement in some:
             found.add(placement, target, order)
-    least = time.perf_counter() + _LEAST
-    steps, proven = _cover(operator, list(found.steps.values()), settings, max(least, start + settings.time_limit))
+    steps, proven = _cover(operator, list(found.steps.values()), settings, deadline.at_least(_LEAST))
     if steps is None:
         raise NoEmbedding(_why_not(operator, target, found, settings))
     for step in steps:
@@ -162,7 +162,7 @@ def _check(operator: Operator) -> None:
 
 
 def _cover(
-    operator: Operator, steps: list[Step], settings: Settings, deadline: float
+    operator: Operator, steps: list[Step], settings: Settings, deadline: Deadline
 ) -> tuple[list[Step] | None, bool]:
     """Steps that do every addend once, with the least of the objective's terms; None where there are none."""
     model = cp_model.CpModel()

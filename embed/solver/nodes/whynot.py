@@ -1,6 +1,5 @@
 """Why an instruction that has an addend of the right kind cannot be placed: the constraint in the way, in words."""
 
-import time
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from types import ModuleType
@@ -9,6 +8,7 @@ from ortools.sat.python import cp_model
 
 from dataflow.operator import Operator
 from dataflow.sums import Addend, Sums
+from embed.solver.deadline import Deadline
 from embed.solver.nodes.regular import CONSTRAINTS, accumulation, box, copies, idle, order, sharing
 from embed.solver.nodes.regular.problem import Problem
 from embed.solver.nodes.regular.variables import Variables
@@ -70,5 +70,5 @@ def _possible(
         if constraint not in left_out:
             constraint.add(variables)
     variables.model.add_bool_or(literal for match, literal in variables.matches() if match.image == addend)
-    solver = new_solver(Settings(), time.perf_counter() + _SECONDS)
+    solver = new_solver(Settings(), Deadline(_SECONDS))
     return solver.solve(variables.model) in (cp_model.OPTIMAL, cp_model.FEASIBLE)

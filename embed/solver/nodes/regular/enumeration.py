@@ -9,6 +9,7 @@ from ortools.sat.python import cp_model
 from dataflow.operator import Operator
 from dataflow.sums import Sums
 from embed.nodes.placement import Placement
+from embed.solver.deadline import Deadline
 from embed.solver.nodes.regular import alike
 from embed.solver.nodes.regular.constraints import CONSTRAINTS
 from embed.solver.nodes.regular.problem import Problem
@@ -17,7 +18,7 @@ from embed.solver.settings import MODELS, Settings, dump_model, log, new_solver
 
 
 def placements(
-    operator: Operator, name: str, pattern: Sums, settings: Settings, deadline: float
+    operator: Operator, name: str, pattern: Sums, settings: Settings, deadline: Deadline
 ) -> tuple[list[Placement], bool]:
     """The placements of an instruction in one operator, unchecked, and whether the time was enough for all.
 
@@ -33,7 +34,7 @@ def _all(
     pattern: Sums,
     constraints: tuple[ModuleType, ...],
     settings: Settings,
-    deadline: float,
+    deadline: Deadline,
 ) -> tuple[list[Placement], bool]:
     found: list[Placement] = []
     complete = True
@@ -57,7 +58,7 @@ def problems(operator: Operator, name: str, pattern: Sums) -> Iterator[Problem]:
 
 
 def solutions(
-    problem: Problem, constraints: tuple[ModuleType, ...], settings: Settings, deadline: float
+    problem: Problem, constraints: tuple[ModuleType, ...], settings: Settings, deadline: Deadline
 ) -> tuple[list[Placement], bool]:
     """Every placement under the constraints, and whether the time was enough for all."""
     variables = Variables(cp_model.CpModel(), problem)
