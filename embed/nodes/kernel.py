@@ -16,6 +16,7 @@ from embed.embedding import TileLoop
 from embed.nodes.pack import pack, unpack
 from embed.nodes.placement import Placement
 from embed.nodes.plan import Plan, Step
+from embed.nodes.price import adds
 from isa.batch import run_statements
 from isa.model import Isa
 
@@ -81,7 +82,7 @@ def run_batch(
     wanted = {operand.name for operand in entry.inputs}
     arrays = {operand: packed[operand][rows[operand]] for operand in placement.held if operand in wanted}
     for operand, result in run_statements(entry, count, arrays).items():
-        if step.adder and not _accumulates(placement, operand):
+        if step.adder and not adds(placement, operand):
             result = added(target, step.adder, packed[operand][rows[operand]], result)
         packed[operand][rows[operand]] = result
 
@@ -98,13 +99,6 @@ def added(target: Isa, adder: str, left: Array, right: Array) -> Array:
     names = [operand.name for operand in entry.inputs]
     result = run_statements(entry, total // lanes, dict(zip(names, words, strict=True)))[entry.output.name]
     return np.asarray(result.reshape(-1)[: left.size].reshape(left.shape))
-
-
-def _accumulates(placement: Placement, operand: str) -> bool:
-    statements = placement.pattern.statements
-    return all(
-        placement.pattern.accumulates[number] for number, each in enumerate(statements) if each.output.tensor == operand
-    )
 
 
 def _origins(loops: tuple[TileLoop, ...]) -> Iterator[dict[str, int]]:

@@ -15,7 +15,8 @@ from embed.nodes.checker import verify
 from embed.nodes.cuts import cut
 from embed.nodes.labels import matches
 from embed.nodes.placement import Placement
-from embed.nodes.plan import Plan, Step, in_order, priced, text
+from embed.nodes.plan import Plan, Step, in_order, text
+from embed.nodes.price import priced
 from embed.solver.deadline import Deadline
 from embed.solver.nodes.regular import placements
 from embed.solver.nodes.whynot import reasons
