@@ -20,6 +20,7 @@ from embed.lanes import allowed_dims, slides
 from embed.moves import pieces, resets, stores
 from embed.physical import Physical
 from embed.pinned import Held, Packing, Pin, packing
+from embed.relax.sums import added_bytes
 from isa.model import Instruction, Isa, Operand
 
 
@@ -44,6 +45,10 @@ class Rates:
     result_bytes: int
     pins: Mapping[str, Pin] = field(default_factory=dict)
 
+    def moving(self, size: int) -> int:
+        """Cycles in which the bus moves so many bytes; without a bus moving is free."""
+        return -(-size // self.bus) if self.bus else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Costs:
@@ -51,7 +56,8 @@ class Costs:
 
     No program of this embedding takes less than `compute` cycles: its instructions at full rate, a reset and the
     epilogue's passes of every output word; nor than `bus`: each packed input read once. `cycles` counts stores too.
-    `packings` say for each access with a pinned layout what is left to pack.
+    `packings` say for each access with a pinned layout what is left to pack. Partial sums are added up at the end:
+    `added_bytes` over the bus, in `adding` cycles.
     """
 
     invocations: int
@@ -61,16 +67,18 @@ class Costs:
     compute: int
     bus: int
     packings: Mapping[str, Packing] = field(default_factory=dict)
+    added_bytes: int = 0
+    adding: int = 0
 
     @property
     def total(self) -> int:
-        """Cycles of the program and of the packing that pinned layouts leave."""
-        return self.cycles + sum(packing.cycles for packing in self.packings.values())
+        """Cycles of the program, of the packing that pinned layouts leave, and of adding partial sums."""
+        return self.cycles + self.adding + sum(packing.cycles for packing in self.packings.values())
 
     @property
     def moved(self) -> int:
-        """Bytes of the packed tensors and of that packing."""
-        return self.bytes + sum(packing.bytes for packing in self.packings.values())
+        """Bytes of the packed tensors, of that packing and of that addition."""
+        return self.bytes + self.added_bytes + sum(packing.bytes for packing in self.packings.values())
 
     @property
     def bound(self) -> int:
@@ -145,7 +153,7 @@ def evaluate(embedding: Embedding, rate: Rates) -> Costs:
         packed[name] = layout.derive_extra(embedding, read).words * rate.extra_bytes
     results = layouts[main.output.tensor].words
     compute = rate.invocation * embedding.invocations + rate.result * results
-    bus = -(-sum(packed.values()) // rate.bus) if rate.bus else 0
+    bus = rate.moving(sum(packed.values()))
     sizes = {**packed, main.output.tensor: results * rate.result_bytes}
     packed[embedding.operator.output.name] = results * rate.result_bytes
     cycles = max(compute, bus, rate.store * results)
@@ -153,7 +161,9 @@ def evaluate(embedding: Embedding, rate: Rates) -> Costs:
     for name, pin in rate.pins.items():
         words = layouts.get(name) or layout.derive_extra(embedding, rate.extras[name])
         found[name] = packing(pin, words, sizes[name], rate.bus)
-    return Costs(embedding.invocations, embedding.utilisation, cycles, packed, compute, bus, found)
+    added = added_bytes(embedding.relaxed)
+    adding = rate.moving(added)
+    return Costs(embedding.invocations, embedding.utilisation, cycles, packed, compute, bus, found, added, adding)
 
 
 def packings(held: Held, embedding: Embedding, target: Isa) -> Mapping[str, Packing]:

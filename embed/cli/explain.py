@@ -76,6 +76,8 @@ def cost_table(target: Isa, solution: Solution, objective: str) -> Table:
     table.add_row("utilisation", f"{price.utilisation:.4f}{_fixed_note(target, solution)}")
     table.add_row("cycles, modelled", f"{price.cycles:,}")
     table.add_row("bytes, packed", f"{price.bytes:,}")
+    if price.added_bytes:
+        table.add_row("adding the parts", f"{price.added_bytes:,} bytes, {price.adding:,} cycles")
     for left in price.packings.values():
         table.add_row(f"packing {left.tensor}, {left.layout}", str(left))
     table.add_row("status", _status(solution, objective))

@@ -100,7 +100,7 @@ Relax = Annotated[
     typer.Option(
         "--relax",
         metavar="NAMES|all|none",
-        help=f"rewritings of the operator to try: {', '.join(RELAXATIONS)}; all but on CPUs, unless given",
+        help=f"rewritings to try: {', '.join(RELAXATIONS)}; all but sums unless given, on CPUs none",
         show_default=False,
     ),
 ]

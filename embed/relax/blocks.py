@@ -44,8 +44,8 @@ def rewrite(known: Rewritten, dims: tuple[str, ...], factor: int) -> Rewritten:
 
     rows = next(name for name in named_accesses(main) if name != masked)
     place = {dim: Affine.of([(outer, factor), (row, 1)])}
-    step = Step("blocks", dims, factor)
-    return known.changed(step, {dim: box}, place, reads=access, zeros=(off_diagonal,), held=(row, column))
+    step, pair = Step("blocks", dims, factor), (row, column)
+    return known.changed(step, {dim: box}, place, reads=access, zeros=(off_diagonal,), held=pair, apart=(pair,))
 
 
 def _masked(read: Read, shape: tuple[int, ...], extents: dict[str, int], off_diagonal: Affine) -> Read:

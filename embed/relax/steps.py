@@ -15,7 +15,7 @@ RELAXATIONS: dict[str, Relaxation] = {known.name: known for known in (TOEPLITZ, 
 """Every relaxation that can be switched on."""
 
 EXACT = ("toeplitz", "blocks", "split")
-"""Those that leave the order of additions as it is: what `all` stands for."""
+"""Those that leave the order of additions as it is: what is tried where nobody names any."""
 
 _STEP = re.compile(r"\s*(?P<kind>\w+)\s+(?P<dims>[\w.]+(?:\s*,\s*[\w.]+)*)\s*:\s*(?P<factor>[1-9]\d*)\s*")
 
@@ -25,7 +25,7 @@ def names(text: str) -> tuple[str, ...]:
     if text == "none":
         return ()
     words = [name.strip() for name in text.split(",")]
-    found = tuple(dict.fromkeys(name for word in words for name in (EXACT if word == "all" else (word,))))
+    found = tuple(dict.fromkeys(name for word in words for name in (RELAXATIONS if word == "all" else (word,))))
     unknown = [name for name in found if name not in RELAXATIONS]
     if unknown:
         raise UserError(f"there is no relaxation '{unknown[0]}'; there are: {', '.join(RELAXATIONS)}, all, none")

@@ -1,8 +1,9 @@
 """Partial sums: a summed dim in two, `c = f*c1 + c0`, each c1 with an accumulator of its own, added up at the end.
 
 The outer part `c1` is a dim of the output and may fill its lanes where it has few dims itself, as a product of a matrix
-and a vector or a dot product has. Price: so many times the output's words, and as many additions after unpacking, in
-another order than the loop's, which changes how floats round. So it is tried only where it is named.
+and a vector or a dot product has. Price: so many times the output's words, and the additions after unpacking, which
+read all parts and write their sums; they come in another order than the loop's, which changes how floats round. So it
+is tried only where it is asked for.
 """
 
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from dataclasses import replace
 
 from dataflow.affine import Affine
 from dataflow.computation import Computation, Dim
+from dataflow.dtypes import bits
 from dataflow.expression import Read
 from dataflow.operator import Operator
 from embed.relax.rewritten import Refused, Relaxation, Rewritten, Step, new_names
@@ -35,6 +37,14 @@ def rewrite(known: Rewritten, dims: tuple[str, ...], factor: int) -> Rewritten:
     step = Step("sums", dims, factor)
     found = known.changed(step, {dim: (Dim(outer, count), Dim(inner, each))}, {dim: place}, held=(outer,))
     return replace(found, operator=_with_parts(found, outer, count), parts=(*found.parts, outer))
+
+
+def added_bytes(relaxed: Rewritten | None) -> int:
+    """Bytes that the final addition moves: it reads the partial sums and writes the sums; 0 where sums are whole."""
+    if relaxed is None or not relaxed.parts:
+        return 0
+    parts, whole = relaxed.operator.output, relaxed.user.output
+    return (parts.size + whole.size) * bits(whole.dtype) // 8
 
 
 def _with_parts(found: Rewritten, outer: str, count: int) -> Operator:

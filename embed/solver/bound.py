@@ -7,6 +7,7 @@ from math import prod
 import numpy as np
 
 from dataflow.affine import Affine
+from embed.relax.sums import added_bytes
 from embed.solver.problem import Problem
 
 
@@ -16,11 +17,12 @@ def least(problem: Problem, term: str) -> int:
         case "invocations":
             return _runs(problem, problem.extents, problem.lanes)
         case "bytes":
-            return _read(problem) + problem.rates.result_bytes * _results(problem)
+            return _read(problem) + problem.rates.result_bytes * _results(problem) + added_bytes(problem.relaxed)
     rates = problem.rates
     results = _results(problem)
     compute = rates.invocation * _runs(problem, problem.extents, problem.lanes) + rates.result * results
-    return max(1, compute, rates.store * results, -(-_read(problem) // rates.bus) if rates.bus else 0)
+    program = max(1, compute, rates.store * results, rates.moving(_read(problem)))
+    return program + rates.moving(added_bytes(problem.relaxed))
 
 
 def _runs(problem: Problem, dims: Iterable[str], lanes: Iterable[str]) -> int:

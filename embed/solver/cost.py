@@ -9,6 +9,7 @@ from ortools.sat.python import cp_model
 
 from embed.layout import Window
 from embed.pinned import Pin
+from embed.relax.sums import added_bytes
 from embed.solver import in_place
 from embed.solver.arithmetic import chain, product
 from embed.solver.problem import Problem
@@ -21,7 +22,8 @@ Expression = cp_model.LinearExpr | int
 class CostTerms:
     """What an objective may be made of; `invocations` is an exact product, the others follow from packed `words`.
 
-    `cycles` and `bytes` count the copies that pinned layouts leave; `in_place` has a literal for each pinned access.
+    `cycles` and `bytes` count the copies that pinned layouts leave and the addition of partial sums; `in_place` has a
+    literal for each pinned access.
     """
 
     invocations: Expression
@@ -52,8 +54,9 @@ def build(model: cp_model.CpModel, problem: Problem, variables: Variables) -> Co
     model.add(cycles >= rates.store * words[output])
     if rates.bus:
         model.add(rates.bus * cycles >= reading)
-    packed: Expression = reading + rates.result_bytes * words[output]
-    total: Expression = cycles
+    added = added_bytes(problem.relaxed)
+    packed: Expression = reading + rates.result_bytes * words[output] + added
+    total: Expression = cycles + rates.moving(added)
     holds: dict[str, cp_model.IntVar] = {}
     for access, pin in rates.pins.items():
         holds[access] = in_place.build(model, problem, variables, access, pin)

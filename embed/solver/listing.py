@@ -117,7 +117,7 @@ def rivals(operator: Operator, target: Isa, settings: Settings, below: int | Non
         found, left = list(plain.ranked), plain.progress.left
     plainly = [int(_rank(order, price, embedding)[0]) for embedding, price in found]
     least = min([*plainly, *([] if below is None else [below])], default=None)
-    hopeful = promising(asked, target, relaxations(target, settings), held.lies, order[0], least)
+    hopeful = list(promising(asked, target, relaxations(target, settings), held.lies, order[0], lambda: least))
     for _, problem in hopeful:
         one = solved(problem, [] if least is None else [least - 1])
         left += () if one is None or one.proven else (str(problem),)

@@ -1,12 +1,15 @@
 """The placement problems of rewritten operators: which can beat what is known, by their lower bounds."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from heapq import heappop, heappush
+from itertools import count
 from math import prod
 from types import MappingProxyType
 
 from embed.costs import rates
 from embed.physical import Physical
-from embed.relax.candidates import candidates
+from embed.relax.candidates import Candidates
+from embed.relax.rewritten import Rewritten
 from embed.relax.steps import EXACT
 from embed.solver.bound import least
 from embed.solver.problem import Problem
@@ -26,10 +29,15 @@ def rewritten(
     `lies` are the pinned layouts of the operator's tensors.
     """
     for problem in plain:
-        entry = target.instructions[problem.instruction.name]
-        for relaxed in candidates(problem.operator, problem.pattern, problem.binding, kinds):
-            price = rates(relaxed.operator, entry, target, lies) if problem.rates.extras else problem.rates
-            yield Problem(relaxed.operator, problem.instruction, problem.binding, price, relaxed=relaxed)
+        found = Candidates(problem.operator, problem.pattern, problem.binding, kinds)
+        yield from (_posed(problem, relaxed, target, lies) for relaxed in found)
+
+
+def _posed(plain: Problem, relaxed: Rewritten, target: Isa, lies: Mapping[str, Physical]) -> Problem:
+    """The problem of a rewriting."""
+    entry = target.instructions[plain.instruction.name]
+    price = rates(relaxed.operator, entry, target, lies) if plain.rates.extras else plain.rates
+    return Problem(relaxed.operator, plain.instruction, plain.binding, price, relaxed=relaxed)
 
 
 def promising(
@@ -38,13 +46,34 @@ def promising(
     kinds: Sequence[str],
     lies: Mapping[str, Physical],
     term: str,
-    below: int | None,
-) -> list[tuple[int, Problem]]:
-    """Rewritten problems by what they cannot go below of a cost term, the lowest first, if that is under `below`."""
-    hopeful = [problem for problem in plain if below is None or _ideal(problem, term) < below]
-    found = [(least(problem, term), problem) for problem in rewritten(hopeful, target, kinds, lies)]
-    kept = [entry for entry in found if below is None or entry[0] < below]
-    return sorted(kept, key=lambda entry: (entry[0], _uneven(entry[1])))
+    goal: Callable[[], int | None],
+) -> Iterator[tuple[int, Problem]]:
+    """Rewritten problems by what they cannot go below of a cost term, the lowest first, while that is under `goal`.
+
+    Of those equal in this, the ones of lane dimensions' extents come first. What splits a dim further is looked at
+    when its turn comes: it cannot go below what it splits.
+    """
+    known = goal()
+    number = count()
+    queue: list[tuple[tuple[int, bool, int, int], Problem, Candidates]] = []
+
+    def enter(problem: Problem, source: Candidates, found: Iterable[Rewritten], further: bool) -> None:
+        for relaxed in found:
+            posed = _posed(problem, relaxed, target, lies)
+            heappush(queue, ((least(posed, term), further, _uneven(posed), next(number)), posed, source))
+
+    for problem in plain if kinds else ():
+        if known is None or _ideal(problem, term) < known:
+            source = Candidates(problem.operator, problem.pattern, problem.binding, kinds)
+            enter(problem, source, source.first(), False)
+    while queue:
+        (bound, further, *_), problem, source = heappop(queue)
+        known = goal()
+        if known is not None and bound >= known:
+            return
+        yield bound, problem
+        if problem.relaxed is not None and not further:
+            enter(problem, source, source.further(problem.relaxed), True)
 
 
 def _uneven(problem: Problem) -> int:

@@ -55,14 +55,10 @@ def best(operator: Operator, target: Isa, settings: Settings) -> Solution:
     for problem in asked:
         race.enter(problem)
     kinds = relaxations(target, settings)
-    rest = promising(asked, target, kinds, held.lies, race.order[0], race.goal) if kinds else []
-    if rest and race.left:
-        race.leave("rewritings of the operator", rest[0][0])
-        rest = []
+    rest = promising(asked, target, kinds, held.lies, race.order[0], lambda: race.goal)
+    cut = not race.proven
     for bound, problem in rest:
-        if race.goal is not None and bound >= race.goal:
-            break
-        if race.deadline.passed:
+        if cut or race.deadline.passed:
             race.leave("rewritings of the operator", bound)
             break
         race.enter(problem)

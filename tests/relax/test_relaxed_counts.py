@@ -1,8 +1,8 @@
 """Regular embeddings with every relaxation on, counted: the solver's against brute force, and compared as sets of maps.
 
 The brute force below shares nothing with embed: dims are put into lanes in every way, the map from lanes to the user's
-iteration points is written out, and the five rules are tested on it, element by element. What a relaxation is stands
-here a second time, as new dims with a function back to the user's.
+iteration points is written out, and the five rules are tested on it, element by element. What a relaxation is, and
+which may follow which, stands here a second time, as new dims with a function back to the user's.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,8 +21,9 @@ from embed.binding import Binding, bindings
 from embed.checker import verify
 from embed.costs import Rates
 from embed.embedding import Embedding, Placeable
-from embed.relax.candidates import candidates
-from embed.relax.steps import EXACT
+from embed.relax.candidates import Candidates
+from embed.relax.steps import names
+from embed.solver.deadline import Deadline
 from embed.solver.model import Placements
 from embed.solver.problem import Problem
 from embed.solver.settings import Settings
@@ -34,17 +35,24 @@ Digits = tuple[tuple[str, tuple[str, ...], int], ...]
 """Lane, dims from the outermost to the innermost, radix."""
 
 Map = frozenset[frozenset[tuple[tuple[int, ...], tuple[int, ...]]]]
-"""For each invocation, the lanes that have a point, each with its point."""
+"""For each invocation, the lanes that have a point, each with its point and the part of the sum."""
+
+PART = "the part of the sum"
 
 
 @dataclass(frozen=True)
 class View:
-    """The user's box seen through new dims: `inner` must stand in lanes, the two of `apart` in different ones."""
+    """The user's box seen through new dims: `inner` must stand in lanes, the two of `apart` in different ones.
+
+    Along `part` every sum has accumulators of its own. `moves` names the tensors that move along the dims of a block.
+    """
 
     box: Box
     back: Back
     inner: tuple[str, ...] = ()
     apart: tuple[tuple[str, str], ...] = ()
+    part: str = ""
+    moves: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,12 @@ class Case:
     pattern: Computation
     windows: tuple[tuple[str, str, int], ...] = ()
     blocks: tuple[str, ...] = ()
+
+    @property
+    def sums(self) -> list[str]:
+        """Dims that the output does not move along."""
+        moves = {dim for index in self.operator.main.output.index for dim in index.dims}
+        return [dim for dim in self.operator.main.extents if dim not in moves]
 
 
 def product_of(pattern: str, **lanes: int) -> Computation:
@@ -75,6 +89,10 @@ def gemm_of(b: int, o: int, i: int) -> Computation:
 
 
 DOTS = product_of("acc[i,j] += i32(a[i,k,q]) * i32(b[k,j,q])", i=1, j=2, k=2, q=2)
+WIDE_DOTS = product_of("acc[i,j] += i32(a[i,k,q]) * i32(b[k,j,q])", i=1, j=4, k=4, q=2)
+LANES = product_of("acc[l] += i32(a[l]) * i32(b[l])", l=4)
+PAIRS = product_of("acc[l] += i32(a[l,q]) * i32(b[l,q])", l=2, q=2)
+BATCHES = product_of("acc[l,o] += i32(a[l,q]) * i32(b[l,o,q])", l=2, o=2, q=2)
 
 CASES = {
     "depthwise row": Case(conv1d(c=2, k=2, w=5, s=2, groups=2), gemm_of(1, 2, 2), (("x", "s", 1),), ("g",)),
@@ -92,6 +110,17 @@ CASES = {
     "grouped": Case(conv2d(c=4, k=2, h=1, w=3, r=1, s=2, groups=2), gemm_of(1, 2, 4), (("x", "s", 1),), ("g",)),
     "two lane dimensions": Case(gemm(m=1, n=3, k=5), DOTS),
     "two lane dimensions, window": Case(conv1d(c=2, k=1, w=4, s=2), DOTS, (("x", "s", 1),)),
+    "two lane dimensions, long window": Case(conv1d(c=1, k=1, w=6, s=3), DOTS, (("x", "s", 1),)),
+    "two lane dimensions, blocks": Case(batched_gemm(batch=4, m=1, n=1, k=2), WIDE_DOTS, (), ("batch",)),
+    "dot product, lane by lane": Case(gemm(m=1, n=1, k=7), LANES),
+    "products, lane by lane": Case(gemm(m=1, n=2, k=3), LANES),
+    "row, lane by lane": Case(conv1d(c=2, k=1, w=4, s=3), LANES, (("x", "s", 1),)),
+    "depthwise row, lane by lane": Case(conv1d(c=2, k=2, w=3, s=2, groups=2), LANES, (("x", "s", 1),), ("g",)),
+    "dot products in pairs": Case(gemm(m=1, n=1, k=9), PAIRS),
+    "row in pairs": Case(conv1d(c=2, k=1, w=4, s=2), PAIRS, (("x", "s", 1),)),
+    "sums and windows": Case(conv1d(c=3, k=1, w=5, s=2), BATCHES, (("x", "s", 1),)),
+    "sums and blocks": Case(batched_gemm(batch=3, m=1, n=1, k=4), BATCHES, (), ("batch",)),
+    "sums, windows and blocks": Case(conv2d(c=4, k=2, h=1, w=3, r=1, s=2, groups=2), BATCHES, (("x", "s", 1),), ("g",)),
 }
 
 
@@ -125,32 +154,55 @@ def window(x: str, s: str, step: int, view: View, factor: int) -> View:
         return view.back(left) if left[x] < view.box[x] and 0 <= left[s] < view.box[s] else None
 
     pair = f"{x}i", f"{x}p"
-    return View(instead(view.box, {x: outer, s: pixels}), back, (*view.inner, *pair), (*view.apart, pair))
+    box = instead(view.box, {x: outer, s: pixels})
+    return replace(view, box=box, back=back, inner=(*view.inner, *pair), apart=(*view.apart, pair))
 
 
-def block(g: str, view: View, factor: int) -> View:
-    """`factor` neighbouring g as the rows and the columns of a block."""
-    new = {f"{g}o": len(runs_of(view.box[g], factor)), f"{g}r": factor, f"{g}c": factor}
+def block(g: str, tensors: Sequence[str], both: str, view: View, factor: int) -> View:
+    """`factor` neighbouring g as the rows and columns of a block; the tensor `both` moves along the two."""
+    row, column = f"{g}r", f"{g}c"
+    new = {f"{g}o": len(runs_of(view.box[g], factor)), row: factor, column: factor}
+    one, other = (tensor for tensor in tensors if tensor != both)
 
     def back(point: Point) -> Point | None:
         left = {d: v for d, v in point.items() if d not in new}
-        left[g] = factor * point[f"{g}o"] + point[f"{g}r"]
-        return view.back(left) if left[g] < view.box[g] and point[f"{g}r"] == point[f"{g}c"] else None
+        left[g] = factor * point[f"{g}o"] + point[row]
+        return view.back(left) if left[g] < view.box[g] and point[row] == point[column] else None
 
-    pair = f"{g}r", f"{g}c"
-    return View(instead(view.box, {g: new}), back, (*view.inner, *pair), (*view.apart, pair))
+    moves = {**view.moves, row: frozenset((one, both)), column: frozenset((other, both))}
+    pair = row, column
+    return replace(
+        view,
+        box=instead(view.box, {g: new}),
+        back=back,
+        moves=moves,
+        inner=(*view.inner, *pair),
+        apart=(*view.apart, pair),
+    )
 
 
 def halves(view: View, c: str, factor: int) -> View:
     """c as two dims, the inner one of `factor` points."""
-    new = {f"{c}o": len(runs_of(view.box[c], factor)), f"{c}i": factor}
+    outer, inner = f"{c}o", f"{c}i"
+    new = {outer: len(runs_of(view.box[c], factor)), inner: factor}
 
     def back(point: Point) -> Point | None:
         left = {d: v for d, v in point.items() if d not in new}
-        left[c] = factor * point[f"{c}o"] + point[f"{c}i"]
+        left[c] = factor * point[outer] + point[inner]
         return view.back(left) if left[c] < view.box[c] else None
 
-    return View(instead(view.box, {c: new}), back, (f"{c}o",), ((f"{c}o", f"{c}i"),))
+    kept = tuple(dim for dim in view.inner if dim != c)
+    parts = {c: (outer, inner)}
+    apart = tuple(pair for old in view.apart for pair in product(*(parts.get(dim, (dim,)) for dim in old)))
+    moves = {part: view.moves[dim] for dim in view.moves for part in parts.get(dim, (dim,))}
+    box = instead(view.box, {c: new})
+    return View(box, back, (*kept, outer), (*apart, (outer, inner)), view.part, moves)
+
+
+def parted(view: View, c: str, count: int) -> View:
+    """c, a dim of the sum, in at most `count` parts of equal size, each summed by itself."""
+    found = halves(view, c, -(-view.box[c] // count))
+    return replace(found, part=f"{c}o")
 
 
 Table = list[dict[tuple[int, ...], Point | None]]
@@ -170,7 +222,8 @@ class Rules:
 
     def element(self, operand: str, point: Point) -> tuple[int, ...]:
         reads = {read.tensor: read for read in (self.main.output, *self.main.reads)}
-        return tuple(index.evaluate(point) for index in reads[dict(self.binding.pairs)[operand]].index)
+        place = tuple(index.evaluate(point) for index in reads[dict(self.binding.pairs)[operand]].index)
+        return (*place, point[PART]) if operand == self.pattern.output.tensor else place
 
     def hold(self, table: Table, whole: bool) -> bool:
         """All rules; `whole` says that the table is to cover the user's box."""
@@ -214,7 +267,8 @@ def table_of(view: View, lanes: Box, digits: Digits, order: Sequence[str]) -> Ta
         for lane in product(*(range(extent) for extent in lanes.values())):
             point = point_at(view, digits, sizes, dict(zip(lanes, lane, strict=True)), start, place[len(names) :])
             found = view.back(point) if point is not None else None
-            each[lane] = {dim: found[dim] for dim in order} if found is not None else None
+            part = point.get(view.part, 0) if point is not None else 0
+            each[lane] = {**{dim: found[dim] for dim in order}, PART: part} if found is not None else None
         table.append(each)
     return table
 
@@ -267,38 +321,74 @@ class Brute:
             lane
             for lane, extent in self.lanes.items()
             if extent > 1 < view.box[dim]
+            and self.may_move(view, dim, lane)
             and self.rules.hold(self.table(view, ((lane, (dim,), min(extent, view.box[dim])),)), False)
         ]
+
+    def may_move(self, view: View, dim: str, lane: str) -> bool:
+        """Off a block's diagonal there is no point that shows what shares an element: the tensors say it.
+
+        An operand without the lane holds one element along it; the output has one for each lane.
+        """
+        moved = view.moves.get(dim)
+        output = self.case.pattern.output.tensor
+        has = {operand: self.along(operand, lane) for operand, _ in self.binding.pairs}
+        return moved is None or all(
+            has[operand] >= (tensor in moved) and (operand != output or has[operand] == (tensor in moved))
+            for operand, tensor in self.binding.pairs
+        )
+
+    def along(self, operand: str, lane: str) -> bool:
+        ahead = {name: int(name == lane) for name in self.lanes}
+        return self.rules.registers(operand, tuple(ahead.values())) != self.rules.registers(operand, (0,) * len(ahead))
 
     def widths(self, view: View, dim: str) -> list[int]:
         """Lanes of the lane dimensions that a dim can fill, the most last."""
         return sorted(self.lanes[lane] for lane in self.homes(view, dim))
 
     def views(self) -> Iterator[View]:
-        """The plain box, then every relaxation and combination."""
+        """The plain box, then what steps make of it: windows and blocks, then a sum in parts, then a dim in two."""
         start = plain(self.case.operator.main.extents)
-        yield start
-        for dim in start.box:
-            yield from self.split(start, dim)
+        placed = [start, *self.windows_and_blocks(start)]
+        summed = [*placed, *(part for view in placed for part in self.parts(view))]
+        yield from summed
+        for view in summed:
+            for dim in view.box:
+                yield from self.split(view, dim, alone=view is start)
+
+    def windows_and_blocks(self, start: View) -> Iterator[View]:
         sites: list[Site] = []
         for x, s, step in self.case.windows:
             make = partial(window, x, s, step)
             sites.append((make, x, max(self.widths(make(start, 2), f"{x}i"), default=0)))
-        for g in self.case.blocks:
-            make = partial(block, g)
-            sites.append((make, g, min(self.widths(make(start, 2), f"{g}r")[-2:], default=0)))
+        tensors = [tensor for _, tensor in self.binding.pairs]
+        for g, both in product(self.case.blocks, tensors):
+            make = partial(block, g, sorted(tensors), both)
+            rows, columns = (self.widths(make(start, 2), f"{g}{side}") for side in "rc")
+            sites.append((make, g, min(max(rows, default=0), max(columns, default=0))))
         for chosen in product((False, True), repeat=len(sites)):
-            yield from self.combined(start, [site for site, taken in zip(sites, chosen, strict=True) if taken])
+            taken = [site for site, here in zip(sites, chosen, strict=True) if here]
+            if taken and len({dim for _, dim, _ in taken}) == len(taken):
+                yield from self.combined(start, taken)
 
-    def split(self, start: View, dim: str) -> Iterator[View]:
-        size = start.box[dim]
-        lanes = self.widths(start, dim)
-        slides = any(len(i.dims) > 1 and i.coefficient(dim) for read in self.rules.main.reads for i in read.index)
+    def parts(self, view: View) -> Iterator[View]:
+        """Each dim of the user's sum that is still there, with an accumulator in the lanes for each part."""
+        for dim in self.case.sums:
+            if view.box.get(dim, 1) > 1:
+                lanes = max(self.widths(parted(view, dim, 2), f"{dim}o"), default=1)
+                yield from (parted(view, dim, count) for count in least_factors(view.box[dim], lanes))
+
+    def split(self, view: View, dim: str, alone: bool) -> Iterator[View]:
+        """A dim in two lane dimensions, or, where nothing else is done, its lanes apart in a window."""
+        size = view.box[dim]
+        lanes = self.widths(view, dim)
+        reads = self.rules.main.reads
+        slides = alone and any(len(i.dims) > 1 and i.coefficient(dim) for read in reads for i in read.index)
         factors = set(least_factors(size, max(lanes))) if len(lanes) > 1 else set()
         if slides and lanes:
             factors |= {-(-size // count) for count in least_factors(size, max(lanes))}
         for factor in sorted(factors - {1, size}):
-            yield halves(start, dim, factor)
+            yield halves(view, dim, factor)
 
     def combined(self, view: View, sites: Sequence[Site]) -> Iterator[View]:
         """Windows and blocks together, with factors whose product is no more than the lanes that take one of them."""
@@ -312,19 +402,19 @@ class Brute:
 
     def maps(self) -> Iterator[Map]:
         for view in self.views():
-            homes = {dim: self.homes(view, dim) for dim in view.box}
-            for digits in self.fillings(view, homes):
+            for digits in self.fillings(view):
                 table = self.table(view, digits)
                 if self.rules.hold(table, True):
                     yield mapped(table)
 
-    def fillings(self, view: View, homes: Mapping[str, Sequence[str]]) -> Iterator[Digits]:
+    def fillings(self, view: View) -> Iterator[Digits]:
         """Every way to put dims into lanes that leaves no lane idle where a digit could have fewer runs."""
+        homes = {dim: self.homes(view, dim) for dim in view.box}
         for places in product(*([None, *homes[dim]] for dim in view.box)):
             chosen = dict(zip(view.box, places, strict=True))
             if any(chosen[dim] is None for dim in view.inner if view.box[dim] > 1):
                 continue
-            if any(chosen[one] == chosen[other] for one, other in view.apart):
+            if any(chosen[one] and chosen[one] == chosen[other] for one, other in view.apart):
                 continue
             sides = [list(self.side(view, lane, [d for d in chosen if chosen[d] == lane])) for lane in self.lanes]
             yield from (sum(side, ()) for side in product(*sides))
@@ -360,10 +450,10 @@ def solved(case: Case, binding: Binding) -> Iterator[Embedding]:
     placeable = Placeable("pattern", case.pattern)
     free = Rates(1, 1, 1, 1, {tensor.name: 1 for tensor in case.pattern.inputs}, {}, 1, 1)
     problems = [Problem(case.operator, placeable, binding, free)]
-    rewritten = candidates(case.operator, case.pattern, binding, EXACT)
+    rewritten = Candidates(case.operator, case.pattern, binding, names("all"))
     problems += [Problem(one.operator, placeable, binding, free, relaxed=one) for one in rewritten]
     for problem in problems:
-        stream = Placements(problem).stream(Settings(), 1e12, False)
+        stream = Placements(problem).stream(Settings(), Deadline(100), False)
         for embedding in stream:
             verify(embedding)
             least = [replace(d, radix=-(-embedding.size(d) // embedding.steps(d))) for d in embedding.digits]
@@ -384,11 +474,19 @@ def map_of(embedding: Embedding) -> Map:
             points, own = embedding.relaxed.back(points)
             real = real & own
         columns = [np.broadcast_to(points[dim], real.shape) for dim in embedding.asked.main.extents]
+        columns.append(np.broadcast_to(part_of(embedding, origin, named), real.shape))
         chosen = np.flatnonzero(real)
         found.add(
             frozenset((tuple(map(int, lanes[:, n])), tuple(int(column[n]) for column in columns)) for n in chosen)
         )
     return frozenset(found)
+
+
+def part_of(embedding: Embedding, origin: Point, lanes: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The part of the sum that each lane adds to; 0 where sums are whole."""
+    points, _ = embedding.points(origin, lanes)
+    parts = embedding.relaxed.parts if embedding.relaxed else ()
+    return points[parts[0]] if parts else np.zeros((), int)
 
 
 @pytest.mark.parametrize("name", CASES)
