@@ -1,67 +1,25 @@
-"""Register tiles and loop orders worth pricing, by counting what one step of the sum costs the core."""
+"""Schedules worth pricing: the best register tiles, sums unrolled a little, and loop orders that reuse a cache."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
 from math import prod
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from embed.cpu.indexed import pieces
+from embed.cpu.moves import Moves
+from embed.cpu.register_tiles import Core, register_tiles
 from embed.embedding import Embedding
 from embed.nest.build import result_loops
 from embed.nest.schedule import Schedule
-from embed.nest.task import is_even
-
-Grid = Any
-"""Integers: one number, or an array of a number for each of many tiles."""
-
-_MOST_PLACES = 256
-_LATENCY_STEPS = 4
-"""A multiply-accumulate can start on the same register every 4 cycles (Intel cores from Skylake on, AMD Zen)."""
+from isa.model import Isa
 
 _NARROWEST_UNROLL = 4
 _LONG_BODY = 64
 """Multiply-accumulates in a row beside which the few instructions of a loop take no slot that is needed."""
 
 _PANEL_BYTES = 1 << 20
-_SPARE_LOAD = 0.05
-"""Where a load brings several words or steps, many tiles keep the core busy; of these, few loads are better."""
-_MOST_TILES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Core:
-    """What bounds a step: vector registers, and multiply-accumulates and loads per cycle.
-
-    `far_bytes` is what the second-level cache sustains per cycle; whole words come from there.
-    """
-
-    registers: int
-    word_bytes: int
-    computes: int = 2
-    loads: int = 2
-    far_bytes: int = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Moves:
-    """The loops that move an input's words, and whether its words are whole vectors or one element for all lanes.
-
-    One load fills `at_once` registers. A register holds `lanes` words, one for each iteration of the loop `along`.
-    """
-
-    loops: frozenset[str]
-    whole: bool
-    at_once: int = 1
-    lanes: int = 1
-    along: str = ""
 
 
 def choose(
     embedding: Embedding,
+    target: Isa,
     core: Core,
     moving: Mapping[str, Moves],
     steps: Mapping[str, int],
@@ -79,106 +37,12 @@ def choose(
     sums = sorted(sums, key=lambda name: extents[name] > 1)
     usual = _orders(results, moving, panel_bytes)
     found = []
-    for tile in _register_tiles(extents, results, core, moving):
+    for tile in register_tiles(target, core, extents, results, moving):
         tiles = tile | _unrolled(extents, sums, moving, prod(tile.values()))
         counts = {name: -(-extents[name] // tiles[name]) for name in results}
         orders = [_shared_evenly(order, counts, threads) for order in usual] if threads > 1 else usual
         found += [Schedule(tiles, (*order, *sums), 1, 1) for order in _distinct(orders, counts)]
     return found
-
-
-def _register_tiles(
-    extents: Mapping[str, int], results: list[str], core: Core, moving: Mapping[str, Moves]
-) -> list[dict[str, int]]:
-    """The cheapest tiles: at most four loops are unrolled, the innermost that turn more than once."""
-    open_loops = {name: extents[name] for name in [name for name in results if extents[name] > 1][-4:]}
-    alone = dict.fromkeys(results, 1)
-    if not open_loops:
-        return [alone]
-    sizes, sums = _sizes(open_loops, core.registers - 2)
-    (fits,) = np.nonzero(sums + _kept(alone | sizes, moving) <= core.registers)
-    if not fits.size:
-        return [alone]
-    sizes, sums = {name: column[fits] for name, column in sizes.items()}, sums[fits]
-    prices = _prices(open_loops, sizes, core, moving).round(6)
-    cheapest = np.lexsort((-sums, prices))[:_MOST_TILES]
-    return [alone | {name: int(column[place]) for name, column in sizes.items()} for place in cheapest]
-
-
-def _sizes(extents: Mapping[str, int], most: int) -> tuple[dict[str, Grid], Grid]:
-    """Every combination of even tile sizes of a product up to `most`: a column for each loop, and the products."""
-    columns: dict[str, Grid] = {}
-    products = np.array([1])
-    for name, extent in extents.items():
-        own = np.array([size for size in range(1, min(extent, most) + 1) if is_even(extent, size)])
-        wider = np.multiply.outer(products, own)
-        before, last = np.nonzero(wider <= most)
-        columns = {name: column[before] for name, column in columns.items()} | {name: own[last]}
-        products = wider[before, last]
-    return columns, products
-
-
-def _kept(tiles: Mapping[str, Grid], moving: Mapping[str, Moves]) -> Grid:
-    """Registers for inputs: the words of the one that stays for a whole step, and room for one load of the other."""
-    lanes = [moves for moves in moving.values() if moves.lanes > 1] or list(moving.values())
-    rooms = {
-        name: max((o.at_once for o in moving.values() if o is not moves), default=1) for name, moves in moving.items()
-    }
-    words = [_words(tiles, moves) for moves in lanes]
-    room = [rooms[name] for name, moves in moving.items() if any(moves is one for one in lanes)]
-    found, kept = words[0], words[0] + room[0]
-    for other, more in zip(words[1:], room[1:], strict=True):
-        kept = np.where(other < found, other + more, kept)
-        found = np.minimum(found, other)
-    return kept
-
-
-def _words(tiles: Mapping[str, Grid], moves: Moves) -> Grid:
-    """Registers that hold an input's words of one step."""
-    found: Grid = 1
-    for name, count in tiles.items():
-        if name in moves.loops:
-            found = (_pieces(moves.lanes)[count] if name == moves.along else count) * found
-    return found
-
-
-@cache
-def _pieces(lanes: int) -> Grid:
-    """How many registers hold a count of places, by the count."""
-    return np.array([pieces(count, lanes) for count in range(_MOST_PLACES)], np.int64)
-
-
-def loads_per_step(tiles: Mapping[str, Grid], moves: Moves) -> Grid:
-    """Load instructions in one step; a register that holds several steps is loaded that much less often."""
-    return _words(tiles, moves) / _words_a_load(tiles, moves)
-
-
-def _words_a_load(tiles: Mapping[str, Grid], moves: Moves) -> int:
-    return moves.at_once * (1 if moves.along in tiles else moves.lanes)
-
-
-def _prices(
-    extents: Mapping[str, int], sizes: Mapping[str, Grid], core: Core, moving: Mapping[str, Moves]
-) -> npt.NDArray[np.float64]:
-    """Cycles per step of the sum over the whole output, for each column: whole tiles and the rests along each loop.
-
-    Every loop has an axis of its own for the two, so that all combinations are counted at once.
-    """
-    tiles: dict[str, Grid] = {}
-    times: Grid = 1
-    for axis, (name, size) in enumerate(sizes.items()):
-        full, rest = np.divmod(extents[name], size)
-        shape = (1,) * axis + (2,) + (1,) * (len(sizes) - axis - 1) + (-1,)
-        tiles[name] = np.array((size, rest)).reshape(shape)
-        times = np.array((full, rest > 0)).reshape(shape) * times
-    computes = prod(tiles.values())
-    words = [(_words(tiles, moves), moves) for moves in moving.values()]
-    loads = sum(count / _words_a_load(tiles, moves) for count, moves in words)
-    far = core.word_bytes / core.far_bytes * sum(count for count, moves in words if moves.whole)
-    cycles = np.maximum(np.maximum(computes / core.computes, loads / core.loads), np.maximum(far, _LATENCY_STEPS))
-    spare = _SPARE_LOAD if any(moves.lanes > 1 or moves.at_once > 1 for moves in moving.values()) else 0.0
-    found = times * (cycles + 0.02 * computes + 0.1 + spare * loads)
-    return np.asarray(found.reshape(found.size // found.shape[-1], -1).sum(axis=0))
 
 
 def _unrolled(

@@ -13,8 +13,8 @@ from math import prod
 from operator import le, mul
 
 from dataflow.dtypes import bits
-from embed.cpu.choose import Moves, loads_per_step
 from embed.cpu.feed import Feed
+from embed.cpu.moves import Moves
 from embed.cpu.roles import Roles
 from embed.cpu.streams import Stream
 from embed.cpu.units import held, unit_sets
@@ -208,7 +208,7 @@ class Pricing:
         sums = prod(sizes.values())
         loads = {True: 0.0, False: 0.0}
         for moves in self.moving.values():
-            loads[moves.whole or moves.lanes > 1] += loads_per_step(sizes, moves)
+            loads[moves.whole or moves.lanes > 1] += moves.loads(sizes)
         step = max(units.cycles((sums, loads[True], loads[False], 0, 0)), units.latency)
         ends = sums * self.end + units.latency + _LOOP_CYCLES * len(sizes)
         return self.steps * (step + _LOOP_CYCLES / unrolled / 2) + ends

@@ -8,10 +8,10 @@ import numpy as np
 
 from dataflow.dtypes import bits
 from dataflow.expression import Read
-from embed.cpu.choose import Moves
 from embed.cpu.epilogue import extra_accesses, is_packed
 from embed.cpu.indexed import Indexed
 from embed.cpu.machine import machine_of
+from embed.cpu.moves import Moves
 from embed.cpu.roles import Roles, find, indexed_operand, mask_memories, pair_load
 from embed.cpu.select import Plan
 from embed.cpu.streams import Stream, gathered, moving_digits, neighbours, stream

@@ -1,0 +1,174 @@
+"""Register tiles that waste least: a core knows its best shapes, and a problem's loops fill some of them.
+
+A side of a tile are the loops that move the same inputs: a step of the sum costs what the lengths of its sides say.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import product
+from math import prod
+
+from embed.cpu.moves import Moves
+from embed.nest.task import is_even
+from isa.memo import remembered
+from isa.model import Isa
+
+_LATENCY_STEPS = 4
+"""A multiply-accumulate can start on the same register every 4 cycles (Intel cores from Skylake on, AMD Zen)."""
+
+_TWENTIETHS = 20
+"""Costs count twentieths of a cycle, which floats hold exactly."""
+
+_TILE_COST, _LOAD_COST = 2, 1
+"""Of tiles that keep the core busy few are better; and few loads, where one brings several words or steps."""
+
+_MOST_LOOPS = 4
+_MOST_TILES = 3
+
+Shape = tuple[int, ...]
+"""The lengths of a tile's sides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """What bounds a step: vector registers, and multiply-accumulates and loads per cycle.
+
+    `far_bytes` is what the second-level cache sustains per cycle; whole words come from there.
+    """
+
+    registers: int
+    word_bytes: int
+    computes: int = 2
+    loads: int = 2
+    far_bytes: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class _Costs:
+    """What a step costs in a tile of each shape, and at least if rests waste nothing, in twentieths of a cycle.
+
+    `fitting` are the shapes that fit the registers, those first that may cost least for each sum.
+    """
+
+    steps: Mapping[Shape, float]
+    least: Mapping[Shape, float]
+    fitting: Sequence[Shape]
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """Tile sizes of a side's loops, and how many tiles of which length they leave: the last of a loop may be shorter."""
+
+    sizes: tuple[int, ...]
+    parts: tuple[tuple[int, int], ...]
+
+
+class _Cuts(dict[int, list[_Cut]]):
+    """All ways to get a side of some length from loops cut evenly, by the length."""
+
+    def __init__(self, extents: Sequence[int]) -> None:
+        self.extents = extents
+
+    def __missing__(self, length: int) -> list[_Cut]:
+        every = _factored(length, len(self.extents))
+        even = [sizes for sizes in every if all(map(is_even, self.extents, sizes))]
+        self[length] = [_Cut(sizes, _parts(self.extents, sizes)) for sizes in even]
+        return self[length]
+
+
+def register_tiles(
+    target: Isa, core: Core, extents: Mapping[str, int], results: Sequence[str], moving: Mapping[str, Moves]
+) -> list[dict[str, int]]:
+    """The cheapest tiles: at most four loops are unrolled, the innermost that turn more than once.
+
+    Of equal ones those with more sums come first. The search ends at a shape that costs more than the tiles found,
+    even if its tiles left no rests.
+    """
+    alone = dict.fromkeys(results, 1)
+    loops = [name for name in results if extents[name] > 1][-_MOST_LOOPS:]
+    sides = _sides(loops, moving)
+    costs = _costs(target, core, tuple([_on_sides(moves, sides) for moves in moving.values()]), len(sides))
+    whole = prod([extents[name] for name in loops])
+    cuts = [_Cuts([extents[name] for name in side]) for side in sides]
+    names = [name for side in sides for name in side]
+    found: list[tuple[float, int, list[int]]] = []
+    for shape in costs.fitting:
+        sums = prod(shape)
+        if len(found) == _MOST_TILES and whole * costs.least[shape] > sums * found[-1][0]:
+            break
+        for choice in product(*map(_Cuts.__getitem__, cuts, shape)):
+            tile = dict(zip(names, [size for cut in choice for size in cut.sizes], strict=True))
+            found.append((_price(choice, costs.steps), -sums, [tile[name] for name in loops]))
+        found = sorted(found)[:_MOST_TILES]
+    return [alone | dict(zip(loops, sizes, strict=True)) for _, _, sizes in found] or [alone]
+
+
+def _sides(loops: Sequence[str], moving: Mapping[str, Moves]) -> list[list[str]]:
+    """Loops that move the same inputs together; one along which registers hold several words is a side of its own."""
+    found: dict[tuple[object, ...], list[str]] = {}
+    for name in loops:
+        kind = [(name in moves.loops, name if name == moves.along else "") for moves in moving.values()]
+        found.setdefault(tuple(kind), []).append(name)
+    return list(found.values())
+
+
+def _on_sides(moves: Moves, sides: Sequence[Sequence[str]]) -> Moves:
+    """The same with sides, by number, in place of their loops."""
+    numbers = {name: str(number) for number, side in enumerate(sides) for name in side}
+    loops = frozenset([numbers[name] for name in moves.loops if name in numbers])
+    return Moves(loops, moves.whole, moves.at_once, moves.lanes, numbers.get(moves.along, ""))
+
+
+@remembered
+def _costs(target: Isa, core: Core, inputs: tuple[Moves, ...], sides: int) -> _Costs:
+    """The costs of all shapes with so many sides."""
+    shapes = [shape for sums in range(1, core.registers - 1) for shape in _factored(sums, sides)]
+    tiles = {shape: dict(zip(map(str, range(sides)), shape, strict=True)) for shape in shapes}
+    shared = tuple([replace(moves, along="") for moves in inputs])
+    steps = {shape: _step(tile, core, inputs) for shape, tile in tiles.items()}
+    least = {shape: _step(tile, core, shared) for shape, tile in tiles.items()}
+    fitting = [shape for shape, tile in tiles.items() if prod(shape) + _kept(tile, inputs) <= core.registers]
+    return _Costs(steps, least, sorted(fitting, key=lambda shape: least[shape] / prod(shape)))
+
+
+def _step(tile: Mapping[str, int], core: Core, inputs: Sequence[Moves]) -> float:
+    """Twentieths of a cycle of one step of the sum."""
+    loads = sum([moves.loads(tile) for moves in inputs])
+    far = core.word_bytes / core.far_bytes * sum([moves.words(tile) for moves in inputs if moves.whole])
+    cycles = max(prod(tile.values()) / core.computes, loads / core.loads, far, _LATENCY_STEPS)
+    several = any(moves.lanes > 1 or moves.at_once > 1 for moves in inputs)
+    return _TWENTIETHS * cycles + _TILE_COST + (_LOAD_COST * loads if several else 0)
+
+
+def _kept(tile: Mapping[str, int], inputs: Sequence[Moves]) -> int:
+    """Registers for inputs: the words of the one that stays for a whole step, and room for one load of the other."""
+    staying = min([moves for moves in inputs if moves.lanes > 1] or inputs, key=lambda moves: moves.words(tile))
+    return staying.words(tile) + max((other.at_once for other in inputs if other is not staying), default=1)
+
+
+def _price(cuts: Sequence[_Cut], steps: Mapping[Shape, float]) -> float:
+    """What a step costs in all tiles of the output: whole ones, and the rests along each loop."""
+    total = 0.0
+    for parts in product(*[cut.parts for cut in cuts]):
+        total += prod([count for count, _ in parts]) * steps[tuple([length for _, length in parts])]
+    return total
+
+
+def _parts(extents: Sequence[int], sizes: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """How many tiles of each length, where loops are cut into such sizes and their rests."""
+    found = [(1, 1)]
+    for extent, size in zip(extents, sizes, strict=True):
+        full, rest = divmod(extent, size)
+        parts = ((full, size), (1, rest)) if rest else ((full, size),)
+        found = [(count * times, length * part) for count, length in found for times, part in parts]
+    return tuple(found)
+
+
+@cache
+def _factored(number: int, count: int) -> tuple[Shape, ...]:
+    """A number as the product of so many factors, in every way."""
+    if count == 0:
+        return ((),) if number == 1 else ()
+    divisors = [size for size in range(1, number + 1) if number % size == 0]
+    return tuple([(size, *others) for size in divisors for others in _factored(number // size, count - 1)])
