@@ -8,7 +8,6 @@ from embed.cpu.register_tiles import Core, register_tiles
 from embed.embedding import Embedding
 from embed.nest.build import result_loops
 from embed.nest.schedule import Schedule
-from isa.model import Isa
 
 _NARROWEST_UNROLL = 4
 _LONG_BODY = 64
@@ -19,7 +18,6 @@ _PANEL_BYTES = 1 << 20
 
 def choose(
     embedding: Embedding,
-    target: Isa,
     core: Core,
     moving: Mapping[str, Moves],
     steps: Mapping[str, int],
@@ -37,7 +35,7 @@ def choose(
     sums = sorted(sums, key=lambda name: extents[name] > 1)
     usual = _orders(results, moving, panel_bytes)
     found = []
-    for tile in register_tiles(target, core, extents, results, moving):
+    for tile in register_tiles(core, extents, results, moving):
         tiles = tile | _unrolled(extents, sums, moving, prod(tile.values()))
         counts = {name: -(-extents[name] // tiles[name]) for name in results}
         orders = [_shared_evenly(order, counts, threads) for order in usual] if threads > 1 else usual

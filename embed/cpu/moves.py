@@ -22,10 +22,8 @@ class Moves:
 
     def words(self, tile: Mapping[str, int]) -> int:
         """Registers that hold the input's words of one step of the sum, for so many iterations of loops."""
-        sizes = [
-            pieces(size, self.lanes) if name == self.along else size for name, size in tile.items() if name in self.loops
-        ]
-        return prod(sizes)
+        moved = [(name, size) for name, size in tile.items() if name in self.loops]
+        return prod([pieces(size, self.lanes) if name == self.along else size for name, size in moved])
 
     def loads(self, tile: Mapping[str, int]) -> float:
         """Load instructions in one step; a register that holds several steps is loaded that much less often."""

@@ -11,8 +11,6 @@ from math import prod
 
 from embed.cpu.moves import Moves
 from embed.nest.task import is_even
-from isa.memo import remembered
-from isa.model import Isa
 
 _LATENCY_STEPS = 4
 """A multiply-accumulate can start on the same register every 4 cycles (Intel cores from Skylake on, AMD Zen)."""
@@ -58,7 +56,7 @@ class _Costs:
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """Tile sizes of a side's loops, and how many tiles of which length they leave: the last of a loop may be shorter."""
+    """Tile sizes of a side's loops, and how many tiles of each length they leave: the last of a loop may be shorter."""
 
     sizes: tuple[int, ...]
     parts: tuple[tuple[int, int], ...]
@@ -78,7 +76,7 @@ class _Cuts(dict[int, list[_Cut]]):
 
 
 def register_tiles(
-    target: Isa, core: Core, extents: Mapping[str, int], results: Sequence[str], moving: Mapping[str, Moves]
+    core: Core, extents: Mapping[str, int], results: Sequence[str], moving: Mapping[str, Moves]
 ) -> list[dict[str, int]]:
     """The cheapest tiles: at most four loops are unrolled, the innermost that turn more than once.
 
@@ -88,7 +86,7 @@ def register_tiles(
     alone = dict.fromkeys(results, 1)
     loops = [name for name in results if extents[name] > 1][-_MOST_LOOPS:]
     sides = _sides(loops, moving)
-    costs = _costs(target, core, tuple([_on_sides(moves, sides) for moves in moving.values()]), len(sides))
+    costs = _costs(core, tuple([_on_sides(moves, sides) for moves in moving.values()]), len(sides))
     whole = prod([extents[name] for name in loops])
     cuts = [_Cuts([extents[name] for name in side]) for side in sides]
     names = [name for side in sides for name in side]
@@ -120,9 +118,9 @@ def _on_sides(moves: Moves, sides: Sequence[Sequence[str]]) -> Moves:
     return Moves(loops, moves.whole, moves.at_once, moves.lanes, numbers.get(moves.along, ""))
 
 
-@remembered
-def _costs(target: Isa, core: Core, inputs: tuple[Moves, ...], sides: int) -> _Costs:
-    """The costs of all shapes with so many sides."""
+@cache
+def _costs(core: Core, inputs: tuple[Moves, ...], sides: int) -> _Costs:
+    """The costs of all shapes with so many sides: facts of the core and of an instruction's operands, of no problem."""
     shapes = [shape for sums in range(1, core.registers - 1) for shape in _factored(sums, sides)]
     tiles = {shape: dict(zip(map(str, range(sides)), shape, strict=True)) for shape in shapes}
     shared = tuple([replace(moves, along="") for moves in inputs])

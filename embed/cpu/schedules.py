@@ -25,7 +25,7 @@ def priced(site: Site, threads: int, thorough: bool) -> list[Candidate]:
     panel = max((sizes[operand] for operand, moves in moving.items() if moves.whole), default=0)
     core = Core(site.registers.free - max(0, spare_registers(site.plan) - _SPARE), site.memory.bits // 8)
     leader = next((operand for operand, moves in moving.items() if moves.lanes > 1), embedding.binding.pairs[1][0])
-    schedules = choose(embedding, site.target, core, moving, _steps(site, leader), panel, threads)
+    schedules = choose(embedding, core, moving, _steps(site, leader), panel, threads)
     first = site.reached(schedules[0])
     pricing = Pricing(embedding, machine(site.target, site.roles(first.streams)), moving, first.streams, site.constants)
     found = [Candidate(site, schedules[0], pricing.price(schedules[0], threads), first)]
