@@ -53,7 +53,6 @@ class Units:
     """Cycles that counts of some instructions need at least: each row has a share for each instruction."""
 
     rows: tuple[tuple[float, ...], ...]
-    latency: float
 
     def cycles(self, counts: Sequence[float]) -> float:
         """The busiest set of units."""
@@ -62,9 +61,14 @@ class Units:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """One core: its units for (compute, load, spread, store, zero); bytes of each cache, and the rate of the next."""
+    """One core: its units for (compute, load, spread), and how long a compute waits for the one before on a register.
+
+    `end` is what storing a result and clearing its register take; `caches` have bytes, and the rate of the next level.
+    """
 
     units: Units
+    latency: float
+    end: float
     caches: tuple[tuple[float, float], ...]
 
 
@@ -94,8 +98,8 @@ def _machine(target: Isa, *names: str) -> Machine:
     for level, beyond in zip(_LEVELS, (*_LEVELS[1:], "memory"), strict=True):
         if f"{level}_bytes" in constants:
             caches.append((constants[f"{level}_bytes"] * _USABLE, rate[beyond]))
-    waits = used[0].accumulate or used[0].latency
-    return Machine(Units(_rows(used, dispatch), waits), tuple(caches))
+    steps, ends = Units(_rows(used[:3], dispatch)), Units(_rows(used[3:], dispatch))
+    return Machine(steps, used[0].accumulate or used[0].latency, ends.cycles([1, 1]), tuple(caches))
 
 
 def _rows(costs: Sequence[Cost], dispatch: int) -> tuple[tuple[float, ...], ...]:
@@ -110,7 +114,7 @@ def invocation_cycles(target: Isa, name: str) -> float:
     """Cycles that one of many invocations of an instruction takes at least."""
     timing = next(iter(target.timings.values()), None)
     cost = timing.costs.get(name, _UNKNOWN) if timing else _UNKNOWN
-    return Units(_rows([cost], _DISPATCH), 0).cycles([1])
+    return Units(_rows([cost], _DISPATCH)).cycles([1])
 
 
 def copy_cycles(size: int) -> float:
@@ -147,17 +151,20 @@ class Pricing:
         streams: Mapping[str, Stream],
         constants: Collection[str],
     ) -> None:
-        self.core, self.moving = core, moving
+        self.core = core
+        self.filled = [moves for moves in moving.values() if moves.whole or moves.lanes > 1]
+        self.spread = [moves for moves in moving.values() if not (moves.whole or moves.lanes > 1)]
         self.computed: dict[tuple[int, ...], float] = {}
         self.extents = {loop.name: loop.extent for loop in embedding.loops}
         self.results = result_loops(embedding)
-        self.steps = prod(extent for name, extent in self.extents.items() if name not in self.results)
+        self.sums = [name for name in self.extents if name not in self.results]
+        self.steps = prod([self.extents[name] for name in self.sums])
         owners = {dim: loop for loop in embedding.loops for dim in loop.dims}
         self.tensors = [_Reach(embedding, operand, found, owners) for operand, found in streams.items()]
         self.whole = [tensor.bytes(self.extents) for tensor in self.tensors]
+        self.moved = {name: [name in tensor.loops for tensor in self.tensors] for name in self.results}
         self.once = [sum(self.whole) / rate for _, rate in core.caches]
-        self.end = core.units.cycles((0, 0, 0, 1, 1))
-        self.copies = sum(_copied(found.feed) for found in streams.values() if found.tensor not in constants)
+        self.copies = sum([_copied(found.feed) for found in streams.values() if found.tensor not in constants])
 
     def least(self, schedule: Schedule, threads: int = 1) -> float:
         """What the total of `price` is no less than: every tensor is read once."""
@@ -189,28 +196,25 @@ class Pricing:
     def _computed(self, tiles: Mapping[str, int]) -> float:
         """Whole register tiles and the rests along each loop: steps of the sum, and what a tile needs besides."""
         key = tuple(tiles.values())
-        if key in self.computed:
-            return self.computed[key]
-        pieces = []
-        for name in self.results:
-            full, rest = divmod(self.extents[name], tiles[name])
-            pieces.append([(count, size) for count, size in ((full, tiles[name]), (1, rest)) if count and size])
-        unrolled = prod(tiles[name] for name in self.extents if name not in self.results)
-        total = 0.0
-        for choice in product(*pieces):
-            sizes = {name: size for name, (_, size) in zip(self.results, choice, strict=True)}
-            total += prod(count for count, _ in choice) * self._tile(sizes, unrolled)
-        self.computed[key] = total
-        return total
+        if key not in self.computed:
+            whole = {name: tiles[name] for name in self.results}
+            cuts = {name: divmod(self.extents[name], size) for name, size in whole.items()}
+            ragged = {name: ((full, whole[name]), (1, rest)) for name, (full, rest) in cuts.items() if rest}
+            even = prod([full for full, rest in cuts.values() if not rest])
+            unrolled = prod([tiles[name] for name in self.sums])
+            total = 0.0
+            for choice in product(*ragged.values()):
+                sizes = whole | {name: size for name, (_, size) in zip(ragged, choice, strict=True)}
+                total += even * prod([count for count, _ in choice]) * self._tile(sizes, unrolled)
+            self.computed[key] = total
+        return self.computed[key]
 
     def _tile(self, sizes: Mapping[str, int], unrolled: int) -> float:
-        units = self.core.units
-        sums = prod(sizes.values())
-        loads = {True: 0.0, False: 0.0}
-        for moves in self.moving.values():
-            loads[moves.whole or moves.lanes > 1] += moves.loads(sizes)
-        step = max(units.cycles((sums, loads[True], loads[False], 0, 0)), units.latency)
-        ends = sums * self.end + units.latency + _LOOP_CYCLES * len(sizes)
+        core, sums = self.core, prod(sizes.values())
+        filled = sum([moves.loads(sizes) for moves in self.filled])
+        spread = sum([moves.loads(sizes) for moves in self.spread])
+        step = max(core.units.cycles((sums, filled, spread)), core.latency)
+        ends = sums * core.end + core.latency + _LOOP_CYCLES * len(sizes)
         return self.steps * (step + _LOOP_CYCLES / unrolled / 2) + ends
 
     def _levels(self, schedule: Schedule) -> list[tuple[float, float]]:
@@ -221,16 +225,16 @@ class Pricing:
         brought = [1] * len(sizes)
         found = [(sum(sizes), sum(sizes))]
         for name in schedule.order:
-            if name not in self.results:
+            if name not in self.moved:
                 continue
-            trips *= -(-self.extents[name] // tiles[name])
-            moved = [name in tensor.loops for tensor in self.tensors]
+            moved = self.moved[name]
+            trips *= -(-spans[name] // tiles[name])
             brought = [trips if moves else times for moves, times in zip(moved, brought, strict=True)]
             if spans[name] != tiles[name]:
                 spans[name] = tiles[name]
                 known = zip(self.tensors, moved, sizes, strict=True)
                 sizes = [tensor.bytes(spans) if moves else size for tensor, moves, size in known]
-            found.append((sum(sizes), sum(map(mul, sizes, brought))))
+                found.append((sum(sizes), sum(map(mul, sizes, brought))))
         return [*found, (0.0, sum(sizes) * trips)]
 
 
@@ -246,24 +250,22 @@ class _Reach:
         read = embedding.accesses[embedding.binding.tensors[operand]]
         tensor = embedding.operator.main.tensor(read.tensor)
         radix = {digit.loop: digit.radix for digit in embedding.digits}
-        loops = [owners[dim] for dim in dict.fromkeys(dim for index in read.index for dim, _ in index.terms)]
+        loops = {dim: owners[dim] for index in read.index for dim, _ in index.terms}
         self.size = bits(tensor.dtype) // 8
-        self.loops = frozenset([loop.name for loop in loops])
-        self.dims = [
-            (size, [(owners[dim].name, radix.get(owners[dim].name, 1), abs(step)) for dim, step in index.terms])
-            for index, size in zip(read.index, tensor.shape, strict=True)
-        ]
+        self.loops = frozenset([loop.name for loop in loops.values()])
+        self.dims = []
+        for index, size in zip(read.index, tensor.shape, strict=True):
+            steps = [(loops[dim].name, abs(step)) for dim, step in index.terms]
+            start = 1 - sum([step for _, step in steps])
+            self.dims.append((size, start, [(name, step * radix.get(name, 1)) for name, step in steps]))
         self.word = self.size * prod(radix[name] for name in self.loops if name in radix)
-        self.packed = found.feed.layout is not None or any(len(loop.dims) > 1 for loop in loops)
+        self.packed = found.feed.layout is not None or any(len(loop.dims) > 1 for loop in loops.values())
 
     def bytes(self, spans: Mapping[str, int]) -> float:
         """Bytes that `spans` iterations of each loop touch."""
         if self.packed:
             return float(self.word * prod([spans[name] for name in self.loops]))
         total = self.size
-        for size, terms in self.dims:
-            reach = 1
-            for name, radix, step in terms:
-                reach += step * (spans[name] * radix - 1)
-            total *= min(size, reach)
+        for size, start, steps in self.dims:
+            total *= min(size, start + sum([step * spans[name] for name, step in steps]))
         return float(total)

@@ -57,7 +57,7 @@ def test_units_take_what_a_flow_takes(uops: list[list[MicroOperations]], data: s
     costs = [Cost("", 0, {}, tuple(parts), 4) for parts in uops]
     counts = [data.draw(st.integers(0, 5)) for _ in costs]
     rows = model._rows(costs, dispatch=1000)
-    assert Units(rows, 0).cycles(counts) == pytest.approx(least_cycles(costs, counts), abs=1e-3)
+    assert Units(rows).cycles(counts) == pytest.approx(least_cycles(costs, counts), abs=1e-3)
 
 
 def ranking(operator: Operator, layouts: Mapping[str, str], **options: object) -> Ranking:
