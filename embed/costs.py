@@ -115,7 +115,7 @@ def rates(operator: Operator, instruction: Instruction, target: Isa, lies: Mappi
     words = {tensor.name: prod(tensor.shape) for tensor in pattern.tensors}
     result = words[pattern.output.tensor]
     return Rates(
-        invocation=_trip(target, instruction.name),
+        invocation=target.cycles(instruction.name),
         result=_result_cycles(instruction, epilogue, target),
         store=_store_cycles(instruction.operands[pattern.output.tensor], target) * epilogue.planes,
         bus=target.timing.constants.get("bus_bytes", 0) if target.timings else 0,
@@ -203,25 +203,24 @@ def fixed_embeddings(operator: Operator, instruction: Placeable) -> Iterator[Emb
 
 
 def _result_cycles(instruction: Instruction, epilogue: Epilogue, target: Isa) -> int:
-    """Reset, every pass, and the passes between byte planes, for one output word."""
+    """Reset, every pass and passes between byte planes of one output word: of those on the instruction's own unit."""
     assert instruction.output is not None
-    cycles = _pieces_cycles(next(resets(target, instruction.output), None), instruction.output, target)
-    cycles += sum(_trip(target, step.instruction) for step in epilogue.passes)
-    return cycles + (epilogue.planes - 1) * sum(_trip(target, step.instruction) for step in epilogue.between)
-
-
-def _trip(target: Isa, name: str) -> int:
-    costs = target.timing.costs if target.timings else {}
-    return costs[name].trip if name in costs else 1
+    unit = target.unit(instruction.name)
+    reset = next(resets(target, instruction.output), None)
+    passes = [*epilogue.passes, *epilogue.between * (epilogue.planes - 1)]
+    cycles = sum(target.cycles(step.instruction) for step in passes if target.unit(step.instruction) == unit)
+    if reset is not None and target.unit(reset.name) == unit:
+        cycles += _pieces_cycles(reset, instruction.output, target)
+    return cycles
 
 
 def _store_cycles(result: Operand, target: Isa) -> int:
     """Of one output word; 0 where the file has no store or does not time it."""
     entry = next(stores(target, result), None)
     timed = target.timings and entry is not None and entry.name in target.timing.costs
-    return _pieces_cycles(entry, result, target) if timed else 0
+    return _pieces_cycles(entry, result, target) if entry and timed else 0
 
 
-def _pieces_cycles(entry: Instruction | None, operand: Operand, target: Isa) -> int:
+def _pieces_cycles(entry: Instruction, operand: Operand, target: Isa) -> int:
     """Cycles of an entry on all parts of one operand."""
-    return 0 if entry is None else _trip(target, entry.name) * pieces(entry, operand)
+    return target.cycles(entry.name) * pieces(entry, operand)

@@ -59,6 +59,11 @@ class AbstractKernel:
         """There is nothing to save; raises UserError."""
         raise UserError(f"{path}: {self.target.name} has no encodings, so there is no code to save")
 
+    @property
+    def cycles(self) -> int:
+        """Modelled cycles, 0 in a file without timing."""
+        return self.report.cycles if self.report.timed else 0
+
     @cached_property
     def report(self) -> Report:
         """Invocations, bytes by memory and cycles."""

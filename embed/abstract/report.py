@@ -51,9 +51,9 @@ def report(
     if not target.timings:
         return Report(embedding.invocations, embedding.utilisation, embedding.invocations, sizes, {}, False)
     busy = ledger.busy(sum(sizes.values()))
-    cycles = max(busy.values(), default=Fraction(0)) + ledger.ends(busy)
     shown = {unit: ceil(spent) for unit, spent in busy.items()}
-    return Report(embedding.invocations, embedding.utilisation, max(1, ceil(cycles)), sizes, shown, True)
+    cycles = max(1, ceil(ledger.cycles(busy)))
+    return Report(embedding.invocations, embedding.utilisation, cycles, sizes, shown, True)
 
 
 @dataclass
@@ -88,9 +88,8 @@ class _Ledger:
             times = self.embedding.invocations if own else moved.stored
             found[name] = found.get(name, 0) + times * home.bytes
         home = self.homes[self.output]
-        size = self.homes[self.output].operand.tensor.size * bits(self.embedding.operator.output.dtype) // 8
         name = "direct" if home.direct else home.memory
-        stored = 2 * self.embedding.invocations * home.bytes if home.direct else self.results * size
+        stored = 2 * self.embedding.invocations * home.bytes if home.direct else self.results * self._size(self.output)
         found[name] = found.get(name, 0) + stored
         return found
 
@@ -110,22 +109,41 @@ class _Ledger:
             total["bus"] = Fraction(size, self.bus)
         return total
 
-    def ends(self, busy: Busy) -> Fraction:
-        """Cycles that overlap nothing: the first tile's loads, the last one's store; all, with one tile in flight."""
-        entries = [home.entry for tensor, home in self.homes.items() if tensor != self.output and home.entry]
-        loading = sum((busy.get(unit, Fraction(0)) for unit in self._units(entries)), Fraction(0))
-        storing = sum((busy.get(u, Fraction(0)) for u in self._units([self.homes[self.output].entry])), Fraction(0))
-        tiles = max((moved.tiles for moved in self.moved.values()), default=1)
-        first = loading if self.schedule.buffers == 1 and tiles > 1 else loading / tiles
-        last = storing if self.schedule.result_buffers == 1 and self._tiles() > 1 else storing / self._tiles()
-        return first + last
+    def cycles(self, busy: Busy) -> Fraction:
+        """The busiest unit, or the steps that wait for one another; and what stands alone at both ends.
 
-    def _units(self, entries: list[str]) -> set[str]:
-        """Units of moves that do nothing else."""
+        With two tiles in flight those are the first tile's loads and the last one's store; with one, loads or stores
+        wait for the invocations, and these for them.
+        """
+        loads = {tensor: self._moving(tensor, moved) for tensor, moved in self.moved.items()}
+        stores = self._moving(self.output, Moved(self._tiles(), self.results, self.results), self.epilogue.planes)
         own = self.costs.get(self.embedding.name)
-        kept = set() if own is None else set(unit_cycles(own))
-        found = {unit for name in entries if name in self.costs for unit in unit_cycles(self.costs[name])} - kept
-        return found or ({"bus"} if self.bus and entries else set())
+        steps = max((busy[unit] for unit in unit_cycles(own)), default=Fraction(0)) if own else Fraction(0)
+        alone = Fraction(0)
+        if self.schedule.buffers == 1:
+            steps += sum(loads.values())
+        else:
+            alone += sum(spent / self.moved[tensor].tiles for tensor, spent in loads.items())
+        if self.schedule.result_buffers == 1:
+            steps += stores
+        else:
+            alone += stores / self._tiles()
+        return max([steps, *busy.values()]) + alone
+
+    def _moving(self, tensor: str, moved: Moved, times: int = 1) -> Fraction:
+        """Cycles of all loads or stores of a tensor: of the bus, or of their unit where those are more."""
+        if self.homes[tensor].direct:
+            return Fraction(0)
+        own: Busy = {}
+        self._move(own, tensor, moved, times)
+        over = Fraction(moved.stored * self._size(tensor), self.bus) if self.bus else Fraction(0)
+        return max([over, *own.values()])
+
+    def _size(self, tensor: str) -> int:
+        """Bytes of an operand in external memory; of a result those that the epilogue leaves."""
+        if tensor != self.output:
+            return self.homes[tensor].bytes
+        return self.homes[tensor].operand.tensor.size * bits(self.embedding.operator.output.dtype) // 8
 
     def _tiles(self) -> int:
         found = 1

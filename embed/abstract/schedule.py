@@ -165,11 +165,28 @@ class _Grid:
             return np.broadcast_to(size, shape), np.broadcast_to(size, shape)
         stored = self.words[self.output] * self._tiles(self.output)
         compute = self.price.invocation * self.embedding.invocations + self.price.result * stored + self._passes()
-        storing = self.price.store * stored
+        last = self._storing() * self.words[self.output]
+        storing = last * self._tiles(self.output)
         compute = compute + (loading if buffers == 1 else 0) + (storing if result_buffers == 1 else 0)
-        last = (self.price.result + self.price.store) * self.words[self.output]
-        total = np.maximum(np.maximum(compute, loading), storing) + first + last
+        alone = (first if buffers > 1 else 0) + (last if result_buffers > 1 else 0)
+        shared = (size + self._fixed_bytes(stored)) / self.price.bus if self.price.bus else np.float64(0)
+        total = np.maximum(np.maximum(compute, loading), np.maximum(storing, shared)) + alone
         return np.broadcast_to(total, shape), np.broadcast_to(size, shape)
+
+    def _storing(self) -> float:
+        """Cycles of a result word on its way out: the store unit's, or the bus's where those are more."""
+        over = self.price.result_bytes / self.price.bus if self.price.bus else 0.0
+        return 0.0 if self.homes[self.output].direct else max(over, self.price.store)
+
+    def _fixed_bytes(self, stored: Grid) -> Grid:
+        """Bytes that take their turns on the bus whatever the tiles: results, and what invocations access in place."""
+        found = np.float64(0)
+        for name in self.embedding.inputs:
+            if self.homes[name].direct:
+                found += self.homes[name].bytes * self.embedding.invocations
+        if self.homes[self.output].direct:
+            return np.asarray(found + 2 * self.homes[self.output].bytes * self.embedding.invocations)
+        return np.asarray(found + self.price.result_bytes * stored)
 
     def _starts(self, tensor: str) -> Grid:
         """Cycles that the loads of a tile start with, where one load loops over the two innermost axes itself."""

@@ -17,11 +17,13 @@ from dataflow import Operator
 from dataflow.accuracy import bounded
 from dataflow.computation import Computation
 from dataflow.dtypes import is_integer, numpy_dtype
+from embed.abstract.joint import choose
 from embed.abstract.kernel import AbstractKernel, compile_abstract
 from embed.abstract.machine import Machine, in_external
 from embed.abstract.program import Invoke, steps
 from embed.cli.data import random_arrays
 from embed.nest.interpret import interpret
+from embed.solver.settings import Settings
 from isa import MachineInstruction, interpreter
 from isa.batch import run_batch
 from isa.rounding import compute
@@ -78,6 +80,44 @@ def test_programs_compute_the_operator_and_do_what_the_report_counts(problem: tu
     assert holds(operator, arrays, kernel.nest.layouts[kernel.nest.output].unpack(found.packed))
     assert found.invocations == said.invocations == kernel.embedding.invocations
     assert found.bytes == said.bytes
+
+
+TIMED = {name: isa.load(name) for name in ("edge", "gemmini", "tpu", "vta", "rvv")}
+
+
+@given(st.sampled_from(sorted(TIMED)), st.tuples(*[st.integers(1, 60)] * 3), st.sampled_from(["i8", "bf16", "i16"]))
+@settings(max_examples=25, deadline=None)
+def test_no_program_is_faster_than_the_price_of_its_embedding(name: str, sizes: tuple[int, ...], dtype: str) -> None:
+    """The solver's price against the busy units of the program: the same work, and what the price leaves out."""
+    target = TIMED[name]
+    try:
+        found = embed.best(dataflow.gemm(**dict(zip("mnk", sizes, strict=True)), dtype=dtype), target)
+    except embed.NoEmbedding:
+        return
+    said = compile_abstract(found.embedding, target).report
+    instruction = target.instruction(found.embedding.name)
+    cost = target.timing.costs[instruction.name]
+    own = cost.trip if instruction.repeat or cost.uops else cost.start + cost.trip
+    assert found.embedding.invocations * own <= found.costs.compute <= found.costs.cycles <= said.cycles
+    if cost.unit:
+        assert found.costs.compute <= said.busy[cost.unit]
+
+
+@pytest.mark.parametrize(("name", "sizes"), [("edge", (3, 9, 10, 8, 3, 1)), ("gemmini", (5, 6, 5, 20, 1, 2))])
+def test_the_program_that_is_taken_is_the_fastest_of_all(name: str, sizes: tuple[int, ...]) -> None:
+    """Where it is proven, against the programs of all embeddings of the operator as it is."""
+    operator = dataflow.conv2d(**dict(zip("chwkrs", sizes, strict=True)), pad=1)
+    solution, kernel = choose(operator, TIMED[name], Settings(relax=()))
+    listed = embed.alternatives(operator, TIMED[name], dominated=True)
+    fastest = min(compile_abstract(embedding, TIMED[name]).cycles for embedding, _ in listed.ranked)
+    assert fastest <= kernel.cycles
+    assert solution.status == "FEASIBLE" or fastest == kernel.cycles
+
+
+def test_instructions_that_do_not_loop_themselves_take_their_start() -> None:
+    """64 x 64 x 64 in steps of 4: 4,096 products a cycle each, 256 sums cleared on the same array, 16 bytes a cycle."""
+    costs = embed.best(dataflow.gemm(m=64, n=64, k=64), isa.load("edge")).costs
+    assert (costs.compute, costs.bus, costs.cycles) == (4096 + 256, 2 * 64 * 64 // 16, 4352)
 
 
 @pytest.mark.parametrize("target", [EDGE, OUTER, ENGINE], ids=["edge", "outer", "engine"])
