@@ -41,6 +41,8 @@ def run_gates(source: Source, target: Isa, seed: int = 0) -> Iterator[Result]:
     yield _gate("encode, decode: random fields come back", coded, lambda entry: _round_trip(target, entry, random))
     computing = [entry for entry in target.instructions.values() if entry.statements]
     yield _gate("interpreter: extremes, nothing else written", computing, lambda entry: _runs(target, entry, random))
+    sequences = [entry for entry in computing if entry.sequence]
+    yield _gate("sequences: their instructions do the same", sequences, lambda entry: _in_a_row(target, entry, random))
     sums = [entry for entry in computing if _is_sum(entry)]
     yield _gate("selection: its own pattern finds the entry", sums, lambda entry: _selected(target, entry))
     failure = _printed_back(source, target)
@@ -87,6 +89,21 @@ def _runs(target: Isa, entry: Instruction, random: np.random.Generator) -> str:
         changed = [name for name in others if (before[name] != bench.memories[name]).any()]
         if changed:
             return f"{bench.item} changes {', '.join(changed)}"
+        if not bench.agrees():
+            return f"{bench.item} does not compute `{entry.text}`"
+    return ""
+
+
+def _in_a_row(target: Isa, entry: Instruction, random: np.random.Generator) -> str:
+    """The instructions of a sequence, one after another on random and extreme values, leave what its pattern says."""
+    for _ in range(_ROUNDS):
+        bench = Bench(target, entry, random)
+        scratch = range(max(bench.fields.values(), default=0) + 1, 1 << 10)[: len(entry.scratch)]
+        try:
+            for item in entry.expanded(bench.fields, scratch):
+                interpreter.run(target, item, bench.memories)
+        except (IsaError, IndexError) as error:
+            return str(error)
         if not bench.agrees():
             return f"{bench.item} does not compute `{entry.text}`"
     return ""

@@ -18,6 +18,7 @@ from isa.patterns import read_patterns
 from isa.rounding import SUMMATIONS
 from isa.schema import DENORMALS, Node
 from isa.sdm import Place, SdmError, features, read_form
+from isa.sequences import read_sequence, with_sequence
 
 
 def read_instructions(nodes: Iterable[Node], context: Context) -> dict[str, Instruction]:
@@ -27,10 +28,22 @@ def read_instructions(nodes: Iterable[Node], context: Context) -> dict[str, Inst
     for node in (Node(list_.source, (*list_.path, i), value) for list_ in nodes for i, value in enumerate(list_.value)):
         entry = read_entry(node, entries)
         instruction = _instruction(entry, context)
+        if instruction.output is not None or "sequence" in entry.members:
+            instruction = _sequenced(entry, instruction, instructions, context)
         _check_distinct(instruction, instructions.values(), entry)
         instructions[entry.name] = instruction
         entries[entry.name] = entry
     return instructions
+
+
+def _sequenced(
+    entry: Entry, instruction: Instruction, known: Mapping[str, Instruction], context: Context
+) -> Instruction:
+    """The entry with the instructions that it stands for, if it does."""
+    if instruction.output is None:
+        raise entry.members["sequence"].error("a sequence has one pattern, which says what it does", key=True)
+    parts = read_sequence(entry, instruction.operands, instruction.output.name, known, context)
+    return with_sequence(instruction, parts, known)
 
 
 def _check_distinct(new: Instruction, before: Iterable[Instruction], entry: Entry) -> None:

@@ -104,6 +104,7 @@ TABLES: dict[str, dict[str, Key]] = {
             "texts", "what one trip does: one assignment in index notation, or several that are done at once"
         ),
         "operands": Key("table", "the tensors of the pattern", members=("operand",)),
+        "sequence": Key("tables", "entries above that do it in a row, where no single instruction does", table="part"),
         "repeat": Key("table", "loops around the pattern, outermost first: a count, or start..stop", members=(PLAIN,)),
         "when": Key("formula", "the trips at which the entry acts"),
         "set": Key("table", "fields whose value makes this entry", members=(PLAIN,)),
@@ -119,6 +120,9 @@ TABLES: dict[str, dict[str, Key]] = {
         ),
         "emit": Key("table", "the entry in other languages", table="emit"),
         "summation": Key("text", "how a float `+=` is rounded, where it matters; a name of isa/rounding.py"),
+    },
+    "part": {
+        "entry": Key("text", "the name of the instruction", True),
     },
     "mask": {
         "in": Key("text", "the register memory of the predicate", True),
@@ -157,8 +161,8 @@ TABLES: dict[str, dict[str, Key]] = {
 }
 
 
-OPEN = {"timing": (PLAIN, "issue", "cost")}
-"""Tables that may have further members, constants and costs, and what these are."""
+OPEN = {"timing": (PLAIN, "issue", "cost"), "part": (PLAIN,)}
+"""Tables that may have further members and what these are: constants and costs; the registers of operands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +207,7 @@ class Node:
 
     def table(self, table: str) -> dict[str, "Node"]:
         """The members by key, with the required ones there."""
-        found = self.members(table)
+        found = self.members(table, table in OPEN)
         self.require(found, table)
         return found
 

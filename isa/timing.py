@@ -8,6 +8,7 @@ from isa.context import Context, identifier
 from isa.errors import listing
 from isa.model import Cost, Instruction, MicroOperations, Timing
 from isa.schema import TABLES, Node
+from isa.sequences import cost_of
 
 _Members = dict[str, Node]
 _UOPS = re.compile(r"(\d)\*([A-Za-z]+?)([0-9]\w*)?")
@@ -90,8 +91,8 @@ def _uops(node: Node, units: Sequence[str]) -> tuple[MicroOperations, ...]:
 def _spread(
     costs: Mapping[str, Cost], instructions: Mapping[str, Instruction], load: tuple[MicroOperations, ...]
 ) -> dict[str, Cost]:
-    """The costs in the order of the entries, with those taken from the entry an entry is like."""
-    found = {}
+    """The costs in the order of the entries, those taken from the entry an entry is like, and those of sequences."""
+    found: dict[str, Cost] = {}
     for name, instruction in instructions.items():
         cost = costs.get(name)
         base = instructions.get(instruction.like or "")
@@ -99,6 +100,7 @@ def _spread(
             cost = costs[base.name]
             if cost.uops and _loads(instruction) and not _loads(base):
                 cost = replace(cost, uops=(*cost.uops, *load))
+        cost = cost or cost_of(instruction, instructions, found)
         if cost:
             found[name] = cost
     return found

@@ -106,9 +106,9 @@ def _accumulates(entry: Instruction) -> bool:
 
 
 def _products(target: Isa) -> Iterator[Instruction]:
-    """Unmasked instructions that add something of two operands in memories, each read once."""
+    """Unmasked single instructions that add something of two operands in memories, each read once."""
     for entry in target.instructions.values():
-        if _accumulates(entry) and not entry.mask:
+        if _accumulates(entry) and not (entry.mask or entry.sequence):
             names = [read.tensor for read in _sum(entry).reads]
             stored = all(entry.operands[name].memory != FIELD for name in names)
             if len(names) == len(set(names)) == 2 and _sum(entry).output.tensor not in names and stored:

@@ -13,6 +13,7 @@ from embed.cli.operators import read_settings
 from embed.cli.options import Settings, positive
 from embed.cpu import probe
 from embed.cpu.machine import machine_of
+from embed.cpu.units import held, unit_sets
 from isa.features import require
 from isa.model import Isa, Timing
 
@@ -73,7 +74,7 @@ def throughput(timing: Timing, name: str) -> str:
     cost = timing.costs.get(name)
     if cost is None or not cost.uops:
         return "-"
-    return f"{min(len(uop.units) / (uop.count * cost.cycles) for uop in cost.uops):.2f}"
+    return f"{1 / max(held(cost, units) / len(units) for units in unit_sets([cost])):.2f}"
 
 
 def _latency(timing: Timing, name: str) -> str:

@@ -34,6 +34,7 @@ def facts(entry: Instruction) -> Table:
         "pattern": entry.text or "none: it moves no data",
         "lanes": " x ".join(f"{name}:{extent}" for name, extent in entry.index.items()),
         "choices": " ".join(f"{name}:{extent}" for name, extent in entry.choice.items()),
+        "sequence": "; ".join(map(str, entry.sequence)),
         "loops": loops,
         "when": str(entry.when or ""),
         "mask": _mask(entry),

@@ -81,15 +81,15 @@ class Probe:
 def compute_peak(target: Isa, name: str, threads: int = 1) -> Probe:
     """Operations (a multiply and an add are two) of the entry `name`, enough independent ones for any core."""
     entry = target.instruction(name)
-    chains = min(_count(target, entry) - _SPARE_REGISTERS, _MOST_CHAINS)
-    body = [_accumulate(entry, chain, chains) for chain in range(chains)]
+    chains = min(_count(target, entry) - _SPARE_REGISTERS - len(entry.scratch), _MOST_CHAINS)
+    body = [item for chain in range(chains) for item in _accumulate(entry, chain, chains)]
     return _probe(target, chains * operations(entry), body, 1 << 10, _cleared(target, entry, chains), threads=threads)
 
 
 def latency(target: Isa, name: str) -> Probe:
     """Instructions of the entry `name`, each of which adds to the sum of the one before."""
     entry = target.instruction(name)
-    return _probe(target, _CHAIN, [_accumulate(entry, 0, 1)] * _CHAIN, 1 << 8, _cleared(target, entry, 1))
+    return _probe(target, _CHAIN, _accumulate(entry, 0, 1) * _CHAIN, 1 << 8, _cleared(target, entry, 1))
 
 
 def clock(target: Isa) -> Probe:
@@ -157,10 +157,11 @@ def _probe(
     return Probe(work, call, arrays, trips, threads)
 
 
-def _accumulate(entry: Instruction, chain: int, chains: int) -> MachineInstruction:
+def _accumulate(entry: Instruction, chain: int, chains: int) -> list[Item]:
     result = _result(entry)
-    others = [name for name in entry.operands if name != result]
-    return MachineInstruction(entry.name, {result: chain, **{name: chains + i for i, name in enumerate(others)}})
+    others = {name: chains + i for i, name in enumerate(name for name in entry.operands if name != result)}
+    scratch = range(chains + len(others), chains + len(others) + len(entry.scratch))
+    return [*entry.expanded({result: chain, **others}, scratch)]
 
 
 def _result(entry: Instruction) -> str:

@@ -22,6 +22,7 @@ class Roles:
     `load` fills a register from memory, `spread` sends one group of elements to all lanes, `store` writes the
     accumulator's elements, `zero` clears a register. `pair` fills two registers in a row. `indexed` is the operand of
     which `compute` picks a lane itself; `parts` load and `part_stores` store the low bytes of a register, by how many.
+    `sequence` is the entry of `compute` where that is several instructions.
     """
 
     compute: str
@@ -35,6 +36,7 @@ class Roles:
     indexed: Indexed | None = None
     parts: Mapping[int, str] = field(default_factory=dict)
     part_stores: Mapping[int, str] = field(default_factory=dict)
+    sequence: Instruction | None = None
 
     @property
     def moves(self) -> tuple[str, ...]:
@@ -123,6 +125,7 @@ def find(target: Isa, compute: str, word_bits: int, spread_bits: int, lanes: int
         indexed_operand(target, compute),
         _parts(target, compute, _LOAD),
         _parts(target, compute, _STORE),
+        target.instructions[compute] if target.instructions[compute].sequence else None,
     )
 
 

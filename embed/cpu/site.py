@@ -60,7 +60,8 @@ class Site:
         masks, count = mask_memories(self.target), self.memory.count or 1
         pointers = machine_of(self.target).pointers
         partial = self.partial if masks else {}
-        return Registers(count, partial, self.memory.name in masks, _reach(self.entry, count), pointers)
+        vectors, passed = self.memory.name in masks, len(self.entry.scratch)
+        return Registers(count, partial, vectors, _reach(self.entry, count), pointers, passed)
 
     @cached_property
     def masks(self) -> tuple[Array, ...]:

@@ -48,7 +48,8 @@ class Registers:
     Where no loop runs along the lanes, every word is partial, and the loop's name is empty.
     `vector_mask` says that masks are vectors, not registers of their own: the last vector register then holds one,
     read from the array behind the tensors. `reach` is how many registers an input operand can name, if not all.
-    `pointers` is how many pointer registers there are.
+    `pointers` is how many pointer registers there are, `passed` how many vector registers hold what one instruction of
+    a sequence leaves to the next.
     """
 
     count: int
@@ -56,11 +57,17 @@ class Registers:
     vector_mask: bool = False
     reach: Mapping[str, int] = field(default_factory=dict)
     pointers: int = 0
+    passed: int = 0
 
     @property
     def free(self) -> int:
         """Vector registers for data."""
-        return self.count - 1 if self.tables else self.count
+        return self.count - (1 if self.tables else 0) - self.passed
+
+    @property
+    def scratch(self) -> range:
+        """The registers behind them that no loop keeps."""
+        return range(self.free, self.free + self.passed)
 
     @property
     def tables(self) -> int:
@@ -180,7 +187,8 @@ class Sums:
                     items.append(load)
                 key = number, register, lane
                 if key not in made:
-                    made[key] = [self.multiply(held, passed, keep, taker, register, lane) for taker in use.takers]
+                    takers = (self.multiply(held, passed, keep, taker, register, lane) for taker in use.takers)
+                    made[key] = [item for each in takers for item in each]
                 items += made[key]
         return items
 
@@ -251,12 +259,15 @@ class Sums:
 
     def multiply(
         self, held: str, passed: str, keep: Sequence[int], taker: tuple[int, int, int], register: int, lane: int
-    ) -> MachineInstruction:
+    ) -> list[MachineInstruction]:
+        """One word of each input multiplied and added: an instruction, or several in a row."""
         accumulator, place, own = taker
         fields = {self.output: accumulator, held: keep[place], passed: register}
         if self.roles.indexed is not None:
             fields[self.roles.indexed.choice] = lane + own
-        return MachineInstruction(self.roles.compute, fields)
+        if self.roles.sequence is not None:
+            return self.roles.sequence.expanded(fields, self.registers.scratch)
+        return [MachineInstruction(self.roles.compute, fields)]
 
     def at(self, operand: str, spans: Spans) -> list[_Place]:
         """The word of an operand that each accumulator uses at the first step, and which of its groups."""

@@ -1,6 +1,6 @@
 """What an ISA file says, as values: memories, formats, instructions, timing."""
 
-from isa.model.instruction import ADDRESS_PARTS, FIELD, Instruction, Mask, Operand, Repeat
+from isa.model.instruction import ADDRESS_PARTS, FIELD, Instruction, Mask, Operand, Part, Repeat
 from isa.model.isa import Isa
 from isa.model.memory import Format, Memory, Parameter
 from isa.model.timing import Cost, MicroOperations, Timing
@@ -17,6 +17,7 @@ __all__ = [
     "MicroOperations",
     "Operand",
     "Parameter",
+    "Part",
     "Repeat",
     "Timing",
 ]

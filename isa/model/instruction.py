@@ -1,7 +1,7 @@
 """One instruction of an ISA file: its pattern, its operands, its encoding."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dataflow.computation import Computation, Tensor
@@ -9,6 +9,7 @@ from isa.arithmetic import Formula
 from isa.encoding import Encoding
 from isa.errors import IsaError, listing
 from isa.forms import Form
+from isa.machine import MachineInstruction
 
 FIELD = "field"
 """`in = "field"`: the operand is not in a memory but is the value of a field of the instruction."""
@@ -63,6 +64,20 @@ class Repeat:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One instruction of a sequence: an entry, and the register of each of its operands.
+
+    That is an operand of the sequence, or a scratch register by a name of its own.
+    """
+
+    entry: str
+    operands: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        return f"{self.entry}({', '.join(f'{operand}={register}' for operand, register in self.operands)})"
+
+
+@dataclass(frozen=True, slots=True)
 class Instruction:
     """One entry. `index` is the box of the pattern, `choice` names constants that the encoding picks,
     `repeat` the loops around it (outermost first), `when` says at which trips it acts.
@@ -73,6 +88,7 @@ class Instruction:
     `notation` is the encoding in a manual's own words, where it is not a field list; `form` what it was found to be.
     `denormals` and `summation` say where float arithmetic differs from the pattern's plain meaning (isa.rounding).
     `c` is a C expression for the output, or a call where it is in memory, with {operand} in it.
+    `sequence` are the instructions, other entries, that an entry without an encoding stands for.
     """
 
     name: str
@@ -96,6 +112,23 @@ class Instruction:
     form: Form | None = None
     c: str = ""
     statements: tuple[Computation, ...] = ()
+    sequence: tuple[Part, ...] = ()
+
+    @property
+    def scratch(self) -> tuple[str, ...]:
+        """The registers of a sequence besides its operands."""
+        names = dict.fromkeys(name for part in self.sequence for _, name in part.operands)
+        return tuple(name for name in names if name not in self.operands)
+
+    def expanded(self, fields: Mapping[str, int], scratch: Sequence[int]) -> list[MachineInstruction]:
+        """The instructions that the entry is on these registers: one, or those of its sequence."""
+        if not self.sequence:
+            return [MachineInstruction(self.name, fields)]
+        held = {**dict(zip(self.scratch, scratch, strict=True)), **fields}
+        return [
+            MachineInstruction(part.entry, {operand: held.get(name, 0) for operand, name in part.operands})
+            for part in self.sequence
+        ]
 
     @property
     def fields(self) -> tuple[str, ...]:

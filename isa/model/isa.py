@@ -97,7 +97,11 @@ class Isa:
 
     def encode(self, instruction: MachineInstruction) -> bytes:
         """Its bytes, words little-endian; raises IsaError for an unknown name or field or a value that does not fit."""
-        if self.instruction(instruction.name).form:
+        entry = self.instruction(instruction.name)
+        if entry.sequence:
+            parts = "; ".join(map(str, entry.sequence))
+            raise IsaError(f"{entry.name} is several instructions, which have the bytes: {parts}")
+        if entry.form:
             return self.x86.encode(instruction)
         return self._fixed_width.encode(instruction)
 

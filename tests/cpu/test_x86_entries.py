@@ -25,7 +25,7 @@ ENTRIES = [
     (name, entry)
     for name, target in TARGETS.items()
     for entry in target.instructions
-    if not BASES[name] or entry not in TARGETS[BASES[name]].instructions
+    if target.instructions[entry].form and (not BASES[name] or entry not in TARGETS[BASES[name]].instructions)
 ]
 DRAM_BYTES, VECTORS, PLACE = 1024, 16, 256
 LOADS = {"zmm": ("vmovups_zmm_m512", "vmovups_m512_zmm"), "ymm": ("vmovups_ymm_m256", "vmovups_m256_ymm")}

@@ -25,7 +25,7 @@ ENTRIES = [
     (name, entry)
     for name, target in TARGETS.items()
     for entry in target.instructions
-    if not BASES[name] or entry not in TARGETS[BASES[name]].instructions
+    if target.instructions[entry].form and (not BASES[name] or entry not in TARGETS[BASES[name]].instructions)
 ]
 UNKNOWN_TO_CAPSTONE_5 = ("vdpbf16ps", "vcvtneps2bf16", "vpdpbusd_ymm", "vpdpwssd_ymm")
 GENERAL = "ax cx dx bx sp bp si di 8 9 10 11 12 13 14 15".split()
@@ -296,6 +296,8 @@ def test_forms_are_of_the_newest_kind() -> None:
     """EVEX for vectors of the AVX-512 files, VEX for AVX2; iced's own opcode table has the line."""
     for name, target in TARGETS.items():
         for entry in target.instructions.values():
+            if entry.sequence:
+                continue
             assert entry.form is not None
             assert iced_x86.OpCodeInfo(entry.form.code).op_code_string == entry.notation
             assert entry.notation.startswith("VEX" if name in VEX or entry.name.startswith("kmov") else "EVEX")

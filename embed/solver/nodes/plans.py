@@ -127,10 +127,13 @@ def fallback(operator: Operator, target: Isa, settings: Settings) -> Plan | None
 
 
 def usable(target: Isa) -> Iterator[Instruction]:
-    """Entries whose statements may be placed: they compute, and no predicate or value of a choice decides what."""
+    """Entries whose statements may be placed: they compute, and no predicate or value of a choice decides what.
+
+    Sequences are left out: a plan has their instructions.
+    """
     for entry in target.instructions.values():
         copies = entry.pattern is not None and not entry.pattern.accumulate and not _computes(entry)
-        if entry.statements and not entry.mask and not entry.choice and not copies:
+        if entry.statements and not (entry.mask or entry.choice or entry.sequence or copies):
             yield entry
 
 
