@@ -37,6 +37,13 @@ def read_embedding(text: str, operator: Operator, target: Isa) -> Embedding:
     return embedding
 
 
+def moved(embedding: Embedding, operator: Operator, target: Isa) -> Embedding:
+    """The same instruction and digits in `operator`, which may differ in its sizes; raises UserError as above."""
+    if embedding.asked == operator and Placeable.of(target, embedding.name) == embedding.instruction:
+        return embedding
+    return read_embedding(str(embedding), operator, target)
+
+
 def _binding(text: str, operator: Operator, instruction: Placeable) -> Binding:
     known = bindings(operator.main, instruction.pattern)
     wanted = {pair.replace(" ", "") for pair in text.split(",")}

@@ -3,7 +3,9 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from dataflow.errors import UserError
 from dataflow.operator import Operator
+from embed.checker import CheckError, verify
 from embed.cpu import tune as timing
 from embed.cpu.blocks import in_blocks
 from embed.cpu.demanded import narrowed
@@ -25,6 +27,7 @@ from embed.epilogue import Epilogue
 from embed.errors import NoEmbedding
 from embed.nest.build import build
 from embed.nest.schedule import Schedule
+from embed.parse import moved
 from embed.physical import Physical
 from isa.model import Isa
 
@@ -48,7 +51,7 @@ def compile_cpu(
     NoEmbedding where none does or `time_limit` seconds were not enough, UserError for a `tune` that cannot be.
     """
     if tune:
-        timing.check(target, tune)
+        timing.check(target)
     ranking = candidates(
         operator,
         target,
@@ -120,7 +123,7 @@ def candidates(
         return priced(Site(embedding, target, lies, constants, plan), threads, thorough) if plan else []
 
     if embedding is not None:
-        possible = candidates_of(embedding)
+        possible = candidates_of(_on_registers(moved(embedding, over, target), target))
         if not possible:
             raise NoEmbedding(plans.refusal or f"{target.name} cannot store the results of {embedding}, one to a word")
         return Ranking(rank(possible))
@@ -129,6 +132,26 @@ def candidates(
         return search(found, candidates_of, lambda name: invocation_cycles(target, name), time_limit, thorough)
     except NoEmbedding as error:
         raise NoEmbedding(plans.refusal or str(error)) from None
+
+
+def _on_registers(embedding: Embedding, target: Isa) -> Embedding:
+    """The same lanes of an entry all of whose operands are registers: how words are loaded is for the kernel to say.
+
+    Raises UserError where there is none.
+    """
+    known = register_instructions(target)
+    if embedding.instruction in known:
+        return embedding
+    for instruction in known:
+        if instruction.pattern.extents == embedding.pattern.extents:
+            found = replace(embedding, instruction=instruction)
+            try:
+                verify(found)
+            except CheckError:
+                continue
+            return found
+    names = ", ".join(instruction.name for instruction in known)
+    raise UserError(f"embedding '{embedding}': kernels for {target.name} are made of entries on registers: {names}")
 
 
 def _physical(operator: Operator, layouts: Mapping[str, str] | None) -> dict[str, Physical]:

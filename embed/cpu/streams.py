@@ -94,8 +94,8 @@ def _in_place(
     schedule: Schedule,
     masked: bool,
 ) -> Stream | None:
-    """None where lanes are not neighbours in memory, some digit is fused or does not fill its last run, or only some
-    dimensions of a matrix of results are in use.
+    """None where lanes are not neighbours in memory, some digit is fused, does not fill its last run, or shares its
+    lanes with one that does not move the tensor, or only some dimensions of a matrix of results are in use.
 
     Idle lanes of a sum, and without masks all idle lanes, are read and written: they must not lie where other words
     do, as those of a group would, or past the end of the array.
@@ -106,6 +106,8 @@ def _in_place(
     groups = [lane for lane in lanes if lane not in results]
     spread = not any(digit.lane in results for digit in digits)
     held = {digit.lane for digit in digits}
+    if any(digit.lane in held and digit not in digits for digit in embedding.digits):
+        return None
     if not spread and any(embedding.lanes[lane] > 1 for lane in lanes if lane in results - held):
         return None
     if _spills(embedding, read, [digit for digit in digits if digit.lane in groups or not masked]):
