@@ -8,7 +8,7 @@ from dataflow.dtypes import is_dtype, is_integer, limits
 from dataflow.errors import UserError
 from dataflow.expression import Read
 from dataflow.notation import parse
-from dataflow.operator import Operator
+from dataflow.operator import Operator, operator_of
 
 
 def requantise(
@@ -37,9 +37,9 @@ def requantise(
     product. The sums are renamed `acc`. Raises UserError for a range, shift or zero that does not fit, or an operator
     that does not sum in i32.
     """
-    if operator.epilogue or operator.main.tensors[0].dtype != "i32":
+    if operator_of(operator).epilogue or operator.main.tensors[0].dtype != "i32":
         raise UserError(f"requantise follows sums in i32; {operator.name} ends in {operator.output.dtype}")
-    if not 0 <= shift <= 31:
+    if not (isinstance(shift, int) and 0 <= shift <= 31):
         raise UserError(f"shift={shift}: must be 0 to 31")
     low, high = _clip(dtype, low, high)
     _check_ends(add, bias_last, scale, zero, low, high)
@@ -100,7 +100,7 @@ def bias_relu(
     tensor like the output; `high=6` makes a ReLU6. `dtype` is the type of the output and of `res`, by default that of
     the sums; floats may be stored in fewer bits. Raises UserError for another type, or an operator with an epilogue.
     """
-    sums = operator.main.tensors[0]
+    sums = operator_of(operator).main.tensors[0]
     target = dtype or sums.dtype
     if operator.epilogue:
         raise UserError(f"{operator.name} has an epilogue already")
@@ -108,6 +108,8 @@ def bias_relu(
         raise UserError(
             f"dtype={target}: sums in {sums.dtype} become a float of fewer bits, or i8 and u8 by requantise"
         )
+    if not isinstance(high, int | float | None):
+        raise UserError(f"high={high!r}: must be a number")
     if high is not None and is_integer(sums.dtype) and int(high) != high:
         raise UserError(f"high={high}: sums in {sums.dtype} have integer limits")
     place, index = _place(operator, channel, bias)

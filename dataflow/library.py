@@ -7,6 +7,7 @@ f16 with its products summed in f16.
 
 from collections.abc import Callable, Sequence
 
+from dataflow.arguments import of_kind
 from dataflow.computation import Tensor
 from dataflow.dtypes import ACCUMULATOR, is_dtype
 from dataflow.errors import UserError
@@ -145,7 +146,7 @@ def _positive(**sizes: int) -> None:
 
 def _types(dtype: str) -> tuple[str, str, str]:
     """Types of the first input, the second input and their sum."""
-    factors, colon, total = dtype.partition(":")
+    factors, colon, total = of_kind("dtype", dtype, str, "the name of a type").partition(":")
     left, _, right = factors.partition("*")
     right = right or left
     totals = {ACCUMULATOR.get(left), ACCUMULATOR.get(right)}

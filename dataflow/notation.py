@@ -11,6 +11,8 @@ from itertools import combinations
 from math import isfinite
 
 from dataflow.affine import Affine
+from dataflow.arguments import of_kind
+from dataflow.arguments import texts as texts_of
 from dataflow.computation import Computation, Dim, Tensor
 from dataflow.dtypes import ACCUMULATOR, is_dtype, is_integer, limits
 from dataflow.errors import UserError
@@ -42,7 +44,10 @@ def infer(text: str, extents: Mapping[str, int], dtype: str) -> Computation:
     Inputs have type `dtype` and just the shape the indices reach (an index below 0 reads padding). A text
     without casts means products summed in the accumulator type of `dtype`: the casts are put in. One with casts
     means what it says, and the output has the type of the body. `i16:i16` says both types, of inputs and of sums.
+    Raises UserError for a type that is none, NotationError as `parse`.
     """
+    if not all(map(is_dtype, of_kind("dtype", dtype, str, "the name of a type").split(":", 1))):
+        raise UserError(f"unknown dtype '{dtype}'; there are: f16, bf16, f32, f64, i1..i64, u1..u64")
     reader = _Reader(text, extents, _Undeclared())
     draft = reader.statement()
     dtype, _, total = dtype.partition(":")
@@ -67,6 +72,9 @@ def infer_all(texts: Sequence[str], extents: Mapping[str, int], dtype: str) -> t
     input of the type `dtype` where it sums products, else of the type of the first statement's sums. Several statements
     may write parts of one tensor.
     """
+    texts = texts_of("texts", texts, "['acc[i] += a[i]', 'out[i] = max(acc[i], 0)']")
+    if not texts:
+        raise UserError("texts: there is no statement")
     first, *rest = texts
     if not rest:
         return (infer(first, extents, dtype),)
@@ -135,12 +143,13 @@ class _Reader:
     """Turns the syntax tree of one assignment into a computation."""
 
     def __init__(self, text: str, extents: Mapping[str, int], tensors: Mapping[str, Tensor]) -> None:
-        self.text = text.rstrip().replace("\n", " ").replace("\r", " ")
+        given = of_kind("text", text, str, "a statement such as `out[i] += a[i]`")
+        self.text = given.rstrip().replace("\n", " ").replace("\r", " ")
         self.start = len(self.text) - len(self.text.lstrip())
         self.extents = extents
         self.tensors = tensors
         self.declared = not isinstance(tensors, _Undeclared)
-        for name, extent in extents.items():
+        for name, extent in of_kind("extents", extents, Mapping, "a mapping of sizes such as {'i': 64}").items():
             if isinstance(extent, bool) or not isinstance(extent, int) or extent < 1:
                 raise UserError(f"{name}={extent}: a size is a positive integer")
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from dataflow.arguments import of_kind
 from dataflow.computation import Computation, Dim, Tensor
 
 
@@ -63,3 +64,8 @@ class Operator:
     def title(self) -> str:
         """Name and sizes, as on the command line."""
         return " ".join([self.name, *(f"{key}={value}" for key, value in self.parameters)])
+
+
+def operator_of(value: object) -> Operator:
+    """What was given as an operator; raises UserError for anything else."""
+    return of_kind("operator", value, Operator, "an operator, such as dataflow.gemm(m=64, n=64, k=64) makes")

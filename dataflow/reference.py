@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dataflow.arguments import of_kind
 from dataflow.computation import Computation, Tensor
 from dataflow.contraction import contract, is_contraction
 from dataflow.dtypes import convert, is_integer, limits, numpy_dtype, round_to_odd
@@ -30,9 +31,11 @@ def evaluate(what: Operator | Computation, arrays: Mapping[str, Array]) -> Array
     `arrays` holds each input by name, in the declared shape and dtype; an accumulating statement starts from zero
     unless its output is given too. Raises UserError for a missing array, a wrong shape or a wrong dtype.
     """
+    given = of_kind("arrays", arrays, Mapping, "a mapping of arrays by name")
     if isinstance(what, Computation):
-        return _statement(what, arrays)
-    return evaluate_all(what, arrays)[what.output.name]
+        return _statement(what, given)
+    operator = of_kind("what", what, Operator, "an operator or a statement")
+    return evaluate_all(operator, given)[operator.output.name]
 
 
 def evaluate_all(operator: Operator, arrays: Mapping[str, Array]) -> dict[str, Array]:

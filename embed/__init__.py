@@ -1,26 +1,30 @@
 """Placing an instruction in an operator: embeddings, layouts, schedules, code, and running it.
 
 op = dataflow.conv2d(c=64, h=56, w=56, k=64, r=3, s=3, pad=1)
-kernel = embed.compile(op, isa.load("vta"))
+kernel = embed.compile(op, "vta")
 out = kernel(inp, wgt)
+
+An instruction set is one that `isa.load` gives, or its name, or the path of its file. What cannot be meant raises
+UserError.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from os import PathLike
 
-from dataflow.operator import Operator
+import numpy as np
+
+from dataflow.arguments import file_path, named, of_kind, seconds, whole
+from dataflow.operator import Operator, operator_of
 from embed.abstract.kernel import AbstractKernel
 from embed.cpu.cache import Cache
 from embed.cpu.kernel import CpuKernel
-from embed.demands import Demand
 from embed.embedding import Embedding
 from embed.errors import NoEmbedding
-from embed.kernel import Array, Kernel, compile_kernel, load_kernel
+from embed.given import Target, demands_of, embedding_of, layouts_of, settings_of, target_of
+from embed.kernel import Array, Kernel, Wanted, compile_kernel, load_kernel
 from embed.nodes.kernel import PlanKernel
 from embed.nodes.plan import Plan
 from embed.physical import Physical
-from embed.relax.steps import names as relaxations
 from embed.solver import listing, search
 from embed.solver.listing import Alternatives
 from embed.solver.nodes import plans
@@ -29,7 +33,6 @@ from embed.solver.questions import OBJECTIVES
 from embed.solver.search import Solution
 from embed.solver.settings import Settings
 from embed.vta.executable import VtaKernel
-from isa.model import Isa
 
 __all__ = [
     "OBJECTIVES",
@@ -56,14 +59,14 @@ __all__ = [
 
 def best(
     operator: Operator,
-    target: Isa,
+    target: Target,
     *,
     objective: str = "cycles",
     time_limit: float = 10.0,
     workers: int = 1,
     seed: int = 0,
     parameters: Mapping[str, bool | int | float] | None = None,
-    dump: Path | None = None,
+    dump: str | PathLike[str] | None = None,
     layouts: Mapping[str, str] | None = None,
     demands: Sequence[str] = (),
     relax: str | None = None,
@@ -76,19 +79,22 @@ def best(
     `demands` must hold, written as on the command line ("in-place=inp"). `relax` names the relaxations to try, with
     commas between, or is all or none; unless given, the machine decides. Raises NoEmbedding with the reason.
     """
-    settings = _settings(objective, time_limit, seed, parameters, dump, layouts, demands, relax)
-    return search.best(operator, target, replace(settings, workers=workers))
+    settings = settings_of(
+        objective, time_limit, workers, seed,
+        parameters=parameters, dump=dump, layouts=layouts, demands=demands, relax=relax,
+    )  # fmt: skip
+    return search.best(operator_of(operator), target_of(target), settings)
 
 
 def alternatives(
     operator: Operator,
-    target: Isa,
+    target: Target,
     *,
     objective: str = "cycles",
     time_limit: float = 10.0,
     seed: int = 0,
     parameters: Mapping[str, bool | int | float] | None = None,
-    dump: Path | None = None,
+    dump: str | PathLike[str] | None = None,
     dominated: bool = False,
     layouts: Mapping[str, str] | None = None,
     demands: Sequence[str] = (),
@@ -100,13 +106,16 @@ def alternatives(
     whether `time_limit` seconds were enough for all, `pareto()` keeps the front; `layouts` and `demands` as for `best`.
     Those of rewritten operators are added by the relaxations that `relax` names. Raises NoEmbedding with the reason.
     """
-    settings = _settings(objective, time_limit, seed, parameters, dump, layouts, demands, relax)
-    return listing.alternatives(operator, target, settings, dominated)
+    settings = settings_of(
+        objective, time_limit, seed=seed,
+        parameters=parameters, dump=dump, layouts=layouts, demands=demands, relax=relax,
+    )  # fmt: skip
+    return listing.alternatives(operator_of(operator), target_of(target), settings, dominated)
 
 
 def stream(
     operator: Operator,
-    target: Isa,
+    target: Target,
     *,
     time_limit: float = 10.0,
     seed: int = 0,
@@ -115,29 +124,13 @@ def stream(
     demands: Sequence[str] = (),
 ) -> Iterator[Solution]:
     """The embeddings of `alternatives` as they are found, each checked; `next(stream(...))` is the first."""
-    return listing.stream(
-        operator, target, _settings("cycles", time_limit, seed, None, None, layouts, demands, "none"), dominated
-    )
-
-
-def _settings(
-    objective: str,
-    time_limit: float,
-    seed: int,
-    parameters: Mapping[str, bool | int | float] | None,
-    dump: Path | None,
-    layouts: Mapping[str, str] | None,
-    demands: Sequence[str],
-    relax: str | None,
-) -> Settings:
-    own, pins = tuple((parameters or {}).items()), tuple((layouts or {}).items())
-    kinds = None if relax is None else relaxations(relax)
-    return Settings(objective, time_limit, 1, seed, own, dump, tuple(map(Demand.read, demands)), pins, kinds)
+    settings = settings_of(time_limit=time_limit, seed=seed, layouts=layouts, demands=demands, relax="none")
+    return listing.stream(operator_of(operator), target_of(target), settings, dominated)
 
 
 def compile(  # noqa: A001
     operator: Operator,
-    target: Isa,
+    target: Target,
     solution: Solution | Embedding | None = None,
     *,
     layouts: Mapping[str, str] | None = None,
@@ -162,36 +155,34 @@ def compile(  # noqa: A001
     that are no contraction, where no single one does the operator.
     Raises NoEmbedding, and UserError for a name, layout or array that does not fit.
     """
-    embedding = solution.embedding if isinstance(solution, Solution) else solution
-    own = embedding or layouts or constants or cache or tune or threads > 1 or demands
+    operator, machine = operator_of(operator), target_of(target)
+    wanted = Wanted(
+        embedding_of(solution),
+        layouts_of(layouts),
+        whole("threads", threads, 1),
+        named("constants", constants, np.ndarray, "{'wgt': array}"),
+        cache if cache is None else of_kind("cache", cache, Cache, "an embed.Cache"),
+        whole("tune", tune, 0),
+        seconds("time_limit", time_limit),
+        demands_of(demands),
+    )
     try:
-        return compile_kernel(
-            operator,
-            target,
-            embedding,
-            layouts=layouts or {},
-            threads=threads,
-            constants=constants or {},
-            cache=cache,
-            tune=tune,
-            time_limit=time_limit,
-            demands=tuple(map(Demand.read, demands)),
-        )
+        return compile_kernel(operator, machine, wanted)
     except NoEmbedding:
-        found = None if own else fallback(operator, target, Settings(time_limit=time_limit))
+        found = fallback(operator, machine, Settings(time_limit=time_limit)) if wanted.plain else None
         if found is None:
             raise
         return PlanKernel(found)
 
 
-def plan(operator: Operator, target: Isa, *, time_limit: float = 10.0, seed: int = 0) -> Plan:
+def plan(operator: Operator, target: Target, *, time_limit: float = 10.0, seed: int = 0) -> Plan:
     """The fastest plan of the target's instructions that does every addend of `operator` once, contraction or not.
 
     `time_limit` is in seconds. `embed.PlanKernel` runs it. Raises NoEmbedding with the reason.
     """
-    return plans.plan(operator, target, Settings(time_limit=time_limit, seed=seed))
+    return plans.plan(operator_of(operator), target_of(target), settings_of(time_limit=time_limit, seed=seed))
 
 
-def load(path: str | Path) -> VtaKernel | CpuKernel:
+def load(path: str | PathLike[str]) -> VtaKernel | CpuKernel:
     """The kernel that `kernel.save(path)` wrote. Raises UserError for what is damaged or no kernel of this version."""
-    return load_kernel(Path(path))
+    return load_kernel(file_path("path", path))

@@ -1,7 +1,7 @@
 """A compiled operator, whatever machine it is for: making one, and reading a saved one."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ from embed.cpu.compile import compile_cpu
 from embed.cpu.kernel import CpuKernel
 from embed.demands import Demand, check
 from embed.embedding import Embedding
+from embed.parse import moved
 from embed.solver import search
 from embed.solver.questions import held_under
 from embed.solver.settings import Settings
@@ -61,40 +62,43 @@ class Machine(Enum):
         return cls.MICRO_OPERATIONS if encoded and micro_operations else cls.ABSTRACT
 
 
-def compile_kernel(
-    operator: Operator,
-    target: Isa,
-    embedding: Embedding | None,
-    *,
-    layouts: Mapping[str, str],
-    threads: int,
-    constants: Mapping[str, Array],
-    cache: Cache | None,
-    tune: int = 0,
-    time_limit: float = 10.0,
-    demands: tuple[Demand, ...] = (),
-) -> VtaKernel | CpuKernel | AbstractKernel:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked of a kernel, as `embed.compile` says; `constants` and everything after are for CPUs."""
+
+    embedding: Embedding | None
+    layouts: Mapping[str, str]
+    threads: int
+    constants: Mapping[str, Array]
+    cache: Cache | None
+    tune: int
+    time_limit: float
+    demands: tuple[Demand, ...]
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing is asked but a kernel."""
+        return self.embedding is None and not (self.layouts or self.demands or any(self.for_cpus.values()))
+
+    @property
+    def for_cpus(self) -> dict[str, object]:
+        """What only register machines have, by name; empty or 0 where it is not asked for."""
+        return {"constants": self.constants, "threads": self.threads - 1, "cache": self.cache, "tune": self.tune}
+
+
+def compile_kernel(operator: Operator, target: Isa, wanted: Wanted) -> VtaKernel | CpuKernel | AbstractKernel:
     """Code for the kind of machine that the ISA describes; an abstract program where the file describes no code."""
     machine = Machine.of(target)
     if machine is not Machine.CPU:
-        given = {
-            "constants": constants,
-            "threads": range(threads - 1),
-            "cache": cache,
-            "tune": tune,
-        }
-        _refuse(target, given)
-        settings = Settings(time_limit=time_limit, layouts=tuple(layouts.items()), demands=demands)
-        return _on_scratchpads(operator, target, embedding, machine, settings)
+        _refuse(target, wanted.for_cpus)
+        return _on_scratchpads(operator, target, wanted, machine)
+    embedding = wanted.embedding
     if embedding is not None and embedding.relaxed:
         raise UserError(f"embedding '{embedding}': kernels for {target.name} rewrite no operator; leave out `with ...`")
-    _check(operator, layouts, threads, constants)
-    check(demands, operator, target)
-    kernel = _compiled(
-        operator, target, embedding, layouts, threads, tuple(constants), None if demands else cache, tune, time_limit,
-        demands,
-    )  # fmt: skip
-    return kernel.fix(**constants) if constants else kernel
+    _check(operator, wanted)
+    check(wanted.demands, operator, target)
+    kernel = _compiled(operator, target, wanted)
+    return kernel.fix(**wanted.constants) if wanted.constants else kernel
 
 
 def best_embedding(operator: Operator, target: Isa, settings: Settings) -> search.Solution:
@@ -106,12 +110,11 @@ def best_embedding(operator: Operator, target: Isa, settings: Settings) -> searc
     return search.best(operator, target, settings)
 
 
-def _on_scratchpads(
-    operator: Operator, target: Isa, embedding: Embedding | None, machine: Machine, settings: Settings
-) -> VtaKernel | AbstractKernel:
+def _on_scratchpads(operator: Operator, target: Isa, wanted: Wanted, machine: Machine) -> VtaKernel | AbstractKernel:
+    settings = Settings(time_limit=wanted.time_limit, layouts=tuple(wanted.layouts.items()), demands=wanted.demands)
     held = held_under(operator, target, settings)
-    if embedding is not None:
-        asked = embedding.on(held.operator)
+    if wanted.embedding is not None:
+        asked = moved(wanted.embedding, held.operator, target)
         if machine is not Machine.MICRO_OPERATIONS:
             return compile_abstract(asked, target, held=held)
         return compile_vta(asked, target, schedule_of(asked, target), held)
@@ -127,24 +130,15 @@ def load_kernel(path: Path) -> VtaKernel | CpuKernel:
     return bundle_reader.kernel(path) if path.is_dir() else archive.load(path)
 
 
-def _compiled(
-    operator: Operator,
-    target: Isa,
-    embedding: Embedding | None,
-    layouts: Mapping[str, str],
-    threads: int,
-    constants: tuple[str, ...],
-    cache: Cache | None,
-    tune: int,
-    time_limit: float,
-    demands: tuple[Demand, ...],
-) -> CpuKernel:
-    options = {"layouts": layouts, "threads": threads, "constants": constants, "embedding": embedding, "tune": tune}
-    key = key_of(operator, target, **options) if cache else ""  # type: ignore[arg-type]
+def _compiled(operator: Operator, target: Isa, wanted: Wanted) -> CpuKernel:
+    options = {name: getattr(wanted, name) for name in ("layouts", "threads", "embedding", "tune")}
+    options["constants"] = tuple(wanted.constants)
+    cache = None if wanted.demands else wanted.cache
+    key = key_of(operator, target, **options) if cache else ""
     known = cache.get(key, target) if cache else None
     if known is not None:
         return known
-    made = compile_cpu(operator, target, **options, time_limit=time_limit, demands=demands)  # type: ignore[arg-type]
+    made = compile_cpu(operator, target, **options, time_limit=wanted.time_limit, demands=wanted.demands)
     if cache and not made.note:  # with more time another kernel may come out
         cache.put(key, made)
     return made
@@ -157,14 +151,12 @@ def _refuse(target: Isa, given: Mapping[str, object]) -> None:
             raise UserError(f"{name}: {target.name} is no register machine and takes none")
 
 
-def _check(operator: Operator, layouts: Mapping[str, str], threads: int, constants: Mapping[str, Array]) -> None:
+def _check(operator: Operator, wanted: Wanted) -> None:
     inputs = [tensor.name for tensor in operator.inputs]
     tensors = [*inputs, operator.output.name]
-    for name in layouts:
+    for name in wanted.layouts:
         if name not in tensors:
             raise UserError(f"layouts: there is no tensor '{name}'; there are: {', '.join(tensors)}")
-    for name in constants:
+    for name in wanted.constants:
         if name not in inputs:
             raise UserError(f"constants: there is no input '{name}'; there are: {', '.join(inputs)}")
-    if not isinstance(threads, int) or threads < 1:
-        raise UserError(f"threads: {threads} is not a positive integer")

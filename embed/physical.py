@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dataflow.arguments import of_kind
 from dataflow.computation import Tensor
 from dataflow.dtypes import numpy_dtype
 from dataflow.errors import UserError
@@ -61,10 +62,10 @@ class Physical:
 
         `NCHW16c` has blocks of 16 channels innermost, `KCRS16c16k` blocks of 16 x 16 (oneDNN's OIhw16i16o).
         """
-        choices = LETTERS.get(len(tensor.shape))
+        choices = LETTERS.get(len(of_kind("tensor", tensor, Tensor, "a Tensor").shape))
         if name is None or choices is None:
             return cls(tensor, tuple(range(len(tensor.shape))), letters=choices[0] if choices else "")
-        named, outer, letters, blocks = _parts(name, choices)
+        named, outer, letters, blocks = _parts(of_kind("layout", name, str, "the name of one, such as NHWC"), choices)
         if not named or sorted(letters) != sorted(outer) or any(letter not in letters for letter, _ in blocks):
             example = ", then any blocks (such as 16c)" if blocks or not named else ""
             raise UserError(
@@ -132,7 +133,8 @@ class Physical:
         return flat.reshape([extents[dimension] for dimension in self.order]).transpose(np.argsort(self.order))
 
     def pack(self, array: Array) -> Array:
-        """A copy, lying so, of an array of the tensor's shape; what fills up blocks is zero."""
+        """A copy, lying so, of an array of the tensor's shape; what fills up blocks is zero. Raises UserError."""
+        self._check_shape(array, self.tensor.shape)
         found = self.empty()
         found[...] = self.lying(array)
         return found
@@ -146,7 +148,11 @@ class Physical:
         return padded.reshape(self._split).transpose(self._axes)
 
     def unpack(self, array: Array) -> Array:
-        """The tensor in its own shape, from an array that lies so; without blocks this is the array itself."""
+        """The tensor in its own shape, from an array that lies so; without blocks this is the array itself.
+
+        Raises UserError for an array of another shape.
+        """
+        self._check_shape(array, self.shape)
         if not self.blocks:
             return array
         whole: Array = array.transpose(np.argsort(self._axes)).reshape(self._filled)[self._inside]
@@ -187,11 +193,7 @@ class Physical:
     def check(self, array: Array) -> Array:
         """The array, if it has this layout's shape, dtype and strides; else UserError with what it should be."""
         name = self.tensor.name
-        if not isinstance(array, np.ndarray):
-            raise UserError(f"'{name}' is a {type(array).__name__}, not a numpy array")
-        if array.shape != self.shape:
-            lies = f", which {self.name} makes of {list(self.tensor.shape)}" if self.blocks else ""
-            raise UserError(f"'{name}' has shape {list(array.shape)}, not {list(self.shape)}{lies}")
+        self._check_shape(array, self.shape)
         dtype = numpy_dtype(self.tensor.dtype)
         if array.dtype != dtype:
             raise UserError(f"'{name}' has dtype {array.dtype}, not {dtype}")
@@ -199,6 +201,15 @@ class Physical:
         if any(s != w for s, w, n in zip(array.strides, wanted, self.shape, strict=True) if n > 1):
             raise UserError(f"'{name}' does not lie as {self.name}; give numpy strides {wanted}, not {array.strides}")
         return array
+
+    def _check_shape(self, array: Array, shape: tuple[int, ...]) -> None:
+        name = self.tensor.name
+        if not isinstance(array, np.ndarray):
+            raise UserError(f"'{name}' is a {type(array).__name__}, not a numpy array")
+        if array.shape != shape:
+            blocked = shape != self.tensor.shape
+            lies = f", which {self.name} makes of {list(self.tensor.shape)}" if blocked else ""
+            raise UserError(f"'{name}' has shape {list(array.shape)}, not {list(shape)}{lies}")
 
     @property
     def name(self) -> str:

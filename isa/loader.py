@@ -4,8 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from importlib.resources import files
+from os import PathLike
 from pathlib import Path
 
+from dataflow.arguments import PATH, named, of_kind
 from isa.arithmetic import Formula
 from isa.c_language import read_language
 from isa.context import Context, identifier, layout
@@ -24,29 +26,29 @@ def names() -> list[str]:
     return sorted(entry.name.removesuffix(".toml") for entry in files("isa").iterdir() if entry.name.endswith(".toml"))
 
 
-def load(name_or_path: str | Path, parameters: Mapping[str, int] | None = None) -> Isa:
+def load(name_or_path: str | PathLike[str], parameters: Mapping[str, int] | None = None) -> Isa:
     """Load a shipped ISA by name, or a file by path, with some parameters overridden.
 
     The same text with the same parameters is the same Isa: read, not to be changed.
     Raises IsaError for a name or file that does not exist, a mistake in the file, or a parameter it does not have.
     """
     path, label = _find(name_or_path)
-    given = parameters or {}
-    _check_integers(given, label)
+    given = _integers(parameters, label)
     return _built(text_of(path, label), label, path, tuple(given.items()))
 
 
 def loads(text: str, parameters: Mapping[str, int] | None = None, label: str = "isa.toml") -> Isa:
     """Load an ISA from the text of a file; `label` names it in errors."""
-    given = parameters or {}
-    _check_integers(given, label)
-    return _build(Source.of(text, label), Path(label), given)
+    given = _integers(parameters, label)
+    return _build(Source.of(of_kind("isa.loads", text, str, "the text of an ISA file"), label), Path(label), given)
 
 
-def _check_integers(overrides: Mapping[str, int], label: str) -> None:
-    for name, value in overrides.items():
+def _integers(overrides: Mapping[str, int] | None, label: str) -> dict[str, int]:
+    found = named("parameters", overrides, object, "{'batch': 1}")
+    for name, value in found.items():
         if isinstance(value, bool) or not isinstance(value, int):
             raise IsaError(f"{label}: parameter '{name}' is an integer, not {value!r}")
+    return {name: value for name, value in found.items() if isinstance(value, int)}
 
 
 @lru_cache(maxsize=64)
@@ -103,13 +105,13 @@ def _all(layers: Iterable[Mapping[str, Node]], key: str) -> list[Node]:
     return [layer[key] for layer in layers if key in layer]
 
 
-def _find(name_or_path: str | Path) -> tuple[Path, str]:
+def _find(name_or_path: str | PathLike[str]) -> tuple[Path, str]:
     """The file, and its name in messages."""
-    given = str(name_or_path)
+    given = str(of_kind("isa", name_or_path, PATH, "the name of an instruction set or the path of its file"))
     if given in names():
         return Path(str(files("isa") / f"{given}.toml")), f"isa/{given}.toml"
     path = Path(given)
-    if "\0" in given:
+    if not given or "\0" in given:
         raise IsaError(f"{given!r} is not the name of a file")
     if path.is_dir():
         raise IsaError(f"{given}: error: this is a folder, not an ISA file")

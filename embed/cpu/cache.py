@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from dataflow import serial
+from dataflow.arguments import file_path, whole
 from dataflow.errors import UserError
 from dataflow.operator import Operator
 from embed import atomic
@@ -44,6 +45,10 @@ class Cache:
 
     directory: Path = field(default_factory=default_directory)
     limit: int = LIMIT
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "directory", file_path("directory", self.directory))
+        whole("limit", self.limit, 0)
 
     def get(self, key: str, target: Isa) -> CpuKernel | None:
         """The kernel of a key, or None; a damaged entry is none."""

@@ -20,10 +20,8 @@ Timer = Callable[[Sequence[CpuKernel], Collection[str]], list[float]]
 """Seconds of a call of each kernel; the named inputs are constant."""
 
 
-def check(target: Isa, count: int) -> None:
-    """Raise UserError where kernels cannot be timed, or so many."""
-    if count < 0:
-        raise UserError(f"tune: {count} is negative; it is how many kernels to time")
+def check(target: Isa) -> None:
+    """Raise UserError where kernels cannot be timed."""
     if not machine_of(target).native:
         raise UserError(f"tune: kernels for {target.name} do not run on this machine, so they cannot be timed")
 
