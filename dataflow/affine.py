@@ -34,9 +34,14 @@ class Affine:
 
     def bounds(self, extents: Mapping[str, int]) -> tuple[int, int]:
         """Smallest and largest value over the box `0 <= dim < extents[dim]`."""
-        reach = [coefficient * (extents[dim] - 1) for dim, coefficient in self.terms]
-        low = self.constant + sum(value for value in reach if value < 0)
-        return low, self.constant + sum(value for value in reach if value > 0)
+        low = high = self.constant
+        for dim, coefficient in self.terms:
+            reach = coefficient * (extents[dim] - 1)
+            if reach < 0:
+                low += reach
+            else:
+                high += reach
+        return low, high
 
     def shifted(self, origin: Mapping[str, int]) -> "Affine":
         """The same function of dims that count from `origin`."""

@@ -29,6 +29,11 @@ class Read:
     tensor: str
     index: tuple[Affine, ...]
 
+    @property
+    def dims(self) -> frozenset[str]:
+        """The dims that the index uses."""
+        return frozenset([dim for place in self.index for dim, _ in place.terms])
+
     def __str__(self) -> str:
         return f"{self.tensor}[{','.join(map(str, self.index))}]" if self.index else self.tensor
 

@@ -146,11 +146,16 @@ class Embedding:
 
     def size(self, digit: Digit) -> int:
         """Points along a digit, over all its runs."""
-        return prod(self.extents[dim] for dim in digit.dims)
+        return prod([self.extents[dim] for dim in digit.dims])
 
     def steps(self, digit: Digit) -> int:
         """Runs that cover a digit."""
         return -(-self.size(digit) // digit.radix)
+
+    @cached_property
+    def radix(self) -> dict[str, int]:
+        """Points from one run of a digit to the next, by its loop."""
+        return {digit.loop: digit.radix for digit in self.digits}
 
     @cached_property
     def outer_dims(self) -> tuple[str, ...]:
@@ -163,8 +168,8 @@ class Embedding:
         """The loops over tile origins, in the order of the operator's box."""
         runs = [TileLoop(digit.loop, self.steps(digit), digit.dims) for digit in self.digits]
         plain = [TileLoop(dim, self.extents[dim], (dim,)) for dim in self.outer_dims]
-        order = list(self.extents)
-        return tuple(sorted([*runs, *plain], key=lambda loop: min(order.index(dim) for dim in loop.dims)))
+        places = {dim: place for place, dim in enumerate(self.extents)}
+        return tuple(sorted([*runs, *plain], key=lambda loop: min([places[dim] for dim in loop.dims])))
 
     @property
     def invocations(self) -> int:

@@ -167,7 +167,7 @@ def derive_one(embedding: Embedding, read: Read, operand: str, tensor: Tensor | 
 
 def word_lanes(embedding: Embedding, operand: str) -> tuple[str, ...]:
     """The lanes of an operand's word, outermost first."""
-    return tuple(dim for index in embedding.pattern.accesses[operand].index for dim in index.dims)
+    return tuple([dim for index in embedding.pattern.accesses[operand].index for dim, _ in index.terms])
 
 
 def _ordered(layout: Layout) -> tuple[Axis, ...]:

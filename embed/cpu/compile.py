@@ -76,10 +76,10 @@ def kernel_of(
     """A candidate for `operator` lowered."""
     site, schedule = candidate.site, candidate.schedule
     embedding, target = site.embedding, site.target
-    reached = candidate.reached or site.reached(schedule)
+    reached = site.reached(schedule)
     streams, extras = reached.streams, reached.extras
     nest = build(embedding, schedule, Epilogue((), 1, (), fused(embedding.operator, site.plan)))
-    roles = site.roles(streams)
+    roles = site.roles
     chosen = site.plan.storing(roles.part_stores.get(next(iter(streams.values())).bytes, ""))
     slots = {name: slots_of(target, name) for name in (*roles.moves, *chosen.moves)}
     cut = regions(embedding, schedule, _linear(schedule, [*streams.values(), *extras.values()]))

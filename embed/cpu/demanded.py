@@ -50,7 +50,7 @@ def meets(demand: Demand, found: Candidate) -> bool:
 
 
 def _feeds(found: Candidate, tensor: str | None = None) -> Iterator[Feed]:
-    reached = found.reached or found.site.reached(found.schedule)
+    reached = found.site.reached(found.schedule)
     for stream in (*reached.streams.values(), *reached.extras.values()):
         if tensor in (None, stream.tensor):
             yield stream.feed

@@ -6,7 +6,7 @@ loops around move other tensors alone (Low et al., "Analytical Modeling Is Enoug
 43(2), 2016). Compute and transfers overlap, so that the slowest counts.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -15,9 +15,10 @@ from operator import le, mul
 from dataflow.dtypes import bits
 from embed.cpu.feed import Feed
 from embed.cpu.moves import Moves
+from embed.cpu.packed import Packed
 from embed.cpu.roles import Roles
-from embed.cpu.streams import Stream
 from embed.cpu.units import held, unit_sets
+from embed.cpu.ways import Way
 from embed.embedding import Embedding, TileLoop
 from embed.nest.build import result_loops
 from embed.nest.schedule import Schedule
@@ -128,10 +129,10 @@ def packing(feed: Feed, physical: Physical) -> Packing:
     if feed.in_place:
         return Packing(name, layout, True)
     size = bits(physical.tensor.dtype)
-    return Packing(name, layout, False, (physical.size + feed.size) * size // 8, round(_copied(feed)))
+    return Packing(name, layout, False, (physical.size + feed.size) * size // 8, round(copied(feed)))
 
 
-def _copied(feed: Feed) -> float:
+def copied(feed: Feed) -> float:
     """Cycles of the copy of a tensor that the kernel does not read or write where the user has it."""
     if feed.in_place:
         return 0.0
@@ -141,17 +142,17 @@ def _copied(feed: Feed) -> float:
 
 
 class Pricing:
-    """Prices of the schedules of one embedding, its tensors reached as `streams` say; constants cost no copy."""
+    """Prices of the schedules of one embedding with the `ways` to its tensors, after `copies` cycles."""
 
     def __init__(
         self,
         embedding: Embedding,
         core: Machine,
         moving: Mapping[str, Moves],
-        streams: Mapping[str, Stream],
-        constants: Collection[str],
+        ways: Mapping[str, Way],
+        copies: float,
     ) -> None:
-        self.core = core
+        self.core, self.copies = core, copies
         self.filled = [moves for moves in moving.values() if moves.whole or moves.lanes > 1]
         self.spread = [moves for moves in moving.values() if not (moves.whole or moves.lanes > 1)]
         self.computed: dict[tuple[int, ...], float] = {}
@@ -160,11 +161,10 @@ class Pricing:
         self.sums = [name for name in self.extents if name not in self.results]
         self.steps = prod([self.extents[name] for name in self.sums])
         owners = {dim: loop for loop in embedding.loops for dim in loop.dims}
-        self.tensors = [_Reach(embedding, operand, found, owners) for operand, found in streams.items()]
+        self.tensors = [_Reach(embedding, operand, found, owners) for operand, found in ways.items()]
         self.whole = [tensor.bytes(self.extents) for tensor in self.tensors]
         self.moved = {name: [name in tensor.loops for tensor in self.tensors] for name in self.results}
         self.once = [sum(self.whole) / rate for _, rate in core.caches]
-        self.copies = sum([_copied(found.feed) for found in streams.values() if found.tensor not in constants])
 
     def least(self, schedule: Schedule, threads: int = 1) -> float:
         """What the total of `price` is no less than: every tensor is read once."""
@@ -246,10 +246,10 @@ def _read(levels: Sequence[tuple[float, float]], room: float) -> float:
 class _Reach:
     """How many bytes of one operand's tensor some iterations of the loops touch."""
 
-    def __init__(self, embedding: Embedding, operand: str, found: Stream, owners: Mapping[str, TileLoop]) -> None:
+    def __init__(self, embedding: Embedding, operand: str, found: Way, owners: Mapping[str, TileLoop]) -> None:
         read = embedding.accesses[embedding.binding.tensors[operand]]
         tensor = embedding.operator.main.tensor(read.tensor)
-        radix = {digit.loop: digit.radix for digit in embedding.digits}
+        radix = embedding.radix
         loops = {dim: owners[dim] for index in read.index for dim, _ in index.terms}
         self.size = bits(tensor.dtype) // 8
         self.loops = frozenset([loop.name for loop in loops.values()])
@@ -259,7 +259,7 @@ class _Reach:
             start = 1 - sum([step for _, step in steps])
             self.dims.append((size, start, [(name, step * radix.get(name, 1)) for name, step in steps]))
         self.word = self.size * prod(radix[name] for name in self.loops if name in radix)
-        self.packed = found.feed.layout is not None or any(len(loop.dims) > 1 for loop in loops.values())
+        self.packed = isinstance(found, Packed) or any(len(loop.dims) > 1 for loop in loops.values())
 
     def bytes(self, spans: Mapping[str, int]) -> float:
         """Bytes that `spans` iterations of each loop touch."""

@@ -1,12 +1,12 @@
 """Embeddings and schedules of one operator, ranked together by the model of the core."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from embed.checker import verify
 from embed.cpu.model import Price
 from embed.cpu.place import Option
-from embed.cpu.site import Reached, Site
+from embed.cpu.site import Site
 from embed.embedding import Embedding
 from embed.errors import NoEmbedding
 from embed.nest.schedule import Schedule
@@ -22,12 +22,11 @@ _WORTH = 0.85
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A kernel that could be made, and what the model says of it; `reached` where it is known already."""
+    """A kernel that could be made, and what the model says of it."""
 
     site: Site
     schedule: Schedule
     price: Price
-    reached: Reached | None = field(default=None, compare=False, repr=False)
 
     @property
     def embedding(self) -> Embedding:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
-from math import prod
+from math import inf, prod
 
 from embed.cpu.moves import Moves
 from embed.nest.task import is_even
@@ -44,14 +44,14 @@ class Core:
 
 @dataclass(frozen=True, slots=True)
 class _Costs:
-    """What a step costs in a tile of each shape, and at least if rests waste nothing, in twentieths of a cycle.
+    """What a step costs in a tile of each shape, in twentieths of a cycle.
 
-    `fitting` are the shapes that fit the registers, those first that may cost least for each sum.
+    `fitting` are the shapes that fit the registers, each with its sums and what a step costs at least where rests waste
+    nothing: those first that may cost least for each sum.
     """
 
     steps: Mapping[Shape, float]
-    least: Mapping[Shape, float]
-    fitting: Sequence[Shape]
+    fitting: Sequence[tuple[Shape, int, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +90,18 @@ def register_tiles(
     whole = prod([extents[name] for name in loops])
     cuts = [_Cuts([extents[name] for name in side]) for side in sides]
     names = [name for side in sides for name in side]
+    places = [names.index(name) for name in loops]
     found: list[tuple[float, int, list[int]]] = []
-    for shape in costs.fitting:
-        sums = prod(shape)
-        if len(found) == _MOST_TILES and whole * costs.least[shape] > sums * found[-1][0]:
+    enough = inf
+    for shape, sums, least in costs.fitting:
+        if whole * least > sums * enough:
             break
         for choice in product(*map(_Cuts.__getitem__, cuts, shape)):
-            tile = dict(zip(names, [size for cut in choice for size in cut.sizes], strict=True))
-            found.append((_price(choice, costs.steps), -sums, [tile[name] for name in loops]))
-        found = sorted(found)[:_MOST_TILES]
+            price = _price(choice, costs.steps)
+            if price <= enough:
+                sizes = [size for cut in choice for size in cut.sizes]
+                found = sorted([*found, (price, -sums, [sizes[place] for place in places])])[:_MOST_TILES]
+                enough = found[-1][0] if len(found) == _MOST_TILES else inf
     return [alone | dict(zip(loops, sizes, strict=True)) for _, _, sizes in found] or [alone]
 
 
@@ -125,9 +128,12 @@ def _costs(core: Core, inputs: tuple[Moves, ...], sides: int) -> _Costs:
     tiles = {shape: dict(zip(map(str, range(sides)), shape, strict=True)) for shape in shapes}
     shared = tuple([replace(moves, along="") for moves in inputs])
     steps = {shape: _step(tile, core, inputs) for shape, tile in tiles.items()}
-    least = {shape: _step(tile, core, shared) for shape, tile in tiles.items()}
-    fitting = [shape for shape, tile in tiles.items() if prod(shape) + _kept(tile, inputs) <= core.registers]
-    return _Costs(steps, least, sorted(fitting, key=lambda shape: least[shape] / prod(shape)))
+    fitting = [
+        (shape, prod(shape), _step(tile, core, shared))
+        for shape, tile in tiles.items()
+        if prod(shape) + _kept(tile, inputs) <= core.registers
+    ]
+    return _Costs(steps, sorted(fitting, key=lambda each: each[2] / each[1]))
 
 
 def _step(tile: Mapping[str, int], core: Core, inputs: Sequence[Moves]) -> float:
@@ -147,10 +153,10 @@ def _kept(tile: Mapping[str, int], inputs: Sequence[Moves]) -> int:
 
 def _price(cuts: Sequence[_Cut], steps: Mapping[Shape, float]) -> float:
     """What a step costs in all tiles of the output: whole ones, and the rests along each loop."""
-    total = 0.0
-    for parts in product(*[cut.parts for cut in cuts]):
-        total += prod([count for count, _ in parts]) * steps[tuple([length for _, length in parts])]
-    return total
+    tiles: list[tuple[int, Shape]] = [(1, ())]
+    for cut in cuts:
+        tiles = [(count * times, (*shape, length)) for count, shape in tiles for times, length in cut.parts]
+    return sum([count * steps[shape] for count, shape in tiles])
 
 
 def _parts(extents: Sequence[int], sizes: Sequence[int]) -> tuple[tuple[int, int], ...]:

@@ -2,11 +2,12 @@
 
 from embed.cpu.choose import choose
 from embed.cpu.finish import spare_registers
-from embed.cpu.model import Pricing, machine
+from embed.cpu.model import Pricing, copied, machine
 from embed.cpu.rank import ACCURACY, Candidate
 from embed.cpu.register_tiles import Core
 from embed.cpu.site import Site
 from embed.cpu.streams import steps
+from embed.nest.schedule import Schedule
 
 _SPARE = 2
 """Registers that every tile leaves beside its accumulators."""
@@ -26,15 +27,20 @@ def priced(site: Site, threads: int, thorough: bool) -> list[Candidate]:
     core = Core(site.registers.free - max(0, spare_registers(site.plan) - _SPARE), site.memory.bits // 8)
     leader = next((operand for operand, moves in moving.items() if moves.lanes > 1), embedding.binding.pairs[1][0])
     schedules = choose(embedding, core, moving, _steps(site, leader), panel, threads)
-    first = site.reached(schedules[0])
-    pricing = Pricing(embedding, machine(site.target, site.roles(first.streams)), moving, first.streams, site.constants)
-    found = [Candidate(site, schedules[0], pricing.price(schedules[0], threads), first)]
+    pricing = Pricing(embedding, machine(site.target, site.roles), moving, site.ways, _copies(site, schedules[0]))
+    found = [Candidate(site, schedules[0], pricing.price(schedules[0], threads))]
     least = found[0].price.total
     for schedule in schedules[1:]:
         if thorough or pricing.least(schedule, threads) * ACCURACY < least:
             found.append(Candidate(site, schedule, pricing.price(schedule, threads)))
             least = min(least, found[-1].price.total)
     return found
+
+
+def _copies(site: Site, schedule: Schedule) -> float:
+    """Cycles of copying what the kernel does not read or write where the user has it, constants apart."""
+    ways = [found for found in site.ways.values() if found.tensor not in site.constants]
+    return sum([copied(found.stream(schedule).feed) for found in ways])
 
 
 def _steps(site: Site, operand: str) -> dict[str, int]:

@@ -14,8 +14,9 @@ from embed.cpu.machine import machine_of
 from embed.cpu.moves import Moves
 from embed.cpu.roles import Roles, find, indexed_operand, mask_memories, pair_load
 from embed.cpu.select import Plan
-from embed.cpu.streams import Stream, gathered, moving_digits, neighbours, stream
+from embed.cpu.streams import Stream, gathered, moving_digits
 from embed.cpu.sums import Registers
+from embed.cpu.ways import Way, neighbours, way
 from embed.embedding import Embedding
 from embed.nest.schedule import Schedule
 from embed.physical import Array, Physical
@@ -82,59 +83,65 @@ class Site:
         """The loop whose iterations share registers of the operand that is picked from, if there is one."""
         if self.index is None:
             return ""
-        names = tuple(loop.name for loop in self.embedding.loops)
-        single = Schedule(dict.fromkeys(names, 1), names, 1, 1)
-        return neighbours(self.embedding, self._input(self.index.operand, single))
+        return neighbours(self.embedding, self.ways[self.index.operand])
 
     @cached_property
     def moving(self) -> dict[str, Moves]:
         """How each input operand's words move; whole words come two in one load where there is one for that."""
         embedding, found = self.embedding, {}
         at_once = 2 if pair_load(self.target, embedding.name) else 1
-        result = {lane for place in embedding.pattern.output.index for lane in place.dims}
         for operand, tensor in embedding.binding.pairs[1:]:
-            read = embedding.operator.main.accesses[tensor]
-            used = {dim for place in read.index for dim in place.dims}
-            loops = frozenset(loop.name for loop in embedding.loops if not used.isdisjoint(loop.dims))
+            read = embedding.accesses[tensor]
+            used = read.dims
+            loops = frozenset([loop.name for loop in embedding.loops if not used.isdisjoint(loop.dims)])
             if self.index is not None and self.index.operand == operand:
                 found[operand] = Moves(loops, False, 1, self.index.lanes if self.along else 1, self.along)
             else:
-                whole = any(digit.lane in result for digit in moving_digits(embedding, operand, read))
+                lanes = {digit.lane for digit in moving_digits(embedding, operand, read)}
+                whole = not lanes.isdisjoint(embedding.pattern.output_dims)
                 found[operand] = Moves(loops, whole, at_once if whole else 1)
         return found
 
-    def roles(self, streams: Mapping[str, Stream]) -> Roles:
+    @cached_property
+    def ways(self) -> dict[str, Way]:
+        """The way to the tensor of each operand, the output first."""
+        embedding, masked = self.embedding, bool(mask_memories(self.target))
+        output, operator = embedding.pattern.output.tensor, embedding.operator
+        found = {output: self._way(operator.main.output, operator.output.name, False, bool(self.plan.store_masked))}
+        for operand, tensor in embedding.binding.pairs[1:]:
+            read = embedding.accesses[tensor]
+            found[operand] = self._way(read, read.tensor, read.tensor in self.constants, masked, operand)
+        return found
+
+    @cached_property
+    def extra_ways(self) -> dict[str, Way]:
+        """The way to what the epilogue reads, by access."""
+        found = {}
+        for access, read in extra_accesses(self.embedding.operator).items():
+            packed = is_packed(self.embedding, read, self.constants)
+            found[access] = self._way(read, read.tensor, packed, self.plan.is_masked(access))
+        return found
+
+    def _way(self, read: Read, tensor: str, packed: bool, masked: bool, operand: str = "") -> Way:
+        """The way to a tensor in words like those of an operand, by default the output's."""
+        words = operand or self.embedding.pattern.output.tensor
+        return way(self.embedding, words, read, self.physical[tensor], packed, masked)
+
+    @cached_property
+    def roles(self) -> Roles:
         """The instructions around the embedded one."""
         output = self.embedding.pattern.tensors[0]
-        inputs = [found for operand, found in streams.items() if operand != output.name]
-        spread = next((found.bytes * 8 for found in inputs if found.spread), bits(output.dtype))
+        own = (output.name, self.index.operand if self.index else "")
+        sizes = [found.bytes * 8 for operand, found in self.ways.items() if found.spread and operand not in own]
+        spread = sizes[0] if sizes else bits(output.dtype)
         return find(self.target, self.embedding.name, self.memory.bits, spread, output.size)
 
     def reached(self, schedule: Schedule) -> Reached:
         """How a kernel with a schedule reaches its tensors."""
-        embedding = self.embedding
-        operator, output = embedding.operator, embedding.pattern.output.tensor
-        masked = bool(self.plan.store_masked)
-        streams = {output: self._stream(output, operator.main.output, operator.output.name, schedule, False, masked)}
-        for operand, _ in embedding.binding.pairs[1:]:
-            streams[operand] = self._input(operand, schedule)
+        streams = {operand: found.stream(schedule) for operand, found in self.ways.items()}
         if self.index is not None:
             streams[self.index.operand] = gathered(streams[self.index.operand], self.index.lanes, self.along)
-        extras = {}
-        for access, read in extra_accesses(operator).items():
-            packed = is_packed(embedding, read, self.constants)
-            extras[access] = self._stream(output, read, read.tensor, schedule, packed, self.plan.is_masked(access))
-        return Reached(streams, extras)
-
-    def _input(self, operand: str, schedule: Schedule) -> Stream:
-        """How the kernel reaches an input of the sums."""
-        read = self.embedding.operator.main.accesses[self.embedding.binding.tensors[operand]]
-        packed, masked = read.tensor in self.constants, bool(mask_memories(self.target))
-        return self._stream(operand, read, read.tensor, schedule, packed, masked)
-
-    def _stream(self, operand: str, read: Read, tensor: str, schedule: Schedule, packed: bool, masked: bool) -> Stream:
-        lies = self.physical[tensor]
-        return stream(self.embedding, operand, read, schedule, lies, lies.tensor.dtype, packed, masked)
+        return Reached(streams, {access: found.stream(schedule) for access, found in self.extra_ways.items()})
 
 
 def _reach(entry: Instruction, count: int) -> dict[str, int]:

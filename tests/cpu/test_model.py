@@ -93,7 +93,7 @@ def test_bytes_are_those_of_the_elements_touched(operator: Operator, layouts: di
         at = [dict(zip(dims, values, strict=True)) for values in product(*(points[dim] for dim in dims))]
         touched = {tuple(index.evaluate(point) for index in read.index) for point in at}
         owners = {dim: loop for loop in found.embedding.loops for dim in loop.dims}
-        reach = model._Reach(found.embedding, operand, stream, owners)
+        reach = model._Reach(found.embedding, operand, found.site.ways[operand], owners)
         assert reach.bytes(spans) == 4 * len(touched), operand
 
 
