@@ -70,11 +70,15 @@ class Computation:
         return total
 
     def tensor(self, name: str) -> Tensor:
-        return next(tensor for tensor in self.tensors if tensor.name == name)
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Tensor]:
+        return {tensor.name: tensor for tensor in self.tensors}
 
     @cached_property
     def inputs(self) -> tuple[Tensor, ...]:
-        return tuple(self.tensor(name) for name in dict.fromkeys(read.tensor for read in self.reads))
+        return tuple([self.tensor(name) for name in dict.fromkeys([read.tensor for read in self.reads])])
 
     @cached_property
     def reads(self) -> tuple[Read, ...]:
@@ -91,8 +95,8 @@ class Computation:
     @cached_property
     def output_dims(self) -> tuple[str, ...]:
         """Dims that the output's index uses, in the order of the box."""
-        used = {name for index in self.output.index for name in index.dims}
-        return tuple(dim.name for dim in self.dims if dim.name in used)
+        used = self.output.dims
+        return tuple([dim.name for dim in self.dims if dim.name in used])
 
     @cached_property
     def reduction_dims(self) -> tuple[str, ...]:

@@ -76,7 +76,9 @@ def walk(expression: Expression) -> Iterator[Expression]:
 
 def reads(expression: Expression) -> tuple[Read, ...]:
     """Every read, left to right; the same element twice counts twice."""
-    return tuple(node for node in walk(expression) if isinstance(node, Read))
+    if isinstance(expression, Read):
+        return (expression,)
+    return tuple([read for child in children(expression) for read in reads(child)])
 
 
 def map_reads(expression: Expression, change: Callable[[Read], Expression]) -> Expression:

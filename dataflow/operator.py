@@ -43,7 +43,7 @@ class Operator:
         """Tensors that no statement writes, in order of first use."""
         written = {statement.output.tensor for statement in self.statements}
         found = {tensor.name: tensor for statement in self.statements for tensor in statement.inputs}
-        return tuple(tensor for name, tensor in found.items() if name not in written)
+        return tuple([tensor for name, tensor in found.items() if name not in written])
 
     def restricted(self, extents: Mapping[str, int]) -> "Operator":
         """The operator over the first points of some output dims, each an output dimension of its own."""

@@ -34,13 +34,15 @@ _BLOCK = re.compile(r"([0-9]+)([a-z])")
 
 
 @cache
-def _parts(name: str, choices: tuple[str, ...]) -> tuple[bool, str, str, tuple[tuple[str, int], ...]]:
-    """Whether a name is one of a layout; its dimensions in order, their letters as in `choices`, its blocks."""
+def _parts(name: str, choices: tuple[str, ...]) -> tuple[str, tuple[int, ...], tuple[tuple[int, int], ...]] | None:
+    """The letters as in `choices`, the order of the dimensions and the blocks; None if a name is not a layout's."""
     match = _NAME.fullmatch(name)
     outer = match[1].upper() if match else ""
-    letters = next((found for found in choices if sorted(found) == sorted(outer)), "")
+    letters = next((found for found in choices if sorted(found) == sorted(outer)), None)
     blocks = [(letter.upper(), int(size)) for size, letter in _BLOCK.findall(match[2])] if match else []
-    return match is not None, outer, letters, tuple(blocks)
+    if match is None or letters is None or any(letter not in letters for letter, _ in blocks):
+        return None
+    return letters, tuple(map(letters.index, outer)), tuple([(letters.index(letter), size) for letter, size in blocks])
 
 
 @dataclass(frozen=True)
@@ -65,14 +67,14 @@ class Physical:
         choices = LETTERS.get(len(of_kind("tensor", tensor, Tensor, "a Tensor").shape))
         if name is None or choices is None:
             return cls(tensor, tuple(range(len(tensor.shape))), letters=choices[0] if choices else "")
-        named, outer, letters, blocks = _parts(of_kind("layout", name, str, "the name of one, such as NHWC"), choices)
-        if not named or sorted(letters) != sorted(outer) or any(letter not in letters for letter, _ in blocks):
-            example = ", then any blocks (such as 16c)" if blocks or not named else ""
+        parts = _parts(of_kind("layout", name, str, "the name of one, such as NHWC"), choices)
+        if parts is None:
+            example = "" if name.isalpha() else ", then any blocks (such as 16c)"
             raise UserError(
                 f"layout {name} of '{tensor.name}': write its dimensions {choices[0]} in the order they lie in{example}"
             )
-        order = tuple(letters.index(letter) for letter in outer)
-        return cls(tensor, order, tuple((letters.index(letter), size) for letter, size in blocks), letters)
+        letters, order, blocks = parts
+        return cls(tensor, order, blocks, letters)
 
     @cached_property
     def plain(self) -> "Physical":

@@ -167,6 +167,8 @@ def _over_arrays(
     embedding: Embedding | None,
 ) -> tuple[Operator, Mapping[str, Physical]]:
     """The operator over the arrays of blocked tensors, unless the embedding is one in the operator itself."""
+    if not any(found.blocks for found in physical.values()):
+        return operator, physical
     widths = {found.pattern.tensors[0].size for found in register_instructions(target)}
     over, blocked = in_blocks(operator, {n: found for n, found in physical.items() if n not in constants}, widths)
     if embedding is not None and embedding.operator != over:

@@ -22,8 +22,10 @@ class Moves:
 
     def words(self, tile: Mapping[str, int]) -> int:
         """Registers that hold the input's words of one step of the sum, for so many iterations of loops."""
-        moved = [(name, size) for name, size in tile.items() if name in self.loops]
-        return prod([pieces(size, self.lanes) if name == self.along else size for name, size in moved])
+        sizes = {name: size for name, size in tile.items() if name in self.loops}
+        if self.along in sizes:
+            sizes[self.along] = pieces(sizes[self.along], self.lanes)
+        return prod(sizes.values())
 
     def loads(self, tile: Mapping[str, int]) -> float:
         """Load instructions in one step; a register that holds several steps is loaded that much less often."""
