@@ -1,6 +1,6 @@
 """Which lanes a register machine's instruction gets: placements whose result words lie as the user's tensor does."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -39,7 +39,8 @@ class Option:
 def options(operator: Operator, target: Isa, physical: Mapping[str, Physical]) -> list[Option]:
     """The placement problems of an operator; raises NoEmbedding where no instruction fits.
 
-    The usual ones come first, and of these the instructions that pick a lane themselves, which load less.
+    The usual ones come first, and of these the instructions that pick a lane themselves, which load less; last those
+    that are several instructions.
     """
     found = []
     picking = [name for name, entry in target.instructions.items() if indexed(entry) is not None]
@@ -52,7 +53,13 @@ def options(operator: Operator, target: Isa, physical: Mapping[str, Physical]) -
                 found.append(Option(problem, _least(problem), vector and only is usual))
     if not found:
         raise NoEmbedding(f"no instruction of {target.name} on registers computes `{operator.main}`")
-    return sorted(found, key=lambda option: (not option.usual, option.problem.instruction.name not in picking))
+    return sorted(found, key=lambda option: _turn(option, target, picking))
+
+
+def _turn(option: Option, target: Isa, picking: Collection[str]) -> tuple[bool, bool, bool]:
+    """What options are sorted by; of those with as few invocations the search takes the first."""
+    name = option.problem.instruction.name
+    return not option.usual, bool(target.instructions[name].sequence), name not in picking
 
 
 def _others(
