@@ -7,6 +7,7 @@ bytes for registers 0, flipped (Intel SDM, volume 2A, sections 2.3.5 and 2.7.1 s
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from struct import Struct
 from typing import Any
 
 from iced_x86 import EncodingKind, MandatoryPrefix, OpCodeInfo, OpCodeOperandKind, OpCodeTableKind, TupleType
@@ -27,6 +28,8 @@ _SIB, _NO_INDEX, _WITH_DISP, _RSP = 4, 4, 5, 4
 """ModRM.rm before a SIB; SIB.index of none; the low bits of bases that need a displacement; the number of rsp."""
 
 _SCALES = (1, 2, 4, 8)
+_WORD = Struct("<i").pack
+_BYTES = {count: count.to_bytes(1, signed=True) for count in range(-128, 128)}
 _KINDS = {value: name for name, value in vars(OpCodeOperandKind).items() if isinstance(value, int)}
 _TUPLES = {value: name for name, value in vars(TupleType).items() if isinstance(value, int)}
 
@@ -60,22 +63,25 @@ class Address:
         bases = {number: _based(hardware, modrm, strided) for number, hardware in pointers.items()}
         return cls(base, index, scale, disp, bases, pointers, modrm, unit, strided)
 
-    def added(self, code: int, fields: Mapping[str, int]) -> tuple[int, int]:
-        """An instruction with its address, and its size; raises KeyError for a wrong register, else ValueError."""
+    def added(self, code: int, fields: Mapping[str, int]) -> tuple[int, int, bytes]:
+        """An instruction with its address, its size, what follows; raises KeyError (of a register) or ValueError."""
         if self.index in fields or self.scale in fields:
             flips, size, alone = self.indexed(fields)
         else:
             flips, size, alone = self.bases[fields.get(self.base, 0)]
-        code ^= flips
-        disp = fields.get(self.disp, 0)
+        mode, tail = self.displaced(fields.get(self.disp, 0), alone)
+        return code ^ flips | mode << self.modrm, size, tail
+
+    def displaced(self, disp: int, alone: bool) -> tuple[int, bytes]:
+        """What a displacement says in ModRM, and its bytes; raises ValueError for one that does not fit."""
         if alone and not disp:
-            return code, size
-        count = disp // self.unit
-        if -128 <= count < 128 and count * self.unit == disp:
-            return code | 0x40 << self.modrm | (count & 0xFF) << 8 * size, size + 1
+            return 0, b""
+        count, rest = divmod(disp, self.unit)
+        if not rest and -128 <= count < 128:
+            return 0x40, _BYTES[count]
         if not -(1 << 31) <= disp < 1 << 31:
             raise ValueError(f"{self.disp} = {disp} does not fit 32 bits; add it to the pointer")
-        return code | 0x80 << self.modrm | (disp & 0xFFFFFFFF) << 8 * size, size + 4
+        return 0x80, _WORD(disp)
 
     def indexed(self, fields: Mapping[str, int]) -> tuple[int, int, bool]:
         """What a base and an index flip, the bytes, and whether they can stand alone."""
@@ -161,29 +167,27 @@ class Template:
         if not self.fields.issuperset(fields):
             wrong = next(name for name in fields if name not in self.fields)
             raise IsaError(f"{self.name} has no field '{wrong}'; it has {listing(sorted(self.fields))}")
-        code, size = self.code, self.size
+        code, size, tail = self.code, self.size, b""
         try:
             for name, flips in self.registers:
                 code ^= flips[fields.get(name, 0)]
             if self.address is not None:
-                code, size = self.address.added(code, fields)
+                code, size, tail = self.address.added(code, fields)
         except KeyError:
             raise self._wrong(fields) from None
         except ValueError as error:
             raise IsaError(f"{self.name}: {error}") from None
-        if self.immediate is not None or self.short or self.unique:
-            code, size = self._special(code, size, fields)
-        return code.to_bytes(size, "little")
-
-    def _special(self, code: int, size: int, fields: Mapping[str, int]) -> tuple[int, int]:
-        """The code and its size with what few instructions have besides registers and an address."""
         if self.immediate is not None:
-            code, size = code | self._number(*self.immediate, fields) << 8 * size, size + 1
-        if self.short and code >> _B & 0b11 == 0b11:
-            code, size = code >> 24 << 16 | (code >> _R & 1) << 15 | (code >> 16 & 0x7F) << 8 | 0xC5, size - 1
+            tail += bytes([self._number(*self.immediate, fields)])
         if self.unique:
             self._check_unique(fields)
-        return code, size
+        return self.head(code, size) + tail
+
+    def head(self, code: int, size: int) -> bytes:
+        """The bytes up to the displacement; VEX takes two instead of three where the registers allow it."""
+        if self.short and code >> _B & 0b11 == 0b11:
+            code, size = code >> 24 << 16 | (code >> _R & 1) << 15 | (code >> 16 & 0x7F) << 8 | 0xC5, size - 1
+        return code.to_bytes(size, "little")
 
     def _number(self, name: str, value: int, fields: Mapping[str, int]) -> int:
         """The immediate."""

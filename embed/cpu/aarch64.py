@@ -12,6 +12,7 @@ from pathlib import Path
 import isa
 from embed.cpu import control
 from embed.cpu.control import STACK, Item
+from embed.cpu.program import Part, listing
 from isa import Isa, IsaError, MachineInstruction
 from isa.model import Instruction, Operand
 from isa.syntax import text_of
@@ -40,13 +41,9 @@ def control_instructions() -> Isa:
 
 @dataclass(frozen=True)
 class Code:
-    """A function: its instructions, one 32-bit word each, and the ISA that each belongs to.
-
-    `sizes` are the words of each item that it was assembled from, the way in with the first; empty if it was decoded.
-    """
+    """A function: its instructions, one 32-bit word each, and the ISA that each belongs to."""
 
     words: tuple[tuple[Isa, MachineInstruction], ...]
-    sizes: tuple[int, ...] = ()
 
     @cached_property
     def code(self) -> bytes:
@@ -63,18 +60,27 @@ class Code:
         return "\n".join(text_of(target, instruction) for target, instruction in self.words)
 
 
-def assemble(items: Sequence[Item], target: Isa) -> Code:
+def assemble(program: Sequence[Part], target: Isa) -> Code:
     """Encode a function `void f(void **, int64_t, int64_t)`, with the saving and restoring of what it must keep.
 
     A displacement that an instruction cannot hold goes into x16 first, as does an index register. Raises IsaError for
     an unknown instruction, field or label, a pointer number above `len(POINTERS)`, or a value that does not fit.
     """
+    items = listing(program)
+    emitter = _Emitter(target, items)
+    for item in items:
+        emitter.item(item)
+    return Code(tuple(emitter.linked()))
+
+
+def sizes(items: Sequence[Item], target: Isa) -> list[int]:
+    """The instructions of each item: a Return is the whole way out, and the way in belongs to the first."""
     emitter = _Emitter(target, items)
     ends = [0]
     for item in items:
         emitter.item(item)
         ends.append(len(emitter.out))
-    return Code(tuple(emitter.linked()), tuple(end - start for start, end in pairwise(ends)))
+    return [end - start for start, end in pairwise(ends)]
 
 
 def decode(code: bytes, target: Isa) -> Code:

@@ -66,7 +66,7 @@ def _kernel(manifest: Any, code: bytes, blobs: list[bytes], isa_text: bytes, tar
     hints = get_type_hints(CpuKernel)
     parts = {name: reader.read(manifest["kernel"][name], hints[name]) for name in stored_fields()}
     constants = reader.read(manifest["constants"], CONSTANTS)
-    return StoredKernel(embedding=embedding, target=found, items=(), **parts, _constants=constants, stored=code)
+    return StoredKernel(embedding=embedding, target=found, program=(), **parts, _constants=constants, stored=code)
 
 
 def _target(manifest: dict[str, Any], text: bytes) -> Isa:

@@ -15,9 +15,9 @@ from embed.cpu.kernel import CpuKernel
 from embed.cpu.lower import lower
 from embed.cpu.model import invocation_cycles
 from embed.cpu.place import options, register_instructions
+from embed.cpu.program import slots_of
 from embed.cpu.rank import Candidate, Ranking, rank, search
 from embed.cpu.regions import regions
-from embed.cpu.roles import slots_of
 from embed.cpu.schedules import priced
 from embed.cpu.site import Site
 from embed.cpu.streams import Stream
@@ -83,7 +83,7 @@ def kernel_of(
     chosen = site.plan.storing(roles.part_stores.get(next(iter(streams.values())).bytes, ""))
     slots = {name: slots_of(target, name) for name in (*roles.moves, *chosen.moves)}
     cut = regions(embedding, schedule, _linear(schedule, [*streams.values(), *extras.values()]))
-    items = lower(nest, roles, slots, streams, site.registers, Finish(chosen, extras, slots), cut)
+    items = lower(target, nest, roles, slots, streams, site.registers, Finish(chosen, extras, slots), cut)
     tables = (*site.masks, *chosen.table)
     every = {**streams, **extras}
     physical = _physical(operator, layouts)

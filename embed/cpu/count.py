@@ -93,7 +93,7 @@ def _named(kernel: CpuKernel, trips: Counter[int]) -> Counter[str]:
     """Instructions by entry: the last of an item is the entry itself, those before make its address."""
     found: Counter[str] = Counter()
     for at, times in trips.items():
-        item, size = kernel.items[at], kernel.assembled.sizes[at]
+        item, size = kernel.items[at], kernel.sizes[at]
         if isinstance(item, MachineInstruction):
             found[item.name] += times
             size -= 1

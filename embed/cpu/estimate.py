@@ -66,7 +66,7 @@ def blocks_of(kernel: CpuKernel, code: Code) -> Iterator[Block]:
     """The program cut at its labels and behind its branches; what never runs is left out."""
     times = trips(kernel).executed
     first = word = at = 0
-    for place, (item, size) in enumerate(zip(kernel.items, code.sizes, strict=True)):
+    for place, (item, size) in enumerate(zip(kernel.items, kernel.sizes, strict=True)):
         at += size
         following = kernel.items[place + 1] if place + 1 < len(kernel.items) else None
         if isinstance(item, _BRANCHES) or isinstance(following, control.Label) or following is None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from embed.cpu.roles import Slots
+from embed.cpu.program import Filled, Run, Slots
 from embed.cpu.select import SUMS, Plan, Step
 from embed.cpu.streams import Stream
 from embed.errors import NoEmbedding
@@ -64,7 +64,7 @@ class Drain:
     mask: int
     words: Mapping[str, Mapping[Point, Word]]
     literals: Word
-    items: list[MachineInstruction] = field(default_factory=list)
+    items: list[MachineInstruction | Filled] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.plan = self.finish.plan
@@ -86,7 +86,7 @@ class Drain:
             found.append(any(found[source] for _, source in step.sources))
         return found
 
-    def run(self) -> list[MachineInstruction]:
+    def run(self) -> Run:
         if not self.plan.steps:
             for point, place in self.words[""].items():
                 self.store(self.accumulators[point], place)
@@ -174,5 +174,8 @@ class Drain:
 
     def emit(self, name: str, register: int, place: Word) -> None:
         """A move between a register and memory."""
-        mask = self.mask if place.masked else None
-        self.items.append(self.finish.slots[name].move(register, place.base, place.disp, mask))
+        slots = self.finish.slots[name]
+        if place.masked:
+            self.items.append((slots.masked, register, place.base, place.disp, self.mask))
+        else:
+            self.items.append((slots.fields, register, place.base, place.disp))

@@ -26,6 +26,10 @@ class Jump:
     label: str
     before: bytes = b""
 
+    def size(self, far: bool) -> int:
+        """How many bytes it takes."""
+        return len(self.before) + (len(self.kind.value[1]) + 4 if far else 2)
+
     def coded(self, distance: int, far: bool) -> bytes:
         """The bytes."""
         return self.before + self.kind.value[far] + distance.to_bytes(4 if far else 1, "little", signed=True)
@@ -42,8 +46,8 @@ def bind(chunks: list[bytes], jumps: Mapping[int, Jump], targets: Mapping[int, i
     passed = [(number + 1, bisect_left(places, targets[at])) for number, at in enumerate(places)]
     far = [False] * len(places)
     while True:
-        codes = [jumps[at].coded(0, is_far) for at, is_far in zip(places, far, strict=True)]
-        grown = [0, *accumulate(map(len, codes))]
+        sizes = [jumps[at].size(is_far) for at, is_far in zip(places, far, strict=True)]
+        grown = [0, *accumulate(sizes)]
         distances = [between + grown[to] - grown[own] for between, (own, to) in zip(fixed, passed, strict=True)]
         wanted = [is_far or not is_short(distance) for is_far, distance in zip(far, distances, strict=True)]
         if wanted == far:

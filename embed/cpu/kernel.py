@@ -18,6 +18,7 @@ from embed.cpu import sealed
 from embed.cpu.control import Item
 from embed.cpu.feed import Feed
 from embed.cpu.machine import Call, Code, Function, load, machine_of
+from embed.cpu.program import Part, listing
 from embed.cpu.streams import Stream
 from embed.embedding import Embedding
 from embed.nest import Nest, Schedule, Tiles
@@ -82,7 +83,7 @@ class CpuKernel:
     nest: Nest
     physical: Mapping[str, Physical]
     streams: Mapping[str, Stream]
-    items: Sequence[Item] = field(repr=False)
+    program: Sequence[Part] = field(repr=False)
     threads: int = 1
     tables: tuple[Array, ...] = field(default=(), repr=False)
     span: range | None = None
@@ -96,6 +97,11 @@ class CpuKernel:
         (outermost,) = self.nest.body
         assert isinstance(outermost, Tiles)
         return -(-len(self.nest.whole[outermost.loop]) // outermost.tile)
+
+    @cached_property
+    def items(self) -> list[Item]:
+        """The program, each vector instruction by the name of its entry."""
+        return listing(self.program)
 
     def part(self, span: range) -> "CpuKernel":
         """The same kernel for some tiles of the outermost loop; what the rest of an output then holds is not said."""
@@ -194,7 +200,12 @@ class CpuKernel:
     @cached_property
     def assembled(self) -> Code:
         """The program in the machine's instructions."""
-        return machine_of(self.target).assemble(self.items, self.target)
+        return machine_of(self.target).assemble(self.program, self.target)
+
+    @cached_property
+    def sizes(self) -> Sequence[int]:
+        """The instructions of each item, the way in with the first."""
+        return machine_of(self.target).sizes(self.items, self.target)
 
     @property
     def code(self) -> bytes:
@@ -219,7 +230,7 @@ def _writable(out: Array) -> Array:
 
 def stored_fields() -> list[str]:
     """What is saved of a kernel as it is; code takes the place of the items."""
-    own = ("embedding", "target", "items")
+    own = ("embedding", "target", "program")
     return [each.name for each in fields(CpuKernel) if each.init and each.name not in own and each.name[0] != "_"]
 
 

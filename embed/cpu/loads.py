@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from embed.cpu.bases import holds, nearest
-from embed.cpu.roles import Roles, Slots
+from embed.cpu.program import Filled, Slots
+from embed.cpu.roles import Roles
 from embed.cpu.streams import Stream
-from isa.machine import MachineInstruction
 
 Word = tuple[int, int, bool]
 """What one load fetches: a displacement, how many neighbouring groups from there on, and whether it is masked."""
+
+Place = tuple[Word, int]
+"""A word, and which of its groups."""
 
 
 def moved(word: Word, move: Word) -> Word:
@@ -29,6 +32,16 @@ class Loads:
     bases: list[tuple[int, int]]
     entries: dict[tuple[int, bool], Slots] = field(default_factory=dict)
 
+    @property
+    def pointer(self) -> int:
+        """The register of its first base."""
+        return self.bases[0][0]
+
+    @property
+    def limited(self) -> bool:
+        """Whether the encodings of its loads hold some displacements only."""
+        return any(self.slots[name].disps for name in self.roles.moves)
+
     def entry(self, groups: int, masked: bool) -> Slots:
         """The entry that brings such words, and its fields; worked out once."""
         key = groups, masked
@@ -38,17 +51,17 @@ class Loads:
             self.entries[key] = self.slots[self.roles.spread if self.found.spread else wide]
         return self.entries[key]
 
-    def load(self, register: int, word: Word) -> MachineInstruction:
+    def load(self, register: int, word: Word) -> Filled:
         """The load of a word, from the base that is near it."""
         disp, groups, masked = word
         slots = self.entries.get((groups, masked)) or self.entry(groups, masked)
         base, disp = nearest(self.bases, slots.disps, disp)
-        return slots.move(register, base, disp, self.mask if masked else None)
+        return (slots.masked, register, base, disp, self.mask) if masked else (slots.fields, register, base, disp)
 
-    def pair(self, register: int, word: Word) -> MachineInstruction:
+    def pair(self, register: int, word: Word) -> Filled:
         """The load of a word and its neighbour into two registers in a row."""
         slots = self.slots[self.roles.pair]
-        return slots.move(register, *nearest(self.bases, slots.disps, word[0]))
+        return slots.fields, register, *nearest(self.bases, slots.disps, word[0])
 
     @property
     def paired_bytes(self) -> int:

@@ -26,11 +26,13 @@ from embed.cpu.control import (
 )
 from embed.cpu.finish import Drain as Draining
 from embed.cpu.finish import Finish, Word
+from embed.cpu.program import Part, Slots
 from embed.cpu.regions import Region
-from embed.cpu.roles import Roles, Slots
+from embed.cpu.roles import Roles
 from embed.cpu.streams import Stream
 from embed.cpu.sums import FIRST_POINTER, Point, Registers, Span, Spans, Sums, distances
 from embed.nest.ir import Compute, Drain, Fill, Nest, Node, Pass, Points, Reset, Tiles
+from isa.model import Isa
 
 _TENSORS, _BEGIN, _END = 0, 1, 2
 _LIMIT = _TENSORS
@@ -41,6 +43,7 @@ _FAR = 1 << 31
 
 
 def lower(
+    target: Isa,
     nest: Nest,
     roles: Roles,
     slots: Mapping[str, Slots],
@@ -48,14 +51,14 @@ def lower(
     registers: Registers,
     finish: Finish,
     regions: Mapping[str, tuple[Region, ...]],
-) -> list[Item]:
+) -> list[Part]:
     """The program of `void kernel(void **tensors, int64_t begin, int64_t end)` over the outermost tile loop.
 
     `streams` are by operand; tensors come in their order, then those of `finish`, the mask and the literals.
     `registers.partial` maps the loop whose last word has idle lanes to the lanes that are in use. The tiles of a loop
     in `regions` are those given there.
     """
-    return _Lowering(nest, roles, slots, streams, registers, finish=finish, regions=regions).program()
+    return _Lowering(target, nest, roles, slots, streams, registers, finish=finish, regions=regions).program()
 
 
 @dataclass
@@ -65,7 +68,7 @@ class _Lowering(Sums):
     labels: int = 0
     depth: int = 0
 
-    def program(self) -> list[Item]:
+    def program(self) -> list[Part]:
         for place, name in enumerate(self.streams):
             self.items.append(LoadPointer(self.pointer(name), _TENSORS, 8 * place))
         self.keep()
@@ -81,13 +84,13 @@ class _Lowering(Sums):
         self.items.append(Return())
         return self.items
 
-    def set_mask(self, lanes: int) -> list[Item]:
+    def set_mask(self, lanes: int) -> list[Part]:
         """Make the mask of the partial word."""
         if not self.registers.vector_mask:
             return [SetMask(self.registers.mask, (1 << lanes) - 1, _TENSORS)]
         pointer = FIRST_POINTER + len(self.streams)
         read = LoadPointer(pointer, _TENSORS, 8 * (len(self.streams) + len(self.finish.extras)))
-        return [read, self.slots[self.roles.load].move(self.registers.mask, pointer)]
+        return [read, (self.slots[self.roles.load].fields, self.registers.mask, pointer, 0)]
 
     def keep(self) -> None:
         """Put the pointers that only the epilogue needs into the frame: to its tensors, then to the literals."""
@@ -244,7 +247,7 @@ class _Lowering(Sums):
         words = {"": self.words(output, self.pointer(self.output), masks, spans)}
         words |= {name: self.words(found, pointers[name], not found.spread, spans) for name, found in extras.items()}
         mask, free = self.registers.mask, self.registers.free
-        self.items += Draining(self.finish, self.accumulators, free, mask, words, literals).run()
+        self.items.append(Draining(self.finish, self.accumulators, free, mask, words, literals).run())
 
     def words(self, found: Stream, base: int, masks: bool, spans: Spans) -> dict[Point, Word]:
         """Where each accumulator's word of a tensor is."""

@@ -11,6 +11,7 @@ from dataflow.errors import UserError
 from embed.cpu import aarch64, emulator, qemu, x86
 from embed.cpu.control import Item
 from embed.cpu.native import NativeFunction, pointers
+from embed.cpu.program import Part
 from embed.cpu.team import Assemble, team
 from embed.physical import Array
 from isa.features import require
@@ -23,9 +24,6 @@ class Code(Protocol):
     @property
     def code(self) -> bytes: ...
 
-    @property
-    def sizes(self) -> tuple[int, ...]: ...
-
     def assembly(self) -> str: ...
 
 
@@ -33,11 +31,13 @@ class Code(Protocol):
 class Machine:
     """`architecture` as `platform.machine()` names it; `decode` reads the code that `assemble` made.
 
-    `pointers` is how many pointer registers programs have.
+    `sizes` are the instructions that `assemble` makes of each item, the way in with the first. `pointers` is how many
+    pointer registers programs have.
     """
 
     architecture: str
-    assemble: Callable[[Sequence[Item], Isa], Code]
+    assemble: Callable[[Sequence[Part], Isa], Code]
+    sizes: Callable[[Sequence[Item], Isa], Sequence[int]]
     decode: Callable[[bytes, Isa], Code]
     pointers: int
 
@@ -47,8 +47,8 @@ class Machine:
         return platform.machine() == self.architecture
 
 
-_X86 = Machine("x86_64", x86.assemble, lambda code, _: x86.Assembled(code), len(x86.POINTERS))
-_ARM = Machine("aarch64", aarch64.assemble, aarch64.decode, len(aarch64.POINTERS))
+_X86 = Machine("x86_64", x86.assemble, x86.sizes, lambda code, _: x86.Assembled(code), len(x86.POINTERS))
+_ARM = Machine("aarch64", aarch64.assemble, aarch64.sizes, aarch64.decode, len(aarch64.POINTERS))
 
 
 def machine_of(target: Isa) -> Machine:

@@ -4,11 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dataflow.dtypes import bits
-from embed.cpu.bases import Ranges
 from embed.cpu.indexed import Indexed, indexed
 from embed.errors import NoEmbedding
 from embed.moves import is_copy, is_zero
-from isa.machine import MachineInstruction
 from isa.memo import remembered
 from isa.model import FIELD, Instruction, Isa, Memory
 
@@ -46,56 +44,10 @@ class Roles:
         return tuple(dict.fromkeys(name for name in found if name))
 
 
-@dataclass(frozen=True, slots=True)
-class Slots:
-    """A move and its fields: its register, its place in memory and its mask; empty where it has none.
-
-    `disps` are the displacements that its encoding, or another of the same move, holds.
-    """
-
-    name: str
-    register: str
-    base: str
-    disp: str
-    mask: str
-    disps: Ranges = ()
-
-    def move(self, register: int, base: int = 0, disp: int = 0, mask: int | None = None) -> MachineInstruction:
-        """A move between a register and memory, or of a register alone; masked if a mask is given."""
-        if not self.base:
-            return MachineInstruction(self.name, {self.register: register})
-        fields = {self.register: register, self.base: base, self.disp: disp}
-        if mask is not None:
-            fields[self.mask] = mask
-        return MachineInstruction(self.name, fields)
-
-
 @remembered
 def mask_memories(target: Isa) -> frozenset[str]:
     """The memories that hold the masks of masked entries."""
     return frozenset(entry.mask.operand.memory for entry in target.instructions.values() if entry.mask)
-
-
-@remembered
-def slots_of(target: Isa, name: str) -> Slots:
-    """The fields of the move `name`."""
-    entry = target.instructions[name]
-    kinds = {operand: _memory(entry, operand, target) for operand in entry.operands}
-    register = next(operand for operand, kind in kinds.items() if kind == "register")
-    memory = next((operand for operand, kind in kinds.items() if kind == "external"), "")
-    mask = entry.mask.operand.name if entry.mask else ""
-    base, disp = (f"{memory}.base", f"{memory}.disp") if memory else ("", "")
-    return Slots(name, register, base, disp, mask, _displacements(entry, disp, target))
-
-
-def _displacements(entry: Instruction, field: str, target: Isa) -> Ranges:
-    """The values of a field in all entries that do the same; a field that an encoding lacks is zero."""
-    found = []
-    for other in target.instructions.values():
-        if other.encoding and other.index == entry.index and other.pattern == entry.pattern:
-            held = other.encoding.fields.get(field)
-            found.append(range(held.limits[0], held.limits[1] + 1, held.step) if held else range(1))
-    return tuple(found)
 
 
 @remembered

@@ -4,19 +4,20 @@ Of the two inputs one is held: its words stay in registers for a whole step, or 
 a lane itself. The words of the other pass through the registers that are left.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import cycle, product
+from itertools import product
 
 from embed.cpu.bases import offsets
-from embed.cpu.control import Item
 from embed.cpu.indexed import piece
-from embed.cpu.loads import Loads, Word, moved
-from embed.cpu.roles import Roles, Slots
+from embed.cpu.loads import Loads, Place, Word, moved
+from embed.cpu.program import Filled, Part, Repeat, Run, Slots, fields_of, instruction, short
+from embed.cpu.roles import Roles
+from embed.cpu.steps import Steps, Taker
 from embed.cpu.streams import Stream
 from embed.nest.build import result_loops
 from embed.nest.ir import Nest
-from isa.machine import MachineInstruction
+from isa.model import Isa
 
 FIRST_POINTER = 3
 """The pointer registers before it are the function's arguments."""
@@ -80,31 +81,20 @@ class Registers:
         return self.count - 1 if self.vector_mask else _MASK
 
 
-_Place = tuple[Word, int]
-"""A word, and which of its groups."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Uses:
-    """A passing word, and of each accumulator that needs it: its register, the place of its held word, the lane."""
-
-    word: Word
-    takers: tuple[tuple[int, int, int], ...]
-
-
 @dataclass
 class Sums:
     """The operands of a kernel, and the items that sum one tile."""
 
+    target: Isa
     nest: Nest
     roles: Roles
     slots: Mapping[str, Slots]
     streams: Mapping[str, Stream]
     registers: Registers
-    items: list[Item] = field(default_factory=list)
+    items: list[Part] = field(default_factory=list)
     accumulators: dict[Point, int] = field(default_factory=dict)
-    zeros: dict[int, MachineInstruction] = field(default_factory=dict)
-    summed: dict[tuple[tuple[int, bool], ...], list[MachineInstruction]] = field(default_factory=dict)
+    zeros: dict[int, Run] = field(default_factory=dict)
+    summed: dict[tuple[tuple[int, bool], ...], Run | Repeat] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.output = self.nest.embedding.pattern.output.tensor
@@ -145,10 +135,10 @@ class Sums:
         points = self.results(spans)
         first = self.registers.free - len(points) if self.registers.reach else 0
         self.accumulators = {point: register for register, point in enumerate(points, first)}
-        for register in self.accumulators.values():
-            if register not in self.zeros:
-                self.zeros[register] = self.slots[self.roles.zero].move(register)
-            self.items.append(self.zeros[register])
+        if len(points) not in self.zeros:
+            zero = self.slots[self.roles.zero]
+            self.zeros[len(points)] = [zero.alone(register) for register in self.accumulators.values()]
+        self.items.append(self.zeros[len(points)])
 
     @property
     def left(self) -> list[int]:
@@ -161,61 +151,30 @@ class Sums:
         shape = tuple([(span.count, span.last) for span in spans.values()])
         if shape not in self.summed:
             self.summed[shape] = self.steps(spans)
-        self.items += self.summed[shape]
+        self.items.append(self.summed[shape])
 
-    def steps(self, spans: Spans) -> list[MachineInstruction]:
+    def steps(self, spans: Spans) -> Run | Repeat:
         """One step of the sum after another."""
-        items: list[MachineInstruction] = []
         used = {operand: self.at(operand, spans) for operand in self.streams if operand != self.output}
         held, passed = self.order(used)
         places = {word: place for place, word in enumerate(dict.fromkeys(word for word, _ in used[held]))}
         keep, free = self.shares(passed, len(places))
         uses = self.uses(used[held], used[passed], places)
+        choice = (self.roles.indexed.choice,) if self.roles.indexed is not None else ()
+        fields = fields_of(self.target, self.roles.compute, (self.output, held, passed, *choice))
+        expand = self.expanded if self.roles.sequence is not None else None
+        steps = Steps(self.roles, fields, self.loads[held], self.loads[passed], tuple(places), keep, uses, free, expand)
         sums = [name for name in spans if name not in self.result_names]
-        steps = list(product(*(range(spans[name].count) for name in sums)))
-        moves = self.gathered(self.streams[passed], sums, steps, spans)
-        arrivals = self.passing(
-            self.loads[passed], [moved(use.word, move) for move, _ in moves for use in uses], len(uses), free
-        )
-        loaded: list[Word | None] = [None] * len(places)
-        made: dict[tuple[int, int, int], list[MachineInstruction]] = {}
-        for move, lane in self.gathered(self.streams[held], sums, steps, spans):
-            items += self.arriving(self.loads[held], keep, [moved(word, move) for word in places], loaded)
-            for number, use in enumerate(uses):
-                load, register = next(arrivals)
-                if load is not None:
-                    items.append(load)
-                key = number, register, lane
-                if key not in made:
-                    takers = (self.multiply(held, passed, keep, taker, register, lane) for taker in use.takers)
-                    made[key] = [item for each in takers for item in each]
-                items += made[key]
-        return items
+        at = list(product(*(range(spans[name].count) for name in sums)))
+        return steps.all(*(self.gathered(self.streams[operand], sums, at, spans) for operand in (held, passed)))
 
-    def arriving(
-        self, loads: Loads, keep: Sequence[int], words: Sequence[Word], loaded: list[Word | None]
-    ) -> Iterator[MachineInstruction]:
-        """The loads of held words that are not in their registers yet, neighbours two at a time."""
-        place = 0
-        while place < len(words):
-            word = words[place]
-            if loaded[place] == word:
-                place += 1
-                continue
-            if (
-                self.roles.pair
-                and loads.is_pair(word, words[place + 1 : place + 2])
-                and keep[place + 1] == keep[place] + 1
-            ):
-                yield loads.pair(keep[place], word)
-                loaded[place : place + 2] = words[place : place + 2]
-                place += 2
-                continue
-            yield loads.load(keep[place], word)
-            loaded[place] = word
-            place += 1
+    def expanded(self, filled: Filled) -> list[Filled]:
+        """The instructions that a multiply-accumulate stands for."""
+        assert self.roles.sequence is not None
+        parts = self.roles.sequence.expanded(instruction(filled).fields, self.registers.scratch)
+        return [short(self.target, part) for part in parts]
 
-    def order(self, used: Mapping[str, list[_Place]]) -> list[str]:
+    def order(self, used: Mapping[str, list[Place]]) -> list[str]:
         """The input that is held and the one that passes."""
         words = {operand: len({word for word, _ in places}) for operand, places in used.items()}
         return sorted(used, key=lambda operand: (self.streams[operand].lanes == 1, words[operand]))
@@ -227,49 +186,14 @@ class Sums:
             return left[len(left) - held :], left[: len(left) - held][: self.registers.reach[passed]]
         return left[:held], left[held:]
 
-    def uses(self, held: list[_Place], passed: list[_Place], places: Mapping[Word, int]) -> list[_Uses]:
+    def uses(self, held: list[Place], passed: list[Place], places: Mapping[Word, int]) -> dict[Word, list[Taker]]:
         """The passing words of one step, each with what it is multiplied with and added to."""
-        found: dict[Word, list[tuple[int, int, int]]] = {}
+        found: dict[Word, list[Taker]] = {}
         for register, (word, _), (other, lane) in zip(self.accumulators.values(), passed, held, strict=True):
             found.setdefault(word, []).append((register, places[other], lane))
-        return [_Uses(word, tuple(takers)) for word, takers in found.items()]
+        return found
 
-    def passing(
-        self, loads: Loads, words: Sequence[Word], per_step: int, free: Sequence[int]
-    ) -> Iterator[tuple[MachineInstruction | None, int]]:
-        """For each word in turn its register, and the load that brings it unless the one before has."""
-        if not self.roles.pair:
-            turns = cycle([free[number % len(free)] for number in range(per_step)])
-            yield from [(loads.load(register, word), register) for register, word in zip(turns, words, strict=False)]
-            return
-        slots = free[:-1:2]
-        turn, ahead = 0, -1
-        for number, word in enumerate(words):
-            if ahead >= 0:
-                yield None, ahead
-                ahead = -1
-                continue
-            register = slots[turn % len(slots)] if slots else free[number % per_step % len(free)]
-            turn += 1
-            if slots and loads.is_pair(word, words[number + 1 : number + 2]):
-                ahead = register + 1
-                yield loads.pair(register, word), register
-            else:
-                yield loads.load(register, word), register
-
-    def multiply(
-        self, held: str, passed: str, keep: Sequence[int], taker: tuple[int, int, int], register: int, lane: int
-    ) -> list[MachineInstruction]:
-        """One word of each input multiplied and added: an instruction, or several in a row."""
-        accumulator, place, own = taker
-        fields = {self.output: accumulator, held: keep[place], passed: register}
-        if self.roles.indexed is not None:
-            fields[self.roles.indexed.choice] = lane + own
-        if self.roles.sequence is not None:
-            return self.roles.sequence.expanded(fields, self.registers.scratch)
-        return [MachineInstruction(self.roles.compute, fields)]
-
-    def at(self, operand: str, spans: Spans) -> list[_Place]:
+    def at(self, operand: str, spans: Spans) -> list[Place]:
         """The word of an operand that each accumulator uses at the first step, and which of its groups."""
         found = self.streams[operand]
         used = self.gathered(found, self.result_names, self.accumulators, spans)
@@ -281,13 +205,13 @@ class Sums:
         places = zip(self.accumulators, used, strict=True)
         return [((disp, groups, point in partial), lane) for point, ((disp, groups, _), lane) in places]
 
-    def gathered(self, found: Stream, names: Sequence[str], places: Collection[Point], spans: Spans) -> list[_Place]:
+    def gathered(self, found: Stream, names: Sequence[str], places: Collection[Point], spans: Spans) -> list[Place]:
         """For each place along some loops, the word with what lies there, and where in the word it is."""
         if not found.along:
             return [((disp, 1, False), 0) for disp in distances(found, names, spans)]
         return [self.picked(found, names, place, spans) for place in places]
 
-    def picked(self, found: Stream, names: Sequence[str], place: Point, spans: Spans) -> _Place:
+    def picked(self, found: Stream, names: Sequence[str], place: Point, spans: Spans) -> Place:
         """The same of one place, where a word is picked from a register of several."""
         disp, groups, lane = 0, 1, 0
         for name, i in zip(names, place, strict=True):

@@ -5,6 +5,7 @@ Pointer registers 0, 1, ... are rdi rsi rdx rcx r8 r9, rax r10 r11, then those a
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from iced_x86 import Code
@@ -12,7 +13,9 @@ from iced_x86 import Code
 from embed.cpu import control
 from embed.cpu.control import STACK, Item, Level
 from embed.cpu.jumps import Jump, Kind, bind
+from embed.cpu.program import Fields, Filled, Part, Repeat, Run
 from isa import Isa, IsaError, MachineInstruction
+from isa.filler import Filler, OnMemory, filler
 from isa.forms import Form, RegisterSlot
 from isa.memo import remembered
 from isa.rex import in_opcode, is_short, on_memory, on_register, signed
@@ -48,37 +51,62 @@ _PLUS, _MINUS, _DOWN, _CALL = 0, 5, 1, 2
 _CLEAR_UPPER, _LEAVE, _PAUSE = b"\xc5\xf8\x77", b"\xc3", b"\xf3\x90"
 _HINTS = {Level.L1: 1, Level.L2: 2, Level.L3: 3, Level.STREAM: 0}
 _ALL_BITS = (1 << 64) - 1
+_SEVERAL = {control.SetMask: 2, control.BranchIfLess: 2, control.BranchIfZero: 2, control.Loop: 2}
+"""Items of more than one instruction."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """A function: its machine code, which does not depend on its address.
-
-    `sizes` are the instructions of each item that it was assembled from, the way in with the first; empty if unknown.
-    """
+    """A function: its machine code, which does not depend on its address."""
 
     code: bytes
-    sizes: tuple[int, ...] = ()
 
     def assembly(self) -> str:
         """Text in Intel's syntax that GNU as turns into the same instructions, one a line, with labels."""
         return disassemble(self.code)
 
 
-def assemble(items: Sequence[Item], target: Isa) -> Assembled:
+def assemble(program: Sequence[Part], target: Isa) -> Assembled:
     """Encode a function `void f(void **, int64_t, int64_t)`, with the saving and restoring of what it must keep.
 
     Raises IsaError for an unknown instruction, field or label, a pointer number that is not in `POINTERS`, or a value
     that does not fit.
     """
     emitter = _Emitter(target)
+    emitter.add(program)
+    return Assembled(emitter.linked())
+
+
+def sizes(items: Sequence[Item], target: Isa) -> list[int]:
+    """The instructions of each item: a Return is the whole way out, and the way in belongs to the first."""
+    emitter = _Emitter(target)
     emitter.add(items)
-    return Assembled(emitter.linked(), emitter.counts())
+    emitter.linked()
+    several = {**_SEVERAL, control.Return: len(emitter.way_out())}
+    found = [several.get(type(item), min(1, len(code))) for item, code in zip(items, emitter.chunks, strict=True)]
+    found[0] += len(emitter.way_in())
+    return found
 
 
 @remembered
 def _codec(target: Isa) -> Codec:
     return Codec({name: entry.form for name, entry in target.instructions.items() if entry.form}, _NUMBERS)
+
+
+class _Fillers(dict[Fields, Filler]):
+    """What instructions are made from that are filled in by position."""
+
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+
+    def __missing__(self, fields: Fields) -> Filler:
+        found = self[fields] = filler(self._codec.template(fields.name), fields.names)
+        return found
+
+
+@remembered
+def _fillers(target: Isa) -> _Fillers:
+    return _Fillers(_codec(target))
 
 
 class _Registers(dict[int, int]):
@@ -106,28 +134,56 @@ class _Emitter:
         self.registers = _Registers()
         self.chunks: list[bytes] = []
         self.known: dict[int, bytes] = {}
+        self.fillers = _fillers(target)
         self.jumps: dict[int, Jump] = {}
         self.returns: list[int] = []
         self.labels: dict[str, int] = {}
-        self.sizes: dict[int, int] = {}
         self.frame = 0
-        self.calls = False
+        self.calls = self.vectors = False
 
-    def add(self, items: Sequence[Item]) -> None:
-        """Put all items behind what is there; one that stands in several places is encoded once."""
-        chunks, known, templates = self.chunks, self.known, self.codec.templates
-        for item in items:
-            if type(item) is MachineInstruction:
-                code = known.get(id(item))
-                if code is None:
-                    template = templates.get(item.name) or self.codec.template(item.name)
-                    code = known[id(item)] = template.encode(item.fields)
-                    if template.address is not None and STACK in item.fields.values():
-                        self.reach(item)
-            else:
-                code = _EMIT[type(item)](self, item)
-                self.sizes.setdefault(len(chunks), 1 if code else 0)
-            chunks.append(code)
+    def add(self, program: Sequence[Part]) -> None:
+        """Put all parts behind what is there."""
+        try:
+            for part in program:
+                self.chunks.append(_EMIT[type(part)](self, part))
+        except ValueError as error:
+            raise IsaError(str(error)) from None
+
+    def vector(self, item: MachineInstruction) -> bytes:
+        """An instruction of the ISA file."""
+        template = self.codec.template(item.name)
+        if template.address is not None and STACK in item.fields.values():
+            self.reach(item)
+        self.vectors = True
+        return template.encode(item.fields)
+
+    def filled(self, part: Filled) -> bytes:
+        """An instruction filled in by position."""
+        self.vectors = True
+        return self.fillers[part[0]].encode(part)
+
+    def run(self, run: Run) -> bytes:
+        """Instructions in a row; a run that stood somewhere before has its code."""
+        if id(run) not in self.known:
+            codes = [self.filled(each) if isinstance(each, tuple) else self.vector(each) for each in run]
+            self.known[id(run)] = b"".join(codes)
+        return self.known[id(run)]
+
+    def repeat(self, item: Repeat) -> bytes:
+        """A run again and again, its addresses moved each time."""
+        if id(item) not in self.known:
+            self.vectors = True
+            columns = [self.column(each, item) for each in item.run]
+            self.known[id(item)] = b"".join(chain.from_iterable(zip(*columns, strict=True)))
+        return self.known[id(item)]
+
+    def column(self, part: Filled, item: Repeat) -> list[bytes]:
+        """An instruction of what is repeated, each time that it stands."""
+        fields, *numbers = part
+        filler = self.fillers[fields]
+        if isinstance(filler, OnMemory):
+            return filler.moved(part, item.moves[numbers[1]])
+        return [filler.encode(part)] * item.times
 
     def reach(self, item: MachineInstruction) -> None:
         """Make the frame hold what a vector instruction accesses."""
@@ -196,7 +252,6 @@ class _Emitter:
             raise IsaError(f"{item.mask} is no mask register: they are 1..7")
         bits = item.bits & _ALL_BITS
         move = next(move for width, move in _MASK_MOVES.items() if not bits >> width)
-        self.sizes[len(self.chunks)] = 2
         return _constant(self.register(item.scratch), bits) + move.encode({"k": item.mask, "src": item.scratch})
 
     def call(self, item: control.Call) -> bytes:
@@ -226,23 +281,11 @@ class _Emitter:
             raise IsaError(f"there is no label '{label}'")
         return self.labels[label]
 
-    def counts(self) -> tuple[int, ...]:
-        """Instructions of each item; a Return is the whole way out, and the way in belongs to the first."""
-        found = [1] * len(self.chunks)
-        for at, size in self.sizes.items():
-            found[at] = size
-        for at, jump in self.jumps.items():
-            found[at] = 2 if jump.before else 1
-        for at in self.returns:
-            found[at] = len(self.way_out())
-        found[0] += len(self.way_in())
-        return tuple(found)
-
     def way_in(self) -> list[bytes]:
         return [*(in_opcode(_PUSH, number) for number in self.registers.saved), *self.move_stack(_MINUS)]
 
     def way_out(self) -> list[bytes]:
-        cleared = [_CLEAR_UPPER] if self.known else []
+        cleared = [_CLEAR_UPPER] if self.vectors else []
         pops = [in_opcode(_POP, number) for number in self.registers.saved[::-1]]
         return [*cleared, *self.move_stack(_PLUS), *pops, _LEAVE]
 
@@ -276,6 +319,10 @@ def _check_word(what: str, value: int) -> None:
 
 
 _EMIT: dict[type, Callable[[_Emitter, Any], bytes]] = {
+    MachineInstruction: _Emitter.vector,
+    tuple: _Emitter.filled,
+    list: _Emitter.run,
+    Repeat: _Emitter.repeat,
     control.Label: _Emitter.label,
     control.Move: lambda emitter, item: emitter.two(_MOVE, item.src, item.dst),
     control.SetImmediate: _Emitter.set_immediate,

@@ -61,7 +61,7 @@ def test_hot_loops_are_the_innermost() -> None:
 
 def test_x86_instructions_belong_to_items() -> None:
     kernel = compile_cpu(gemm(m=96, n=96, k=96, dtype="f32"), isa.load("avx512"))
-    assert sum(kernel.assembled.sizes) == sum(1 for _ in Decoder(64, kernel.code))
+    assert sum(kernel.sizes) == sum(1 for _ in Decoder(64, kernel.code))
     found = count(kernel)
     assert found.multiply_accumulates == 96 * 96 * 96 // 16
     assert found.hot_instructions < found.instructions
