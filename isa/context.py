@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from isa.arithmetic import Formula, FormulaError
 from isa.encoding import Encoding
-from isa.errors import listing
+from isa.errors import Faults, listing
 from isa.field_list import FieldListError, Widths, parse_field_list
 from isa.model import Format, Memory
 from isa.schema import ORDERS, Node
@@ -17,13 +17,14 @@ _LARGEST_WORD = 1 << 16
 
 @dataclass(slots=True)
 class Context:
-    """Grows while a file is read. `origins` are the parameters a name's value follows from."""
+    """Grows while a file is read: what is right of it. `origins` are the parameters a name's value follows from."""
 
     names: dict[str, int] = field(default_factory=dict)
     origins: dict[str, tuple[str, ...]] = field(default_factory=dict)
     memories: dict[str, Memory] = field(default_factory=dict)
     formats: dict[str, Format] = field(default_factory=dict)
     words: dict[str, None] = field(default_factory=dict)
+    faults: Faults = field(default_factory=Faults)
 
     def define(self, name: str, value: int, origins: Iterable[str]) -> None:
         self.names[name] = value

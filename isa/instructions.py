@@ -10,7 +10,7 @@ from isa.c_language import read_template
 from isa.context import Context, identifier, layout
 from isa.encoding import Encoding
 from isa.entries import Entry, read_entry
-from isa.errors import IsaError, listing
+from isa.errors import Faults, IsaError, listing
 from isa.forms import Form
 from isa.model import FIELD, Instruction, Mask, Operand, Repeat
 from isa.operands import memory_of, read_mask, read_operand, read_tensors
@@ -26,13 +26,14 @@ def read_instructions(nodes: Iterable[Node], context: Context) -> dict[str, Inst
     instructions: dict[str, Instruction] = {}
     entries: dict[str, Entry] = {}
     for node in (Node(list_.source, (*list_.path, i), value) for list_ in nodes for i, value in enumerate(list_.value)):
-        entry = read_entry(node, entries)
-        instruction = _instruction(entry, context)
-        if instruction.output is not None or "sequence" in entry.members:
-            instruction = _sequenced(entry, instruction, instructions, context)
-        _check_distinct(instruction, instructions.values(), entry)
-        instructions[entry.name] = instruction
-        entries[entry.name] = entry
+        with context.faults.item(str(node.value.get("name", "")), node.value):
+            entry = read_entry(node, entries)
+            instruction = _instruction(entry, context)
+            if instruction.output is not None or "sequence" in entry.members:
+                instruction = _sequenced(entry, instruction, instructions, context)
+            _check_distinct(instruction, instructions.values(), entry)
+            instructions[entry.name] = instruction
+            entries[entry.name] = entry
     return instructions
 
 
@@ -272,11 +273,12 @@ def _operands(
         return {}
     nodes = entry.table("operands")
     used = {tensor.name for statement in statements for tensor in statement.tensors}
-    operands = {
-        name: read_operand(nodes[name], tensors[name], scope.encoding, scope.names, scope.context)
-        for name in nodes
-        if name in used
-    }
+    operands, faults = {}, Faults()
+    for name in nodes:
+        with faults.item():
+            if name in used:
+                operands[name] = read_operand(nodes[name], tensors[name], scope.encoding, scope.names, scope.context)
+    faults.check()
     for name in dict.fromkeys(statement.output.tensor for statement in statements):
         _check_output(operands[name], nodes[name])
     return operands

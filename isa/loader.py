@@ -11,10 +11,10 @@ from dataflow.arguments import PATH, named, of_kind
 from isa.arithmetic import Formula
 from isa.c_language import read_language
 from isa.context import Context, identifier, layout
-from isa.errors import IsaError, listing
+from isa.errors import Faults, IsaError, listing
 from isa.instructions import read_instructions
 from isa.model import Format, Isa, Memory, Parameter
-from isa.schema import MEMORY_KINDS, PROCESSORS, Node
+from isa.schema import MEMORY_KINDS, PROCESSORS, TABLES, Node
 from isa.source import Source, text_of
 from isa.timing import read_timings
 
@@ -58,8 +58,8 @@ def _built(text: str, label: str, path: Path, overrides: tuple[tuple[str, int], 
 
 
 def _build(source: Source, path: Path, overrides: Mapping[str, int]) -> Isa:
-    layers = _layers(source)
     context = Context()
+    layers = _layers(source, context.faults)
     parameters = _parameters(_all(layers, "parameters"), overrides, context, source.label)
     for layer in layers:
         if "memory" in layer:
@@ -70,11 +70,16 @@ def _build(source: Source, path: Path, overrides: Mapping[str, int]) -> Isa:
         _word_formats(node, context)
     instructions = read_instructions(_all(layers, "instruction"), context)
     timings = read_timings(_all(layers, "timing"), instructions, context)
+    language, processor = None, ""
+    with context.faults.item():
+        language = read_language(_all(layers, "emit"))
+    with context.faults.item():
+        processor = _processor(layers)
+    context.faults.check()
     top = layers[-1]
     doc = top["doc"].text() if "doc" in top else ""
     given = (parameters, context.memories, context.formats, instructions, timings)
-    language = read_language(_all(layers, "emit"))
-    return Isa(top["name"].text(), doc, path, *given, _processor(layers), language)
+    return Isa(top["name"].text(), doc, path, *given, processor, language)
 
 
 def _processor(layers: Iterable[Mapping[str, Node]]) -> str:
@@ -86,19 +91,30 @@ def _processor(layers: Iterable[Mapping[str, Node]]) -> str:
     return ""
 
 
-def _layers(source: Source) -> list[dict[str, Node]]:
+def _layers(source: Source, faults: Faults) -> list[dict[str, Node]]:
     """The members of the file that this one extends, if it does, and then its own."""
     root = Node(source, (), source.values)
-    top = root.members("file")
+    with faults.item():
+        root.members("file")
+    top = root.usable("file")
     below: list[dict[str, Node]] = []
     if "extends" in top:
-        base = top["extends"]
-        if base.text() not in names():
-            raise base.error(f"there is no ISA '{base.value}' to extend; there are: {listing(names())}")
-        below = _layers(Source.read(*_find(base.text())))
-    inherited = {key: node for layer in below for key, node in layer.items() if key != "name"}
-    root.require({**inherited, **top}, "file")
+        with faults.item():
+            below = _layers(Source.read(*_find(_shipped(top["extends"]))), faults)
+    known = {key: node for layer in [*below, top] for key, node in layer.items() if key != "name" or layer is top}
+    if not ("extends" in top and not below):
+        with faults.item():
+            root.require({**known, **source.values}, "file")
+    if any(key.required and name not in known for name, key in TABLES["file"].items()):
+        faults.check()
     return [*below, top]
+
+
+def _shipped(base: Node) -> str:
+    """The name of a shipped ISA that a file extends."""
+    if base.text() not in names():
+        raise base.error(f"there is no ISA '{base.value}' to extend; there are: {listing(names())}")
+    return base.text()
 
 
 def _all(layers: Iterable[Mapping[str, Node]], key: str) -> list[Node]:
@@ -129,9 +145,10 @@ def _parameters(
             raise IsaError(f"{label}: there is no parameter '{name}'; the parameters are: {listing(found)}")
     parameters = []
     for name, entry in found.items():
-        parameter = _parameter(name, entry, overrides, context)
-        context.define(name, parameter.value, [name])
-        parameters.append(parameter)
+        with context.faults.item(name, entry.value):
+            parameter = _parameter(name, entry, overrides, context)
+            context.define(name, parameter.value, [name])
+            parameters.append(parameter)
     return tuple(parameters)
 
 
@@ -148,18 +165,23 @@ def _parameter(name: str, entry: Node, overrides: Mapping[str, int], context: Co
 
 def _memories(node: Node, context: Context) -> None:
     for name, entry in node.items():
-        identifier(entry, name)
-        if name == "field":
-            raise entry.error("'field' means a field of the instruction; give the memory another name", key=True)
-        if name in context.memories:
-            raise entry.error(f"there is already a memory '{name}' in the file that this one extends", key=True)
-        memory, sizes = _memory(name, entry, context)
-        context.memories[name] = memory
-        context.define(f"{name}.bits", memory.bits, context.origins_of(*sizes))
-        if memory.count is not None:
-            context.define(f"{name}.count", memory.count, context.origins_of(*sizes))
-    if not context.memories:
+        with context.faults.item(name, entry.value):
+            _add_memory(name, entry, context)
+    if not context.memories and not context.faults.found:
         raise node.error("there is no memory", key=True)
+
+
+def _add_memory(name: str, entry: Node, context: Context) -> None:
+    identifier(entry, name)
+    if name == "field":
+        raise entry.error("'field' means a field of the instruction; give the memory another name", key=True)
+    if name in context.memories:
+        raise entry.error(f"there is already a memory '{name}' in the file that this one extends", key=True)
+    memory, sizes = _memory(name, entry, context)
+    context.memories[name] = memory
+    context.define(f"{name}.bits", memory.bits, context.origins_of(*sizes))
+    if memory.count is not None:
+        context.define(f"{name}.count", memory.count, context.origins_of(*sizes))
 
 
 def _memory(name: str, entry: Node, context: Context) -> tuple[Memory, list[Formula]]:
@@ -206,24 +228,28 @@ def _count(members: Mapping[str, Node], kind: str, bits: int, entry: Node, conte
 
 def _formats(node: Node, context: Context) -> None:
     for name, entry in node.items():
-        identifier(entry, name)
-        if name in context.formats:
-            raise entry.error(f"there is already a format '{name}' in the file that this one extends", key=True)
-        members = entry.table("format")
-        doc = members["doc"].text() if "doc" in members else ""
-        context.formats[name] = Format(name, layout(members, context), doc)
+        with context.faults.item(name, entry.value):
+            identifier(entry, name)
+            if name in context.formats:
+                raise entry.error(f"there is already a format '{name}' in the file that this one extends", key=True)
+            members = entry.table("format")
+            doc = members["doc"].text() if "doc" in members else ""
+            context.formats[name] = Format(name, layout(members, context), doc)
 
 
 def _word_formats(node: Node, context: Context) -> None:
     """Tie memories to the formats of their words: an address may then read `uop[u].dst`."""
     for name, entry in node.items():
-        members = dict(entry.items())
-        if "format" not in members:
-            continue
-        memory, used = context.memories[name], context.format(members["format"])
-        if used.encoding.size != memory.bits:
-            raise members["format"].error(
-                f"format '{used.name}' has {used.encoding.size} bits but one word of '{name}' has {memory.bits}"
-            )
-        context.memories[name] = replace(memory, format=used.name)
-        context.words.update({f"{name}.{field}": None for field in used.encoding.fields})
+        if name in context.memories and "format" in entry.value:
+            with context.faults.item(name, entry.value):
+                _word_format(context.memories[name], dict(entry.items())["format"], context)
+
+
+def _word_format(memory: Memory, node: Node, context: Context) -> None:
+    used = context.format(node)
+    if used.encoding.size != memory.bits:
+        raise node.error(
+            f"format '{used.name}' has {used.encoding.size} bits but one word of '{memory.name}' has {memory.bits}"
+        )
+    context.memories[memory.name] = replace(memory, format=used.name)
+    context.words.update({f"{memory.name}.{field}": None for field in used.encoding.fields})

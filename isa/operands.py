@@ -10,7 +10,7 @@ from isa.arithmetic import Formula, FormulaError
 from isa.context import Context, identifier
 from isa.encoding import Encoding
 from isa.entries import Entry
-from isa.errors import listing
+from isa.errors import Faults, listing
 from isa.model import FIELD, Mask, Memory, Operand
 from isa.schema import IDLE, Node
 
@@ -19,7 +19,12 @@ _TYPE = re.compile(r"\s*([A-Za-z]+[0-9]+)\s*(?:\[([^\[\]]*)\]\s*)?")
 
 def read_tensors(entry: Entry, index: Mapping[str, int], context: Context) -> dict[str, Tensor]:
     """The tensors of the pattern, from the types of the operands."""
-    return {name: _tensor(node, index, context) for name, node in entry.table("operands").items()}
+    found, faults = {}, Faults()
+    for name, node in entry.table("operands").items():
+        with faults.item():
+            found[name] = _tensor(node, index, context)
+    faults.check()
+    return found
 
 
 def read_operand(

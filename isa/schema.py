@@ -192,18 +192,27 @@ class Node:
         """The members by key, after checking keys and kinds against `TABLES[table]`; `free` allows others."""
         keys = TABLES[table]
         found = dict(self.items())
-        for key, node in found.items():
-            if key in keys:
-                node.check(keys[key].kind)
-            elif not free:
-                raise node.error(f"unknown key '{key}'; a key here is one of: {listing(keys)}", key=True)
+        unknown = () if free else [node for key, node in found.items() if key not in keys]
+        wrong = [n.error(f"unknown key '{n.name}'; a key here is one of: {listing(keys)}", key=True) for n in unknown]
+        wrong += [
+            node.unfit(keys[key].kind)
+            for key, node in found.items()
+            if key in keys and not _is_kind(node.value, keys[key].kind)
+        ]
+        if wrong:
+            raise IsaError.of(wrong)
         return found
 
+    def usable(self, table: str) -> dict[str, "Node"]:
+        """The members that `members` has nothing to say about."""
+        keys = TABLES[table]
+        return {key: node for key, node in self.items() if key in keys and _is_kind(node.value, keys[key].kind)}
+
     def require(self, found: Mapping[str, "Node"], table: str) -> None:
-        """Raise an error if a required key is not among `found`."""
-        for key, spec in TABLES[table].items():
-            if spec.required and key not in found:
-                raise self.error(f"'{key}' is missing: {spec.doc}", key=True)
+        """Raise an error if required keys are not among `found`."""
+        missing = [(key, spec.doc) for key, spec in TABLES[table].items() if spec.required and key not in found]
+        if missing:
+            raise IsaError.of(self.error(f"'{key}' is missing: {doc}", key=True) for key, doc in missing)
 
     def table(self, table: str) -> dict[str, "Node"]:
         """The members by key, with the required ones there."""
@@ -214,7 +223,11 @@ class Node:
     def check(self, kind: str) -> None:
         """Raise an error if the value is not of this kind of `KINDS`."""
         if not _is_kind(self.value, kind):
-            raise self.error(f"'{self.name}' is {KINDS[kind]}, not {_shown(self.value)}")
+            raise self.unfit(kind)
+
+    def unfit(self, kind: str) -> IsaError:
+        """What to say of a value that is not of this kind."""
+        return self.error(f"'{self.name}' is {KINDS[kind]}, not {_shown(self.value)}")
 
     def text(self) -> str:
         self.check("text")

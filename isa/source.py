@@ -73,7 +73,8 @@ def pointed(label: str, text: str, at: int, message: str) -> IsaError:
     lines = text.split("\n")
     shown = lines[line - 1].replace("\t", " ")
     margin = " " * 7
-    return IsaError(f"{label}:{line}:{column}: error: {message}\n{line:>7} | {shown}\n{margin} | {' ' * (column - 1)}^")
+    text = f"{label}:{line}:{column}: error: {message}\n{line:>7} | {shown}\n{margin} | {' ' * (column - 1)}^"
+    return IsaError(text, (line, column))
 
 
 def _toml_error(message: str, text: str, label: str) -> IsaError:

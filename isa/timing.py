@@ -22,13 +22,14 @@ def read_timings(nodes: Iterable[Node], instructions: Mapping[str, Instruction],
     before: dict[str, _Members] = {}
     timings: dict[str, Timing] = {}
     for name, entry in (item for node in nodes for item in node.items()):
-        own = entry.members("timing", free=True)
-        entry.require(own, "timing")
-        sources = (*(timings[name].source if name in timings else ()), *own["source"].texts())
-        own = {**before.get(name, {}), **own}
-        merged = {**_base(own["like"], before), **own} if "like" in own else own
-        before[name] = own
-        timings[name] = replace(_timing(name, merged, own, instructions, context), source=sources)
+        with context.faults.item(name, entry.value):
+            own = entry.members("timing", free=True)
+            entry.require(own, "timing")
+            sources = (*(timings[name].source if name in timings else ()), *own["source"].texts())
+            own = {**before.get(name, {}), **own}
+            merged = {**_base(own["like"], before), **own} if "like" in own else own
+            before[name] = own
+            timings[name] = replace(_timing(name, merged, own, instructions, context), source=sources)
     return timings
 
 
@@ -54,7 +55,11 @@ def _timing(
     names = {**context.names, **constants}
     units = tuple(members["units"].text().split()) if "units" in members else ()
     load = _uops(members["load"], units) if "load" in members else ()
-    costs = {key: _cost(key, node, instructions, names, units) for key, node in numbers.items() if key not in constants}
+    costs = {}
+    for key, node in numbers.items():
+        with context.faults.item(value={key: node.value}):
+            if key not in constants:
+                costs[key] = _cost(key, node, instructions, names, units)
     doc = own["doc"].text() if "doc" in own else ""
     return Timing(name, own["source"].texts(), constants, _spread(costs, instructions, load), doc, units)
 

@@ -184,3 +184,34 @@ def test_deep_nesting_is_an_error(opening: str) -> None:
             loads(TOY.replace(place, f'"{opening * 5000}1"'))
     with pytest.raises(isa.IsaError):
         loads(TOY + "\nx = " + "[" * 5000)
+
+
+def places(text: str) -> list[int]:
+    """The lines of the mistakes that one error names."""
+    with pytest.raises(isa.IsaError) as caught:
+        loads(text)
+    return [mistake.place[0] for mistake in caught.value.mistakes]
+
+
+@pytest.mark.parametrize("name", ["gemmini", "neon", "vta", "avx512", "tpu"])
+def test_what_follows_from_a_mistake_is_none(name: str) -> None:
+    """Patterns that are spoilt are named, or left out as like one that is; nothing else is."""
+    lines = (Path(isa.__file__).parent / f"{name}.toml").read_text("utf-8").split("\n")
+    spoilt = [number for number, line in enumerate(lines) if line.startswith("pattern")][:5]
+    for number in spoilt:
+        lines[number] = lines[number].replace('= "', '= "?', 1)
+    found = places("\n".join(lines))
+    assert found == sorted(found)
+    assert {spoilt[0] + 1} <= set(found) <= {number + 1 for number in spoilt}
+
+
+def test_a_wrong_parameter_is_the_only_mistake() -> None:
+    assert places(TOY.replace("default = 16", 'default = "16 +"')) == [3]
+
+
+def test_so_many_mistakes_are_named() -> None:
+    text = TOY.replace("[memory]", "[memory]\n" + "\n".join(f"m{n} = 3" for n in range(25)))
+    with pytest.raises(isa.IsaError) as caught:
+        loads(text)
+    assert str(caught.value).count("error: ") == 20
+    assert str(caught.value).endswith("\nand 5 more")
