@@ -1,7 +1,7 @@
 """An embedding to schedule on a machine: its loops and tensors, the words a tile has, and the choices there are."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import permutations
 from math import prod
@@ -72,6 +72,31 @@ class Task:
     @cached_property
     def extents(self) -> dict[str, int]:
         return {loop.name: loop.extent for loop in self.embedding.loops}
+
+    @cached_property
+    def form(self) -> Hashable:
+        """What the cycles of schedules depend on: of two tasks of one form one may be scheduled for both.
+
+        Names do not count, nor do loops of one iteration and axes of one word, unless one ends a copy.
+        """
+        places = {name: place for place, name in enumerate(name for name, extent in self.extents.items() if extent > 1)}
+        loops = tuple((self.extents[name], name in self.results) for name in places)
+        room = replace(self.room, words={}, shared=())
+        tensors = tuple((*self._role(tensor), *self._axes(tensor, places)) for tensor in self.layouts)
+        return loops, self.embedding.invocations, tensors, str(self.rates), str(room)
+
+    def _role(self, tensor: str) -> tuple[Hashable, ...]:
+        """What a tensor is used for, the bytes of a word, and the room for it."""
+        return tensor in self.inputs, tensor == self.output, self.word_bytes(tensor), self.room.words[tensor]
+
+    def _axes(self, tensor: str, places: Mapping[str, int]) -> Iterator[Hashable]:
+        """The axes that cycles depend on."""
+        padded = False
+        for axis in self.layouts[tensor].axes:
+            if axis.span > 1 or padded:
+                moved = sorted((places[loop], factor) for loop, factor in axis.loops if loop in places)
+                yield axis.extent, axis.before, axis.after, tuple(moved)
+            padded = bool(axis.before or axis.after)
 
     @cached_property
     def results(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from embed.progress import Progress
 from embed.solver.deadline import Deadline
 from embed.solver.model import Found, Placements, PricedPlacements
 from embed.solver.problem import Problem
-from embed.solver.questions import every, held_under, numbered, order_of, problems, relaxations, why_not
+from embed.solver.questions import every, held_under, numbered, order_of, problem_of, problems, relaxations, why_not
 from embed.solver.relaxed import promising
 from embed.solver.search import Solution
 from embed.solver.settings import MODELS, Settings, log
@@ -75,26 +75,38 @@ def alternatives(
 
     `deadline` is that of a search which this is a part of. Raises NoEmbedding with the reason.
     """
-    start = time.perf_counter()
     deadline = deadline or Deadline(settings.time_limit)
-    order = order_of(settings)
+    check(settings.demands, operator, target)
+    found = _listed(every(operator, target, settings), settings, deadline, not dominated)
+    if not found.ranked and found.complete:
+        raise _none_listed(operator, target, settings, deadline)
+    return found
+
+
+def siblings(embeddings: Iterable[Embedding], operator: Operator, target: Isa, settings: Settings) -> Alternatives:
+    """Every embedding of the rewritings of the operator that some are of, with their instructions and bindings."""
+    lies = held_under(operator, target, settings).lies
+    asked = (problem_of(embedding, target, lies) for embedding in embeddings)
+    return _listed(asked, replace(settings, dump=None), Deadline(settings.time_limit), maximal=False)
+
+
+def _listed(asked: Iterable[Problem], settings: Settings, deadline: Deadline, maximal: bool) -> Alternatives:
+    """The embeddings of some problems that meet the demands."""
+    start = time.perf_counter()
     found: list[tuple[Embedding, Costs]] = []
     left: list[str] = []
     number = 0
-    check(settings.demands, operator, target)
-    for number, problem in enumerate(every(operator, target, settings), 1):
+    for number, problem in enumerate(asked, 1):
         placements = Placements(problem)
-        streamed = placements.stream(settings, deadline, not dominated)
+        streamed = placements.stream(settings, deadline, maximal)
         priced = ((embedding, evaluate(embedding, problem.rates)) for embedding in streamed)
         found += [one for one in priced if all(meets(demand, *one) for demand in settings.demands)]
         left += [] if streamed.complete else [str(problem)]
         log.log(MODELS, "    %d embeddings, %s", len(found), "complete" if streamed.complete else "out of time")
         if settings.dump:
             placements.dump(numbered(settings.dump, number))
-    if not found and not left:
-        raise _none_listed(operator, target, settings, deadline)
     progress = Progress(number, tuple(left), struck=deadline.struck)
-    return Alternatives(_ranked(found, order), progress, time.perf_counter() - start)
+    return Alternatives(_ranked(found, order_of(settings)), progress, time.perf_counter() - start)
 
 
 def rivals(operator: Operator, target: Isa, settings: Settings, below: int | None) -> Alternatives:

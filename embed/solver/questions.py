@@ -13,7 +13,7 @@ from dataflow.symbolic import sums_apart
 from embed.binding import bindings
 from embed.costs import rates
 from embed.demands import in_place
-from embed.embedding import Placeable, as_accumulation
+from embed.embedding import Embedding, Placeable, as_accumulation
 from embed.errors import NoEmbedding
 from embed.physical import Physical
 from embed.pinned import Held, hold
@@ -48,6 +48,12 @@ def problems(operator: Operator, target: Isa, lies: Mapping[str, Physical] | Non
             yield Problem(operator, Placeable.of(target, instruction.name), binding, rate)
     if none:
         raise NoEmbedding(f"no instruction of {target.name} computes `{operator.main}`: {_offers(target)}")
+
+
+def problem_of(embedding: Embedding, target: Isa, lies: Mapping[str, Physical]) -> Problem:
+    """The problem that has an embedding among its placements, under pinned layouts."""
+    price = rates(embedding.operator, target.instructions[embedding.name], target, lies)
+    return Problem(embedding.operator, embedding.instruction, embedding.binding, price, relaxed=embedding.relaxed)
 
 
 def every(operator: Operator, target: Isa, settings: Settings) -> Iterator[Problem]:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Hashable
 
 import numpy as np
 import pytest
@@ -10,16 +11,25 @@ import pytest
 import embed
 import isa
 from dataflow import Operator, conv2d, evaluate, gemm, requantise
+from embed.costs import evaluate as price_of
+from embed.embedding import Embedding
 from embed.errors import NoEmbedding
+from embed.relax.steps import EXACT
+from embed.solver.bound import least
+from embed.solver.deadline import Deadline
+from embed.solver.model import Placements
+from embed.solver.questions import every
 from embed.solver.settings import Settings
 from embed.vta.checker import check
-from embed.vta.executable import compile_vta, scheduled
+from embed.vta.executable import compile_vta, scheduled, task_of
 from embed.vta.joint import choose
 from embed.vta.refine import refined
 from tests.operators import inputs
 
 LITTLE = isa.load("vta", {"block_in": 4, "block_out": 4, "inp_bytes": 256, "wgt_bytes": 512, "acc_bytes": 1024})
 """VTA 1x4x4 with 64 inp, 32 wgt and 64 acc words."""
+
+VTA = isa.load("vta")
 
 
 @pytest.mark.parametrize(
@@ -69,6 +79,43 @@ def test_refined_programs_are_no_slower_and_right(operator: Operator) -> None:
     assert check(kernels[1].bind(arrays), kernels[1].machine) == []
     np.testing.assert_array_equal(kernels[1](**arrays), evaluate(operator, arrays))
     assert refined(embedding, LITTLE, first, bound=cycles[0]) == first
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        requantise(conv2d(c=3, h=5, w=5, k=4, r=3, s=3, pad=1), bias=True),
+        requantise(conv2d(c=1, h=6, w=7, k=3, r=3, s=2, stride=2)),
+    ],
+    ids=lambda operator: operator.title,
+)
+def test_tasks_of_one_form_take_the_same_cycles(operator: Operator) -> None:
+    """Those that are one to the contest, each scheduled on its own."""
+    forms: dict[Hashable, list[Embedding]] = {}
+    for embedding, _ in embed.alternatives(operator, LITTLE, dominated=True).ranked:
+        forms.setdefault(task_of(embedding, LITTLE).form, []).append(embedding)
+    several = [alike for alike in forms.values() if len(alike) > 1]
+    assert len(several) > 1
+    for alike in several[:3]:
+        assert len({scheduled(embedding, LITTLE).cycles for embedding in alike[:3]}) == 1
+
+
+def test_a_rewriting_is_proven_best() -> None:
+    """No placement of any rewriting that may win has a schedule of 2 % fewer cycles, each scheduled on its own."""
+    operator = requantise(conv2d(c=32, h=5, w=5, k=32, r=3, s=3, groups=32, pad=1))
+    solution, _ = choose(operator, VTA, Settings())
+    best = scheduled(solution.embedding, VTA).cycles
+    assert solution.embedding.relaxed
+    assert (solution.status, solution.note) == ("OPTIMAL", "")
+    tried = 0
+    asked = every(operator, VTA, Settings(relax=EXACT))
+    for problem in (problem for problem in asked if least(problem, "cycles") * 1.02 < best):
+        for embedding in Placements(problem).stream(Settings(), Deadline(10), maximal=False):
+            if price_of(embedding, problem.rates).cycles * 1.02 < best:
+                tried += 1
+                with pytest.raises(NoEmbedding):
+                    scheduled(embedding, VTA, below=int(best / 1.02))
+    assert tried > 3
 
 
 def test_an_embedding_without_room_is_passed_over() -> None:
