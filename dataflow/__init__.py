@@ -3,8 +3,9 @@
 from dataflow.computation import Computation, Dim, Tensor
 from dataflow.epilogue import bias_relu, requantise
 from dataflow.errors import UserError
+from dataflow.inference import infer, infer_all
 from dataflow.library import LIBRARY, batched_gemm, conv1d, conv2d, conv3d, depthwise_conv2d, gemm, gemv
-from dataflow.notation import NotationError, infer, infer_all, parse
+from dataflow.notation import NotationError, parse
 from dataflow.operator import Operator
 from dataflow.reference import evaluate
 

@@ -19,8 +19,9 @@ from embed.errors import NoEmbedding
 from embed.lanes import allowed_dims, slides
 from embed.moves import pieces, resets, stores
 from embed.physical import Physical
-from embed.pinned import Held, Packing, Pin, packing
+from embed.pinned import Held
 from embed.relax.sums import added_bytes
+from embed.repacking import Packing, Pin, packing
 from isa.model import Instruction, Isa, Operand
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from isa.errors import listing
-from isa.schema import Node
+from isa.node import Node
 
 _PLACE = re.compile(r"\{(\w*)\}")
 

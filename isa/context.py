@@ -9,7 +9,8 @@ from isa.encoding import Encoding
 from isa.errors import Faults, listing
 from isa.field_list import FieldListError, Widths, parse_field_list
 from isa.model import Format, Memory
-from isa.schema import ORDERS, Node
+from isa.node import Node
+from isa.schema import ORDERS
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LARGEST_WORD = 1 << 16

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from isa.context import identifier
-from isa.schema import Node
+from isa.node import Node
 
 _WORD = re.compile(r"\w+")
 _BITS = ("format", "encoding")

@@ -13,10 +13,11 @@ from isa.entries import Entry, read_entry
 from isa.errors import Faults, IsaError, listing
 from isa.forms import Form
 from isa.model import FIELD, Instruction, Mask, Operand, Repeat
+from isa.node import Node
 from isa.operands import memory_of, read_mask, read_operand, read_tensors
 from isa.patterns import read_patterns
 from isa.rounding import SUMMATIONS
-from isa.schema import DENORMALS, Node
+from isa.schema import DENORMALS
 from isa.sdm import Place, SdmError, features, read_form
 from isa.sequences import read_sequence, with_sequence
 

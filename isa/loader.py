@@ -14,7 +14,8 @@ from isa.context import Context, identifier, layout
 from isa.errors import Faults, IsaError, listing
 from isa.instructions import read_instructions
 from isa.model import Format, Isa, Memory, Parameter
-from isa.schema import MEMORY_KINDS, PROCESSORS, TABLES, Node
+from isa.node import Node
+from isa.schema import MEMORY_KINDS, PROCESSORS, TABLES
 from isa.source import Source, text_of
 from isa.timing import read_timings
 

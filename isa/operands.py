@@ -12,7 +12,8 @@ from isa.encoding import Encoding
 from isa.entries import Entry
 from isa.errors import Faults, listing
 from isa.model import FIELD, Mask, Memory, Operand
-from isa.schema import IDLE, Node
+from isa.node import Node
+from isa.schema import IDLE
 
 _TYPE = re.compile(r"\s*([A-Za-z]+[0-9]+)\s*(?:\[([^\[\]]*)\]\s*)?")
 

@@ -11,7 +11,7 @@ from dataflow.expression import Read
 from dataflow.notation import NotationError, parse
 from dataflow.symbolic import sums_apart, writes_apart
 from isa.entries import Entry
-from isa.schema import Node
+from isa.node import Node
 
 _MOST_VARIANTS = 4096
 

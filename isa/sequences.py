@@ -7,7 +7,7 @@ from isa.context import Context
 from isa.entries import Entry
 from isa.errors import listing
 from isa.model import Cost, Instruction, Operand, Part
-from isa.schema import Node
+from isa.node import Node
 
 _BITS = ("encoding", "format", "syntax", "emit", "mask", "choice", "repeat")
 """What the instructions of a sequence have, and so the sequence has not."""

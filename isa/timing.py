@@ -7,7 +7,8 @@ from dataclasses import replace
 from isa.context import Context, identifier
 from isa.errors import listing
 from isa.model import Cost, Instruction, MicroOperations, Timing
-from isa.schema import TABLES, Node
+from isa.node import Node
+from isa.schema import TABLES
 from isa.sequences import cost_of
 
 _Members = dict[str, Node]

@@ -24,7 +24,7 @@ from embed.cpu.machine import machine_of
 from embed.cpu.model import packing
 from embed.embedding import Embedding
 from embed.physical import Physical
-from embed.pinned import Packing
+from embed.repacking import Packing
 from embed.vta.executable import VtaKernel
 from isa.model import Isa
 

@@ -23,7 +23,7 @@ from embed.embedding import Embedding, TileLoop
 from embed.nest.build import result_loops
 from embed.nest.schedule import Schedule
 from embed.physical import Physical
-from embed.pinned import Packing
+from embed.repacking import Packing
 from isa.memo import remembered
 from isa.model import Cost, Isa, MicroOperations
 

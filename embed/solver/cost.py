@@ -8,8 +8,8 @@ from math import prod
 from ortools.sat.python import cp_model
 
 from embed.layout import Window
-from embed.pinned import Pin
 from embed.relax.sums import added_bytes
+from embed.repacking import Pin
 from embed.solver import in_place
 from embed.solver.arithmetic import chain, product
 from embed.solver.problem import Problem

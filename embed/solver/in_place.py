@@ -10,7 +10,7 @@ from ortools.sat.python import cp_model
 
 from embed.embedding import Digit, Embedding
 from embed.layout import Layout, derive_one, word_lanes
-from embed.pinned import Pin, begins_so, is_in_place
+from embed.repacking import Pin, begins_so, is_in_place
 from embed.solver.forms import Form, columns, forms
 from embed.solver.problem import Problem
 from embed.solver.solution import filled

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from embed.demands import Demand, in_place
-from embed.pinned import Pin
+from embed.repacking import Pin
 from embed.solver.deadline import Deadline
 from embed.solver.model import PricedPlacements
 from embed.solver.problem import Problem
