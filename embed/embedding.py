@@ -20,6 +20,7 @@ from dataflow.operator import Operator
 from embed.binding import Binding, named_accesses
 from embed.relax import steps
 from embed.relax.rewritten import Rewritten
+from isa.memo import remembered
 from isa.model import Isa
 
 Array = npt.NDArray[Any]
@@ -68,12 +69,17 @@ class Placeable:
     @classmethod
     def of(cls, target: Isa, name: str) -> "Placeable":
         """The entry `name` of an ISA; raises IsaError if there is none and UserError if it has no pattern."""
-        entry = target.instruction(name)
-        if entry.pattern is None:
-            raise UserError(f"{name} of {target.name} has no pattern, so nothing can be placed with it")
-        memories = {operand.name: target.memories.get(operand.memory) for operand in entry.operands.values()}
-        pattern = as_accumulation(entry.pattern)
-        return cls(name, pattern, {name: memory.pads for name, memory in memories.items() if memory and memory.pads})
+        return _placeable(target, name)
+
+
+@remembered
+def _placeable(target: Isa, name: str) -> Placeable:
+    entry = target.instruction(name)
+    if entry.pattern is None:
+        raise UserError(f"{name} of {target.name} has no pattern, so nothing can be placed with it")
+    memories = {operand.name: target.memories.get(operand.memory) for operand in entry.operands.values()}
+    pads = {name: memory.pads for name, memory in memories.items() if memory and memory.pads}
+    return Placeable(name, as_accumulation(entry.pattern), pads)
 
 
 def as_accumulation(pattern: Computation) -> Computation:

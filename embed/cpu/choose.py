@@ -1,19 +1,27 @@
 """Schedules worth pricing: the best register tiles, sums unrolled a little, and loop orders that reuse a cache."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 
 from embed.cpu.moves import Moves
 from embed.cpu.register_tiles import Core, register_tiles
 from embed.embedding import Embedding
 from embed.nest.build import result_loops
-from embed.nest.schedule import Schedule
 
 _NARROWEST_UNROLL = 4
 _LONG_BODY = 64
 """Multiply-accumulates in a row beside which the few instructions of a loop take no slot that is needed."""
 
 _PANEL_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """Iterations per tile of each loop, and the orders of the loops that are worth a price, the most likely first."""
+
+    tiles: Mapping[str, int]
+    orders: Sequence[tuple[str, ...]]
 
 
 def choose(
@@ -23,7 +31,7 @@ def choose(
     steps: Mapping[str, int],
     panel_bytes: int,
     threads: int,
-) -> list[Schedule]:
+) -> list[Tiling]:
     """Tiles of the output's loops that fit the registers and waste least; sums unrolled a little; in several orders.
 
     `moving` gives the loops that move each input's words, `steps` the elements each loop moves in the input that is
@@ -34,23 +42,24 @@ def choose(
     sums = sorted((name for name in extents if name not in results), key=lambda name: -steps.get(name, 0))
     sums = sorted(sums, key=lambda name: extents[name] > 1)
     usual = _orders(results, moving, panel_bytes)
-    found = []
+    found, unrolled = [], dict[bool, dict[str, int]]()
     for tile in register_tiles(core, extents, results, moving):
-        tiles = tile | _unrolled(extents, sums, moving, prod(tile.values()))
-        counts = {name: -(-extents[name] // tiles[name]) for name in results}
+        long = prod(tile.values()) * _NARROWEST_UNROLL >= _LONG_BODY
+        if long not in unrolled:
+            unrolled[long] = _unrolled(extents, sums, moving, long)
+        counts = {name: -(-extents[name] // size) for name, size in tile.items()}
         orders = [_shared_evenly(order, counts, threads) for order in usual] if threads > 1 else usual
-        found += [Schedule(tiles, (*order, *sums), 1, 1) for order in _distinct(orders, counts)]
+        found.append(Tiling(tile | unrolled[long], [(*order, *sums) for order in _distinct(orders, counts)]))
     return found
 
 
-def _unrolled(
-    extents: Mapping[str, int], sums: list[str], moving: Mapping[str, Moves], computes: int
-) -> dict[str, int]:
+def _unrolled(extents: Mapping[str, int], sums: list[str], moving: Mapping[str, Moves], long: bool) -> dict[str, int]:
     """Innermost sums unrolled until a few steps stand in a row, in parts that divide the loop where there are any.
 
-    Where a register holds several steps, the parts are whole registers. Steps of many multiply-accumulates hide the
-    loop around them sooner, unless pairs of words leave few other instructions.
+    Where a register holds several steps, the parts are whole registers. `long` steps of many multiply-accumulates hide
+    the loop around them sooner, unless pairs of words leave few other instructions.
     """
+    soon = long and all(moves.at_once == 1 for moves in moving.values())
     tiles = dict.fromkeys(sums, 1)
     steps = 1
     for place, name in reversed(list(enumerate(sums))):
@@ -62,8 +71,7 @@ def _unrolled(
             tiles[name] = _registers_full(extents[name], lanes, outermost)
         else:
             room = max(1, 2 * _NARROWEST_UNROLL // steps)
-            long = computes * _NARROWEST_UNROLL >= _LONG_BODY and all(moves.at_once == 1 for moves in moving.values())
-            enough = min(room, _NARROWEST_UNROLL) if long else room
+            enough = min(room, _NARROWEST_UNROLL) if soon else room
             tiles[name] = _part(extents[name], room, enough, _NARROWEST_UNROLL)
         steps *= tiles[name]
         if tiles[name] < extents[name]:
@@ -122,5 +130,5 @@ def _distinct(orders: list[list[str]], counts: Mapping[str, int]) -> list[list[s
     """The first of the orders that differ in loops of one tile alone."""
     found: dict[tuple[str, ...], list[str]] = {}
     for order in orders:
-        found.setdefault(tuple(name for name in order if counts[name] > 1), order)
+        found.setdefault(tuple([name for name in order if counts[name] > 1]), order)
     return list(found.values())

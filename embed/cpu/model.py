@@ -155,7 +155,6 @@ class Pricing:
         self.core, self.copies = core, copies
         self.filled = [moves for moves in moving.values() if moves.whole or moves.lanes > 1]
         self.spread = [moves for moves in moving.values() if not (moves.whole or moves.lanes > 1)]
-        self.computed: dict[tuple[int, ...], float] = {}
         self.extents = {loop.name: loop.extent for loop in embedding.loops}
         self.results = result_loops(embedding)
         self.sums = [name for name in self.extents if name not in self.results]
@@ -166,15 +165,12 @@ class Pricing:
         self.moved = {name: [name in tensor.loops for tensor in self.tensors] for name in self.results}
         self.once = [sum(self.whole) / rate for _, rate in core.caches]
 
-    def least(self, schedule: Schedule, threads: int = 1) -> float:
+    def least(self, compute: float, share: float) -> float:
         """What the total of `price` is no less than: every tensor is read once."""
-        share = self._share(schedule, threads)
-        return self._total(share * self._computed(schedule.tiles), [share * once for once in self.once])
+        return self._total(compute, [share * once for once in self.once])
 
-    def price(self, schedule: Schedule, threads: int = 1) -> Price:
-        """Cycles of one thread of `threads`, the one with most to do."""
-        share = self._share(schedule, threads)
-        compute = share * self._computed(schedule.tiles)
+    def price(self, schedule: Schedule, compute: float, share: float) -> Price:
+        """Cycles of a thread that has a `share` of the work and computes for so many cycles."""
         levels = self._levels(schedule)
         transfers = tuple([share * _read(levels, room) / rate for room, rate in self.core.caches])
         return Price(compute, transfers, self.copies, self._total(compute, transfers))
@@ -185,29 +181,26 @@ class Pricing:
         others = _PART_OF_OTHERS * (compute + sum(transfers) - slowest)
         return slowest + others + self.copies
 
-    def _share(self, schedule: Schedule, threads: int) -> float:
-        """The part of the outermost loop's tiles that one thread gets."""
-        outermost = next((name for name in schedule.order if name in self.results), None)
-        if threads == 1 or outermost is None:
+    def share(self, tiles: Mapping[str, int], order: Sequence[str], threads: int) -> float:
+        """The part of the outermost loop's tiles that the thread with most to do gets."""
+        outermost = order[0] if order else ""
+        if threads == 1 or outermost not in self.results:
             return 1.0
-        count = -(-self.extents[outermost] // schedule.tiles[outermost])
+        count = -(-self.extents[outermost] // tiles[outermost])
         return -(-count // threads) / count
 
-    def _computed(self, tiles: Mapping[str, int]) -> float:
-        """Whole register tiles and the rests along each loop: steps of the sum, and what a tile needs besides."""
-        key = tuple(tiles.values())
-        if key not in self.computed:
-            whole = {name: tiles[name] for name in self.results}
-            cuts = {name: divmod(self.extents[name], size) for name, size in whole.items()}
-            ragged = {name: ((full, whole[name]), (1, rest)) for name, (full, rest) in cuts.items() if rest}
-            even = prod([full for full, rest in cuts.values() if not rest])
-            unrolled = prod([tiles[name] for name in self.sums])
-            total = 0.0
-            for choice in product(*ragged.values()):
-                sizes = whole | {name: size for name, (_, size) in zip(ragged, choice, strict=True)}
-                total += even * prod([count for count, _ in choice]) * self._tile(sizes, unrolled)
-            self.computed[key] = total
-        return self.computed[key]
+    def computed(self, tiles: Mapping[str, int]) -> float:
+        """Cycles of whole register tiles and the rests along each loop: steps of the sum, and what a tile needs."""
+        whole = {name: tiles[name] for name in self.results}
+        cuts = {name: divmod(self.extents[name], size) for name, size in whole.items()}
+        ragged = {name: ((full, whole[name]), (1, rest)) for name, (full, rest) in cuts.items() if rest}
+        even = prod([full for full, rest in cuts.values() if not rest])
+        unrolled = prod([tiles[name] for name in self.sums])
+        total = 0.0
+        for choice in product(*ragged.values()):
+            sizes = whole | {name: size for name, (_, size) in zip(ragged, choice, strict=True)}
+            total += even * prod([count for count, _ in choice]) * self._tile(sizes, unrolled)
+        return total
 
     def _tile(self, sizes: Mapping[str, int], unrolled: int) -> float:
         core, sums = self.core, prod(sizes.values())

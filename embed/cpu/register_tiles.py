@@ -3,7 +3,7 @@
 A side of a tile are the loops that move the same inputs: a step of the sum costs what the lengths of its sides say.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
@@ -96,13 +96,23 @@ def register_tiles(
     for shape, sums, least in costs.fitting:
         if whole * least > sums * enough:
             break
-        for choice in product(*map(_Cuts.__getitem__, cuts, shape)):
+        for choice in _choices(cuts, shape):
             price = _price(choice, costs.steps)
             if price <= enough:
                 sizes = [size for cut in choice for size in cut.sizes]
                 found = sorted([*found, (price, -sums, [sizes[place] for place in places])])[:_MOST_TILES]
                 enough = found[-1][0] if len(found) == _MOST_TILES else inf
     return [alone | dict(zip(loops, sizes, strict=True)) for _, _, sizes in found] or [alone]
+
+
+def _choices(cuts: Sequence[_Cuts], shape: Shape) -> Iterable[tuple[_Cut, ...]]:
+    """All ways to get a shape; none as soon as one of its sides cannot be had."""
+    sides = []
+    for own, length in zip(cuts, shape, strict=True):
+        if not own[length]:
+            return ()
+        sides.append(own[length])
+    return product(*sides)
 
 
 def _sides(loops: Sequence[str], moving: Mapping[str, Moves]) -> list[list[str]]:

@@ -1,6 +1,8 @@
 """The schedules of an embedding that are worth a price, and what the model says of each."""
 
-from embed.cpu.choose import choose
+from math import inf
+
+from embed.cpu.choose import Tiling, choose
 from embed.cpu.finish import spare_registers
 from embed.cpu.model import Pricing, copied, machine
 from embed.cpu.rank import ACCURACY, Candidate
@@ -18,23 +20,33 @@ def priced(site: Site, threads: int, thorough: bool) -> list[Candidate]:
 
     There are none where a word holds one result and would overwrite others, for want of masks.
     """
-    embedding, moving = site.embedding, site.moving
+    embedding = site.embedding
     if site.partial == {"": 1} and embedding.operator.output.size > 1 and not site.plan.store_masked:
         return []
-    main = embedding.operator.main
-    sizes = {operand: main.tensor(main.accesses[t].tensor).bytes for operand, t in embedding.binding.pairs}
-    panel = max((sizes[operand] for operand, moves in moving.items() if moves.whole), default=0)
-    core = Core(site.registers.free - max(0, spare_registers(site.plan) - _SPARE), site.memory.bits // 8)
-    leader = next((operand for operand, moves in moving.items() if moves.lanes > 1), embedding.binding.pairs[1][0])
-    schedules = choose(embedding, core, moving, _steps(site, leader), panel, threads)
-    pricing = Pricing(embedding, machine(site.target, site.roles), moving, site.ways, _copies(site, schedules[0]))
-    found = [Candidate(site, schedules[0], pricing.price(schedules[0], threads))]
-    least = found[0].price.total
-    for schedule in schedules[1:]:
-        if thorough or pricing.least(schedule, threads) * ACCURACY < least:
-            found.append(Candidate(site, schedule, pricing.price(schedule, threads)))
-            least = min(least, found[-1].price.total)
+    tilings = _tilings(site, threads)
+    likely = Schedule(tilings[0].tiles, tilings[0].orders[0], 1, 1)
+    pricing = Pricing(embedding, machine(site.target, site.roles), site.moving, site.ways, _copies(site, likely))
+    found, enough = list[Candidate](), inf
+    for tiling in tilings:
+        whole = pricing.computed(tiling.tiles)
+        for order in tiling.orders:
+            share = pricing.share(tiling.tiles, order, threads)
+            if thorough or pricing.least(share * whole, share) * ACCURACY < enough:
+                schedule = Schedule(tiling.tiles, order, 1, 1)
+                found.append(Candidate(site, schedule, pricing.price(schedule, share * whole, share)))
+                enough = min(enough, found[-1].price.total)
     return found
+
+
+def _tilings(site: Site, threads: int) -> list[Tiling]:
+    """The tilings worth a price on the registers that the epilogue leaves."""
+    embedding, moving = site.embedding, site.moving
+    pairs = embedding.binding.pairs[1:]
+    whole = [embedding.accesses[access].tensor for operand, access in pairs if moving[operand].whole]
+    panel = max([embedding.operator.main.tensor(name).bytes for name in whole], default=0)
+    core = Core(site.registers.free - max(0, spare_registers(site.plan) - _SPARE), site.memory.bits // 8)
+    leader = next((operand for operand, moves in moving.items() if moves.lanes > 1), pairs[0][0])
+    return choose(embedding, core, moving, _steps(site, leader), panel, threads)
 
 
 def _copies(site: Site, schedule: Schedule) -> float:
@@ -45,7 +57,6 @@ def _copies(site: Site, schedule: Schedule) -> float:
 
 def _steps(site: Site, operand: str) -> dict[str, int]:
     """Elements that each loop moves in the input that is one operand; fused loops do not count."""
-    tensor = site.embedding.binding.tensors[operand]
-    read = site.embedding.operator.main.accesses[tensor]
-    found = steps(read, site.physical[tensor].plain.strides())
+    read = site.embedding.accesses[site.embedding.binding.tensors[operand]]
+    found = steps(read, site.physical[read.tensor].plain.strides())
     return {loop.name: found.get(loop.dims[0], 0) for loop in site.embedding.loops}
