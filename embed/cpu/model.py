@@ -162,7 +162,8 @@ class Pricing:
         owners = {dim: loop for loop in embedding.loops for dim in loop.dims}
         self.tensors = [_Reach(embedding, operand, found, owners) for operand, found in ways.items()]
         self.whole = [tensor.bytes(self.extents) for tensor in self.tensors]
-        self.moved = {name: [name in tensor.loops for tensor in self.tensors] for name in self.results}
+        numbered = list(enumerate(self.tensors))
+        self.moved = {name: [place for place, tensor in numbered if name in tensor.loops] for name in self.results}
         self.once = [sum(self.whole) / rate for _, rate in core.caches]
 
     def least(self, compute: float, share: float) -> float:
@@ -214,19 +215,17 @@ class Pricing:
         """For each place in the order of results, the bytes that one trip of the loops inside touches, and the bytes
         that all trips bring if a cache holds those: once for each trip around that moves a tensor. Last, if none does.
         """
-        spans, sizes, trips, tiles = dict(self.extents), self.whole, 1, schedule.tiles
+        spans, sizes, trips, tiles = dict(self.extents), list(self.whole), 1, schedule.tiles
         brought = [1] * len(sizes)
         found = [(sum(sizes), sum(sizes))]
-        for name in schedule.order:
-            if name not in self.moved:
-                continue
-            moved = self.moved[name]
+        for name in schedule.order[: len(self.results)]:
             trips *= -(-spans[name] // tiles[name])
-            brought = [trips if moves else times for moves, times in zip(moved, brought, strict=True)]
+            for place in self.moved[name]:
+                brought[place] = trips
             if spans[name] != tiles[name]:
                 spans[name] = tiles[name]
-                known = zip(self.tensors, moved, sizes, strict=True)
-                sizes = [tensor.bytes(spans) if moves else size for tensor, moves, size in known]
+                for place in self.moved[name]:
+                    sizes[place] = self.tensors[place].bytes(spans)
                 found.append((sum(sizes), sum(map(mul, sizes, brought))))
         return [*found, (0.0, sum(sizes) * trips)]
 
