@@ -177,6 +177,12 @@ class Embedding:
         places = {dim: place for place, dim in enumerate(self.extents)}
         return tuple(sorted([*runs, *plain], key=lambda loop: min([places[dim] for dim in loop.dims])))
 
+    @cached_property
+    def result_loops(self) -> tuple[str, ...]:
+        """Tile loops that move along the output; the others sum."""
+        results = set(self.operator.main.output_dims)
+        return tuple([loop.name for loop in self.loops if not results.isdisjoint(loop.dims)])
+
     @property
     def invocations(self) -> int:
         """How many instructions cover the operator."""

@@ -7,7 +7,6 @@ from math import prod
 
 from deepbench.native.record import NativeRecord
 from embed.cpu.kernel import CpuKernel
-from embed.nest.build import result_loops
 
 _NOTABLE = 0.97
 _STORE_SLOTS = 2
@@ -59,14 +58,14 @@ def _detail(name: str, record: NativeRecord) -> str:
 
 def _steps(kernel: CpuKernel) -> int:
     """Multiply-accumulates that follow each other in one sum."""
-    results = set(result_loops(kernel.embedding))
+    results = set(kernel.embedding.result_loops)
     return prod(loop.extent for loop in kernel.embedding.loops if loop.name not in results)
 
 
 def _register_tile(kernel: CpuKernel, chains: float) -> tuple[float, float, int]:
     """The share that a whole register tile allows, that all tiles with their rests allow, and the sums of a tile."""
     extents = {loop.name: loop.extent for loop in kernel.embedding.loops}
-    tiles = {name: kernel.schedule.tiles[name] for name in result_loops(kernel.embedding)}
+    tiles = {name: kernel.schedule.tiles[name] for name in kernel.embedding.result_loops}
     uses = _uses(kernel)
     pieces = [_pieces(extents[name], size) for name, size in tiles.items()]
     needed = done = 0.0

@@ -22,7 +22,6 @@ from embed.epilogue import Epilogue
 from embed.errors import NoEmbedding
 from embed.layout import Layout
 from embed.moves import pieces
-from embed.nest.build import result_loops
 from embed.nest.schedule import Schedule
 from embed.nest.task import even_tiles
 from isa.model import Isa
@@ -60,7 +59,7 @@ def schedule(
 
 def _orders(embedding: Embedding, layouts: Mapping[str, Layout]) -> list[tuple[str, ...]]:
     """Output loops outside, sums inside; among the output loops, those that leave one input in place go innermost."""
-    results = result_loops(embedding)
+    results = embedding.result_loops
     sums = [loop.name for loop in embedding.loops if loop.name not in results]
     found = []
     for name in embedding.inputs:
@@ -91,7 +90,7 @@ class _Grid:
 
     def __post_init__(self) -> None:
         self.output = self.embedding.operator.main.output.tensor
-        self.results = result_loops(self.embedding)
+        self.results = self.embedding.result_loops
         self.options = _options(self.embedding)
         self.tile = {name: self._axis(name, sizes) for name, sizes in self.options.items()}
         self.count = {loop.name: np.ceil(loop.extent / self.tile[loop.name]) for loop in self.embedding.loops}

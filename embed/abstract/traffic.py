@@ -10,7 +10,6 @@ import numpy.typing as npt
 from embed.abstract.program import moving
 from embed.embedding import Embedding
 from embed.layout import Axis, Layout
-from embed.nest.build import result_loops
 from embed.nest.schedule import Schedule
 
 Counts = npt.NDArray[np.int64]
@@ -30,7 +29,7 @@ def loaded(embedding: Embedding, layout: Layout, schedule: Schedule, tensor: str
     if tensor in schedule.whole:
         return Moved(1, prod(axis.span for axis in layout.axes), layout.words)
     counts = {loop.name: -(-loop.extent // schedule.tiles[loop.name]) for loop in embedding.loops}
-    results = result_loops(embedding)
+    results = embedding.result_loops
     order = [loop for loop in schedule.order if tensor in embedding.inputs or loop in results]
     movers = set(moving(layout))
     last = max((place for place, loop in enumerate(order) if loop in movers and counts[loop] > 1), default=-1)

@@ -7,7 +7,6 @@ from math import prod
 from embed.cpu.moves import Moves
 from embed.cpu.register_tiles import Core, register_tiles
 from embed.embedding import Embedding
-from embed.nest.build import result_loops
 
 _NARROWEST_UNROLL = 4
 _LONG_BODY = 64
@@ -38,7 +37,7 @@ def choose(
     read in place; `panel_bytes` is the size of the input with whole words. The outermost loop is what `threads` share.
     """
     extents = {loop.name: loop.extent for loop in embedding.loops}
-    results = sorted(result_loops(embedding), key=lambda name: extents[name] == 1)
+    results = sorted(embedding.result_loops, key=lambda name: extents[name] == 1)
     sums = sorted((name for name in extents if name not in results), key=lambda name: -steps.get(name, 0))
     sums = sorted(sums, key=lambda name: extents[name] > 1)
     usual = _orders(results, moving, panel_bytes)

@@ -8,7 +8,6 @@ loops around move other tensors alone (Low et al., "Analytical Modeling Is Enoug
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from math import prod
 from operator import le, mul
 
@@ -20,8 +19,8 @@ from embed.cpu.roles import Roles
 from embed.cpu.units import held, unit_sets
 from embed.cpu.ways import Way
 from embed.embedding import Embedding, TileLoop
-from embed.nest.build import result_loops
 from embed.nest.schedule import Schedule
+from embed.nest.task import whole_and_rest
 from embed.physical import Physical
 from embed.repacking import Packing
 from isa.memo import remembered
@@ -156,7 +155,7 @@ class Pricing:
         self.filled = [moves for moves in moving.values() if moves.whole or moves.lanes > 1]
         self.spread = [moves for moves in moving.values() if not (moves.whole or moves.lanes > 1)]
         self.extents = {loop.name: loop.extent for loop in embedding.loops}
-        self.results = result_loops(embedding)
+        self.results = embedding.result_loops
         self.sums = [name for name in self.extents if name not in self.results]
         self.steps = prod([self.extents[name] for name in self.sums])
         owners = {dim: loop for loop in embedding.loops for dim in loop.dims}
@@ -192,16 +191,12 @@ class Pricing:
 
     def computed(self, tiles: Mapping[str, int]) -> float:
         """Cycles of whole register tiles and the rests along each loop: steps of the sum, and what a tile needs."""
-        whole = {name: tiles[name] for name in self.results}
-        cuts = {name: divmod(self.extents[name], size) for name, size in whole.items()}
-        ragged = {name: ((full, whole[name]), (1, rest)) for name, (full, rest) in cuts.items() if rest}
-        even = prod([full for full, rest in cuts.values() if not rest])
+        pieces: list[tuple[int, dict[str, int]]] = [(1, {})]
+        for name in self.results:
+            cut = whole_and_rest(self.extents[name], tiles[name])
+            pieces = [(count * times, {**sizes, name: size}) for count, sizes in pieces for times, size in cut]
         unrolled = prod([tiles[name] for name in self.sums])
-        total = 0.0
-        for choice in product(*ragged.values()):
-            sizes = whole | {name: size for name, (_, size) in zip(ragged, choice, strict=True)}
-            total += even * prod([count for count, _ in choice]) * self._tile(sizes, unrolled)
-        return total
+        return sum([count * self._tile(sizes, unrolled) for count, sizes in pieces])
 
     def _tile(self, sizes: Mapping[str, int], unrolled: int) -> float:
         core, sums = self.core, prod(sizes.values())
@@ -239,25 +234,26 @@ class _Reach:
     """How many bytes of one operand's tensor some iterations of the loops touch."""
 
     def __init__(self, embedding: Embedding, operand: str, found: Way, owners: Mapping[str, TileLoop]) -> None:
-        read = embedding.accesses[embedding.binding.tensors[operand]]
+        read, radix = embedding.accesses[embedding.binding.tensors[operand]], embedding.radix
         tensor = embedding.operator.main.tensor(read.tensor)
-        radix = embedding.radix
-        loops = {dim: owners[dim] for index in read.index for dim, _ in index.terms}
+        loops = {dim: owners[dim] for dim in read.dims}
         self.size = bits(tensor.dtype) // 8
         self.loops = frozenset([loop.name for loop in loops.values()])
+        self.packed = isinstance(found, Packed) or any(len(loop.dims) > 1 for loop in loops.values())
+        self.word = self.size * prod([radix[name] for name in self.loops if name in radix])
         self.dims = []
         for index, size in zip(read.index, tensor.shape, strict=True):
             steps = [(loops[dim].name, abs(step)) for dim, step in index.terms]
             start = 1 - sum([step for _, step in steps])
             self.dims.append((size, start, [(name, step * radix.get(name, 1)) for name, step in steps]))
-        self.word = self.size * prod(radix[name] for name in self.loops if name in radix)
-        self.packed = isinstance(found, Packed) or any(len(loop.dims) > 1 for loop in loops.values())
 
     def bytes(self, spans: Mapping[str, int]) -> float:
         """Bytes that `spans` iterations of each loop touch."""
         if self.packed:
             return float(self.word * prod([spans[name] for name in self.loops]))
         total = self.size
-        for size, start, steps in self.dims:
-            total *= min(size, start + sum([step * spans[name] for name, step in steps]))
+        for size, reach, steps in self.dims:
+            for name, step in steps:
+                reach += step * spans[name]
+            total *= min(size, reach)
         return float(total)

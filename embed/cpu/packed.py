@@ -10,7 +10,6 @@ from embed.cpu.feed import Feed
 from embed.cpu.streams import Stream
 from embed.embedding import Embedding
 from embed.layout import Axis, Layout, word_lanes
-from embed.nest.build import result_loops
 from embed.nest.schedule import Schedule
 from embed.physical import Physical
 
@@ -40,7 +39,7 @@ class Packed:
     @cached_property
     def results(self) -> tuple[str, ...]:
         """The axes along which results move."""
-        return tuple([name for name in result_loops(self.layout.embedding) if name in self.extents])
+        return tuple([name for name in self.layout.embedding.result_loops if name in self.extents])
 
     def stream(self, schedule: Schedule) -> Stream:
         """Whole tiles outermost, then what is summed, then the words of one tile."""

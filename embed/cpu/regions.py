@@ -11,7 +11,6 @@ from math import prod
 from operator import itemgetter
 
 from embed.embedding import Embedding
-from embed.nest.build import result_loops
 from embed.nest.schedule import Schedule
 
 _GAIN = 0.95
@@ -82,7 +81,7 @@ def regions(embedding: Embedding, schedule: Schedule, linear: Collection[str]) -
     for each in _windows(embedding):
         if each.whole == range(each.extent):
             continue
-        width = prod(schedule.tiles[name] for name in result_loops(embedding) if name != each.loop)
+        width = prod([schedule.tiles[name] for name in embedding.result_loops if name != each.loop])
         tile = schedule.tiles[each.loop]
         plain = each.evenly(each.extent, tile, range(each.taps))
         choices, cut = [_tiled(each, tile)], _cut(each, tile)
@@ -101,14 +100,13 @@ def _windows(embedding: Embedding) -> Sequence[_Window]:
     found: dict[str, _Window] = {}
     for read in main.reads:
         for index, size in zip(read.index, main.tensor(read.tensor).shape, strict=True):
-            results = [dim for dim in index.dims if dim in main.output_dims]
-            sums = [dim for dim in index.dims if dim not in main.output_dims]
-            if len(results) != 1 or len(sums) != 1 or not {*results, *sums} <= free:
+            if len(index.terms) != 2 or not free.issuperset(index.dims):
                 continue
-            step, gap = index.coefficient(results[0]), index.coefficient(sums[0])
-            if step > 0 and gap > 0:
-                extents = main.extents[results[0]], main.extents[sums[0]]
-                found.setdefault(results[0], _Window(results[0], sums[0], step, gap, index.constant, size, *extents))
+            (result, step), (window, gap) = sorted(index.terms, key=lambda term: term[0] not in main.output_dims)
+            if result not in main.output_dims or window in main.output_dims or step <= 0 or gap <= 0:
+                continue
+            extents = main.extents[result], main.extents[window]
+            found.setdefault(result, _Window(result, window, step, gap, index.constant, size, *extents))
     windows = [each.window for each in found.values()]
     return [each for each in found.values() if windows.count(each.window) == 1]
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 from math import inf, prod
+from typing import NamedTuple
 
 from embed.cpu.moves import Moves
-from embed.nest.task import is_even
+from embed.nest.task import is_even, whole_and_rest
 
 _LATENCY_STEPS = 4
 """A multiply-accumulate can start on the same register every 4 cycles (Intel cores from Skylake on, AMD Zen)."""
@@ -54,8 +55,7 @@ class _Costs:
     fitting: Sequence[tuple[Shape, int, float]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Cut:
+class _Cut(NamedTuple):
     """Tile sizes of a side's loops, and how many tiles of each length they leave: the last of a loop may be shorter."""
 
     sizes: tuple[int, ...]
@@ -173,9 +173,8 @@ def _parts(extents: Sequence[int], sizes: Sequence[int]) -> tuple[tuple[int, int
     """How many tiles of each length, where loops are cut into such sizes and their rests."""
     found = [(1, 1)]
     for extent, size in zip(extents, sizes, strict=True):
-        full, rest = divmod(extent, size)
-        parts = ((full, size), (1, rest)) if rest else ((full, size),)
-        found = [(count * times, length * part) for count, length in found for times, part in parts]
+        cut = whole_and_rest(extent, size)
+        found = [(count * times, length * part) for count, length in found for times, part in cut]
     return tuple(found)
 
 

@@ -15,7 +15,6 @@ from embed.cpu.program import Filled, Part, Repeat, Run, Slots, fields_of, instr
 from embed.cpu.roles import Roles
 from embed.cpu.steps import Steps, Taker
 from embed.cpu.streams import Stream
-from embed.nest.build import result_loops
 from embed.nest.ir import Nest
 from isa.model import Isa
 
@@ -98,7 +97,7 @@ class Sums:
 
     def __post_init__(self) -> None:
         self.output = self.nest.embedding.pattern.output.tensor
-        self.result_names = result_loops(self.nest.embedding)
+        self.result_names = self.nest.embedding.result_loops
         mask = self.registers.mask
         self.loads = {
             name: Loads(found, self.roles, self.slots, mask, [(number, 0)])

@@ -4,7 +4,6 @@ from dataflow.expression import Read
 from embed.cpu.in_place import InPlace, in_place
 from embed.cpu.packed import Packed, packed
 from embed.embedding import Embedding
-from embed.nest.build import result_loops
 from embed.physical import Physical
 
 Way = InPlace | Packed
@@ -21,7 +20,7 @@ def way(embedding: Embedding, operand: str, read: Read, physical: Physical, cons
 
 def neighbours(embedding: Embedding, found: Way) -> str:
     """The loop along which words lie next to each other: of several, one of a sum, and of these the longest."""
-    results = result_loops(embedding)
+    results = embedding.result_loops
     if isinstance(found, Packed):
         return found.results[-1] if found.results else ""
     extents = {loop.name: loop.extent for loop in embedding.loops if loop.extent > 1}

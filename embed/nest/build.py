@@ -11,7 +11,7 @@ from embed.nest.schedule import Schedule
 
 def build(embedding: Embedding, schedule: Schedule, epilogue: Epilogue) -> Nest:
     """Tiles of the output outside; in each, reset, sum over tiles of the reduction, epilogue and store."""
-    results = set(result_loops(embedding))
+    results = set(embedding.result_loops)
     inner = points(embedding)
     loads = tuple(Fill(name) for name in embedding.inputs)
     sums = [loop for loop in schedule.order if loop not in results]
@@ -27,15 +27,9 @@ def derive(embedding: Embedding, epilogue: Epilogue) -> dict[str, Layout]:
     return layout.derive(embedding, epilogue.extras)
 
 
-def result_loops(embedding: Embedding) -> tuple[str, ...]:
-    """Tile loops that move along the output; the others sum."""
-    results = set(embedding.operator.main.output_dims)
-    return tuple([loop.name for loop in embedding.loops if not results.isdisjoint(loop.dims)])
-
-
 def points(embedding: Embedding) -> tuple[Node, ...]:
     """The loops inside a tile around one invocation, sums outside so that consecutive invocations differ in output."""
-    results = result_loops(embedding)
+    results = embedding.result_loops
     names = [loop.name for loop in embedding.loops]
     order = [*(name for name in names if name not in results), *(name for name in names if name in results)]
     body: tuple[Node, ...] = (Compute(),)

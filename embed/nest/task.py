@@ -12,7 +12,6 @@ import numpy.typing as npt
 from embed.costs import Rates
 from embed.embedding import Embedding
 from embed.layout import Axis, Layout
-from embed.nest.build import result_loops
 
 Ints = npt.NDArray[np.int64]
 
@@ -101,7 +100,7 @@ class Task:
     @cached_property
     def results(self) -> tuple[str, ...]:
         """Loops that move along the output."""
-        return result_loops(self.embedding)
+        return self.embedding.result_loops
 
     @property
     def output(self) -> str:
@@ -238,3 +237,9 @@ def is_even(extent: int, size: int) -> bool:
     """Whether a tile size is one of `even_tiles`."""
     count = -(-extent // size)
     return count <= _MOST_TILES and -(-extent // count) == size
+
+
+def whole_and_rest(extent: int, size: int) -> tuple[tuple[int, int], ...]:
+    """How many tiles of each size a loop is cut into: whole ones, and the rest if there is one."""
+    full, rest = divmod(extent, size)
+    return ((full, size), (1, rest)) if rest else ((full, size),)

@@ -24,7 +24,7 @@ from embed.epilogue import plan
 from embed.errors import NoEmbedding
 from embed.layout import Layout
 from embed.nest import Compute, Nest, Node, Points, Schedule, Tiles, build
-from embed.nest.build import derive, result_loops
+from embed.nest.build import derive
 from embed.nest.interpret import interpret
 from embed.nest.ir import pieces
 from embed.nest.task import even_tiles
@@ -171,14 +171,14 @@ def schedules(draw: st.DrawFn) -> tuple[Embedding, Schedule]:
         for axis in layout.axes
         for loop, _ in axis.loops
         if axis.before or axis.after
-    } - set(result_loops(embedding))
+    } - set(embedding.result_loops)
     tiles = {
         loop.name: loop.extent if loop.name in whole else draw(st.integers(1, loop.extent)) for loop in embedding.loops
     }
     order = draw(st.permutations(list(tiles)))
     extras = plan(operator, SMALL).extras
     whole = tuple(name for name in extras if draw(st.booleans()))
-    tail = draw(st.none() | st.tuples(st.sampled_from(result_loops(embedding) or [None]), st.integers(1, 4)))
+    tail = draw(st.none() | st.tuples(st.sampled_from(embedding.result_loops or [None]), st.integers(1, 4)))
     cut = tail if tail and tail[0] else None
     return embedding, Schedule(tiles, tuple(order), draw(st.sampled_from([1, 2])), 1, whole=whole, tail=cut)
 

@@ -12,7 +12,6 @@ from dataflow.errors import UserError
 from embed.cpu.kernel import CpuKernel
 from embed.cpu.site import partial_words
 from embed.cpu.streams import Stream
-from embed.nest.build import result_loops
 
 NAME = "kernel"
 _ELEMENTS = {"f16": ("half", 2), "f32": ("float", 4), "f64": ("double", 8)}
@@ -39,7 +38,7 @@ class _Function:
         self.kernel, self.streams, self.tiles = kernel, kernel.streams, kernel.schedule.tiles
         self.output = embedding.pattern.output.tensor
         self.extents = {loop.name: loop.extent for loop in embedding.loops}
-        self.results = result_loops(embedding)
+        self.results = embedding.result_loops
         self.outer = [name for name in kernel.schedule.order if name in self.results]
         self.sums = [name for name in kernel.schedule.order if name not in self.results]
         self.partial = partial_words(embedding)
