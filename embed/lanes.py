@@ -1,6 +1,6 @@
 """Which operator dims may fill which dimension of an instruction: the rules of an embedding for unit vectors."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations, permutations
@@ -81,6 +81,16 @@ def useful_radices(size: int, lanes: int) -> tuple[int, ...]:
     """Radices from 2 to `lanes` that cover `size` points in fewer runs than any smaller one."""
     limit = min(size, lanes)
     return tuple(radix for radix in range(2, limit + 1) if -(-size // radix) < -(-size // (radix - 1)))
+
+
+def running(sizes: Sequence[int], radix: int) -> int:
+    """How many dims of a digit, the innermost first, move within its runs: the others are loops in all but name."""
+    size = 1
+    for count, extent in enumerate(sizes, 1):
+        size *= extent
+        if size % radix == 0:
+            return count
+    return len(sizes)
 
 
 def _uses(read: Read, dim: str) -> bool:

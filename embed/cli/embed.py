@@ -12,6 +12,7 @@ from embed.cli.console import say_stages, wide_console
 from embed.cli.explain import alternatives_table, explain, solved
 from embed.cli.files import check_writable, write_json_lines
 from embed.cli.groups import grouped
+from embed.cli.machines import say_note
 from embed.cli.options import All, First, JsonFile, Limit, Show, Verbose, Written
 from embed.cli.plan_record import PlanRecord, plan_record
 from embed.cli.plans import explain_placement, explain_plan, numbered, placements_table, plan_of
@@ -19,6 +20,7 @@ from embed.nodes.front import pareto
 from embed.nodes.plan import Plan
 from embed.parse import read_embedding
 from embed.solver.listing import Alternatives, stream
+from embed.solver.questions import unlisted
 from embed.solver.search import Solution, best, given
 from isa.model import Isa
 
@@ -67,6 +69,8 @@ def embed_command(
         else (alternatives_table(wanted, listed, shown),)
     )
     _print(pieces)
+    if listed is not None and show is None and unlisted(wanted, target, search.read()):
+        say_note("rewritings are not listed: --relax all")
 
 
 def _records(plan: Plan, search: AskedList, many: bool, show: int | None, limit: int) -> Iterator[PlanRecord]:

@@ -2,8 +2,9 @@
 
 Some neighbouring g stand in the lanes twice, as the rows `g0` and the columns `g2` of a block. Of the three tensors one
 moves along both; off the diagonal its index leaves the tensor, so that an input is zero there and an output is dropped.
-Of the others the first moves along g0, the second along g2. Price: of a block's lanes only those on its diagonal count,
-and the words of the tensor that moves along both hold the rest of the block too.
+Of the others the first moves along g0, the second along g2. Where the first is the output, g2 may be a loop: then one
+word of the output still holds several g. Price: of a block's lanes only those on its diagonal count, and the words of
+the tensor that moves along both hold the rest of the block too.
 """
 
 from collections.abc import Iterator
@@ -45,7 +46,8 @@ def rewrite(known: Rewritten, dims: tuple[str, ...], factor: int) -> Rewritten:
     rows = next(name for name in named_accesses(main) if name != masked)
     place = {dim: Affine.of([(outer, factor), (row, 1)])}
     step, pair = Step("blocks", dims, factor), (row, column)
-    return known.changed(step, {dim: box}, place, reads=access, zeros=(off_diagonal,), held=pair, apart=(pair,))
+    held = pair if masked == main.output.tensor else pair[:1]
+    return known.changed(step, {dim: box}, place, reads=access, zeros=(off_diagonal,), held=held, apart=(pair,))
 
 
 def _masked(read: Read, shape: tuple[int, ...], extents: dict[str, int], off_diagonal: Affine) -> Read:

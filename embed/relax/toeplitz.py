@@ -1,8 +1,9 @@
 """Toeplitz: outputs along a sliding window beside the window's pixels, the weights repeated along diagonals.
 
 Of `inp[a*x+b*s]` some neighbouring x, `x0`, keep to themselves the lanes of outputs and weights, and `xs` counts the
-pixels that all their windows span: the weight is `wgt[xs-a/b*x0]`, zero outside the filter. Price: of the pixels times
-outputs only those on the diagonals count, and the weights take as many words as there are outputs side by side.
+pixels that all their windows span, in lanes or one after the other: the weight is `wgt[xs-a/b*x0]`, zero outside the
+filter. Price: of the pixels times outputs only those on the diagonals count, and the weights take as many words as
+there are outputs side by side.
 """
 
 from collections.abc import Iterator
@@ -44,7 +45,7 @@ def rewrite(known: Rewritten, dims: tuple[str, ...], factor: int) -> Rewritten:
     box = (Dim(outer, steps), Dim(inner, factor), *([Dim(rest, apart)] if apart > 1 else []))
     tap = Affine.of([(pixels, 1), (inner, -step)], start)
     return known.changed(
-        Step("toeplitz", dims, factor), {x: box, s: (Dim(pixels, span),)}, {x: place, s: tap}, held=(inner, pixels)
+        Step("toeplitz", dims, factor), {x: box, s: (Dim(pixels, span),)}, {x: place, s: tap}, held=(inner,)
     )
 
 

@@ -1,7 +1,7 @@
 """The list of embeddings: one model for each instruction and binding, every placement by rank."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from dataflow.operator import Operator
@@ -12,6 +12,7 @@ from embed.embedding import Embedding
 from embed.errors import NoEmbedding
 from embed.pareto import front
 from embed.progress import Progress
+from embed.same import map_of, once_each
 from embed.solver.deadline import Deadline
 from embed.solver.model import Found, Placements, PricedPlacements
 from embed.solver.problem import Problem
@@ -56,14 +57,20 @@ class Alternatives:
 def stream(operator: Operator, target: Isa, settings: Settings, dominated: bool = False) -> Iterator[Solution]:
     """Distinct regular embeddings in the order in which they are found, each checked. Raises NoEmbedding.
 
-    Without `dominated` only the maximal ones: no dim that is a loop would save invocations on idle lanes.
+    Without `dominated` only the maximal ones: no dim that is a loop would save invocations on idle lanes. With
+    relaxations each map once.
     """
+    seen: set[Hashable] = set()
     start, deadline = time.perf_counter(), Deadline(settings.time_limit)
     check(settings.demands, operator, target)
     for problem in every(operator, target, settings):
         for embedding in Placements(problem).stream(settings, deadline, not dominated):
             price = evaluate(embedding, problem.rates)
             if all(meets(demand, embedding, price) for demand in settings.demands):
+                mapped = map_of(embedding) if settings.relax else len(seen)
+                if mapped in seen:
+                    continue
+                seen.add(mapped)
                 verify(embedding)
                 yield Solution(embedding, price, "FEASIBLE", time.perf_counter() - start)
 
@@ -80,7 +87,7 @@ def alternatives(
     found = _listed(every(operator, target, settings), settings, deadline, not dominated)
     if not found.ranked and found.complete:
         raise _none_listed(operator, target, settings, deadline)
-    return found
+    return replace(found, ranked=once_each(found.ranked)) if settings.relax else found
 
 
 def siblings(embeddings: Iterable[Embedding], operator: Operator, target: Isa, settings: Settings) -> Alternatives:

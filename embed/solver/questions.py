@@ -64,6 +64,16 @@ def every(operator: Operator, target: Isa, settings: Settings) -> Iterator[Probl
     yield from rewritten(plain, target, settings.relax or (), held.lies)
 
 
+def unlisted(operator: Operator, target: Isa, settings: Settings) -> bool:
+    """Whether the best embedding may be one of a rewritten operator, though nobody named a relaxation to list them."""
+    kinds = relaxations(target, settings)
+    if settings.relax is not None or not kinds:
+        return False
+    held = held_under(operator, target, settings)
+    plain = list(problems(held.operator, target, held.lies))
+    return next(rewritten(plain, target, kinds, held.lies), None) is not None
+
+
 def held_under(operator: Operator, target: Isa, settings: Settings) -> Held:
     """The operator over the arrays that the layouts pin, and over those that are to be used in place.
 

@@ -53,6 +53,18 @@ def test_dominated_embeddings_are_more(capsys: pytest.CaptureFixture[str]) -> No
     assert counts == sorted(set(counts))
 
 
+def test_a_list_without_rewritings_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the best may be one, and nobody said which to list."""
+    note, depthwise = "rewritings are not listed: --relax all", ["embed", "depthwise_conv2d", "c=8", "h=6", "w=6"]
+    depthwise += ["r=3", "s=3"]
+    assert note in printed([*depthwise, "--all"], capsys)[1]
+    assert note in printed([*depthwise, "--pareto"], capsys)[1]
+    assert note not in printed([*depthwise, "--all", "--relax", "none"], capsys)[1]
+    assert note not in printed([*depthwise, "--show", "1"], capsys)[1]
+    assert note not in printed([*depthwise, "--all", "--isa", "avx512", "--dtype", "f32"], capsys)[1]
+    assert note not in printed(["embed", "gemm", "m=8", "n=8", "k=8", "--all"], capsys)[1]
+
+
 def test_the_first_is_an_embedding(capsys: pytest.CaptureFixture[str]) -> None:
     assert "FEASIBLE" in printed([*CONV, "--first"], capsys)[0]
 

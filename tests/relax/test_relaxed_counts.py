@@ -14,9 +14,12 @@ from math import prod
 import numpy as np
 import pytest
 
+import embed
+import isa
 from dataflow import Operator, batched_gemm, conv1d, conv2d, depthwise_conv2d, gemm
 from dataflow.computation import Computation, Tensor
 from dataflow.notation import parse
+from embed import same
 from embed.binding import Binding, bindings
 from embed.checker import verify
 from embed.costs import Rates
@@ -24,8 +27,10 @@ from embed.embedding import Embedding, Placeable
 from embed.relax.candidates import Candidates
 from embed.relax.steps import names
 from embed.solver.deadline import Deadline
+from embed.solver.listing import stream
 from embed.solver.model import Placements
 from embed.solver.problem import Problem
+from embed.solver.questions import every
 from embed.solver.settings import Settings
 
 Point = dict[str, int]
@@ -155,11 +160,14 @@ def window(x: str, s: str, step: int, view: View, factor: int) -> View:
 
     pair = f"{x}i", f"{x}p"
     box = instead(view.box, {x: outer, s: pixels})
-    return replace(view, box=box, back=back, inner=(*view.inner, *pair), apart=(*view.apart, pair))
+    return replace(view, box=box, back=back, inner=(*view.inner, f"{x}i"), apart=(*view.apart, pair))
 
 
 def block(g: str, tensors: Sequence[str], both: str, view: View, factor: int) -> View:
-    """`factor` neighbouring g as the rows and columns of a block; the tensor `both` moves along the two."""
+    """`factor` neighbouring g as the rows and columns of a block; the tensor `both` moves along the two.
+
+    Of `tensors` the output is the first. It needs no columns in lanes where it moves along the rows only.
+    """
     row, column = f"{g}r", f"{g}c"
     new = {f"{g}o": len(runs_of(view.box[g], factor)), row: factor, column: factor}
     one, other = (tensor for tensor in tensors if tensor != both)
@@ -171,12 +179,13 @@ def block(g: str, tensors: Sequence[str], both: str, view: View, factor: int) ->
 
     moves = {**view.moves, row: frozenset((one, both)), column: frozenset((other, both))}
     pair = row, column
+    inner = pair if both == tensors[0] else (row,)
     return replace(
         view,
         box=instead(view.box, {g: new}),
         back=back,
         moves=moves,
-        inner=(*view.inner, *pair),
+        inner=(*view.inner, *inner),
         apart=(*view.apart, pair),
     )
 
@@ -289,6 +298,14 @@ def point_at(
     return None if any(left.values()) else point
 
 
+def moves(view: View, digits: Digits, dim: str) -> bool:
+    """Whether a dim takes several values in the lanes of some invocation."""
+    ((dims, radix),) = ((dims, radix) for _, dims, radix in digits if dim in dims)
+    place, sizes = dims.index(dim), [view.box[each] for each in dims]
+    runs = runs_of(prod(sizes), radix)
+    return any(len({np.unravel_index(flat, sizes)[place] for flat in run}) > 1 for run in runs)
+
+
 def mapped(table: Table) -> Map:
     """The map as a set."""
     return frozenset(
@@ -363,9 +380,10 @@ class Brute:
             sites.append((make, x, max(self.widths(make(start, 2), f"{x}i"), default=0)))
         tensors = [tensor for _, tensor in self.binding.pairs]
         for g, both in product(self.case.blocks, tensors):
-            make = partial(block, g, sorted(tensors), both)
-            rows, columns = (self.widths(make(start, 2), f"{g}{side}") for side in "rc")
-            sites.append((make, g, min(max(rows, default=0), max(columns, default=0))))
+            make = partial(block, g, tensors, both)
+            sides = "rc" if both == tensors[0] else "r"
+            widths = [max(self.widths(make(start, 2), f"{g}{side}"), default=0) for side in sides]
+            sites.append((make, g, min(widths)))
         for chosen in product((False, True), repeat=len(sites)):
             taken = [site for site, here in zip(sites, chosen, strict=True) if here]
             if taken and len({dim for _, dim, _ in taken}) == len(taken):
@@ -404,7 +422,9 @@ class Brute:
         for view in self.views():
             for digits in self.fillings(view):
                 table = self.table(view, digits)
-                if self.rules.hold(table, True):
+                if all(view.box[dim] == 1 or moves(view, digits, dim) for dim in view.inner) and self.rules.hold(
+                    table, True
+                ):
                     yield mapped(table)
 
     def fillings(self, view: View) -> Iterator[Digits]:
@@ -493,6 +513,24 @@ def part_of(embedding: Embedding, origin: Point, lanes: Mapping[str, np.ndarray]
 def test_the_solver_finds_what_brute_force_finds(name: str) -> None:
     case = CASES[name]
     for binding in bindings(case.operator.main, case.pattern):
-        found = {map_of(embedding) for embedding in solved(case, binding)}
+        embeddings = list(solved(case, binding))
+        found = {map_of(embedding) for embedding in embeddings}
         assert found == set(Brute(case, binding).maps())
-        assert found
+        assert len(found) == len({same.map_of(embedding) for embedding in embeddings}) > 0
+
+
+@pytest.mark.parametrize("operator", [conv1d(c=2, k=2, w=5, s=2), conv1d(c=2, k=2, w=6, s=3, groups=2)], ids=str)
+def test_each_map_is_listed_once_and_none_is_lost(operator: Operator) -> None:
+    """Of those that differ in their packed arrays only, the best."""
+    target = isa.load("vta", {"block_in": 2, "block_out": 4})
+    listed = [each.embedding for each in embed.alternatives(operator, target, relax="all", dominated=True)]
+    streamed = stream(operator, target, Settings(relax=names("all")), dominated=True)
+    for found in (listed, [each.embedding for each in streamed]):
+        maps = [(embedding.binding, map_of(embedding)) for embedding in found]
+        assert len(set(maps)) == len(maps) == len(listed)
+    everything = (
+        one
+        for problem in every(operator, target, Settings(relax=names("all")))
+        for one in Placements(problem).stream(Settings(), Deadline(100), False)
+    )
+    assert {(one.binding, map_of(one)) for one in everything} == set(maps)
