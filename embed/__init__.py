@@ -175,12 +175,16 @@ def compile(  # noqa: A001
         return PlanKernel(found)
 
 
-def plan(operator: Operator, target: Target, *, time_limit: float = 10.0, seed: int = 0) -> Plan:
-    """The fastest plan of the target's instructions that does every addend of `operator` once, contraction or not.
+def plan(
+    operator: Operator, target: Target, *, objective: str = "cycles", time_limit: float = 10.0, seed: int = 0
+) -> Plan:
+    """The best plan of the target's instructions that does every addend of `operator` once, contraction or not.
 
-    `time_limit` is in seconds. `embed.PlanKernel` runs it. Raises NoEmbedding with the reason.
+    `objective` is one of OBJECTIVES, `time_limit` is in seconds. `embed.PlanKernel` runs it. Raises NoEmbedding with
+    the reason.
     """
-    return plans.plan(operator_of(operator), target_of(target), settings_of(time_limit=time_limit, seed=seed))
+    settings = settings_of(objective, time_limit=time_limit, seed=seed)
+    return plans.plan(operator_of(operator), target_of(target), settings)
 
 
 def load(path: str | PathLike[str]) -> VtaKernel | CpuKernel:

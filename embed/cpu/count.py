@@ -64,12 +64,16 @@ class Counts:
 
 
 def count(kernel: CpuKernel) -> Counts:
-    """What one call executes, all tiles in one go; raises IsaError where a branch depends on what is in memory."""
+    """What one call executes, all tiles in one go; raises IsaError where a branch depends on what is in memory.
+
+    A multiply-accumulate that is a sequence counts by the first of its instructions.
+    """
     target = kernel.target
     found = trips(kernel)
     executed, hot = _named(kernel, found.executed), _named(kernel, found.hot)
     entries = [target.instructions[name] for name in executed if name != CONTROL]
-    computing = frozenset(entry.name for entry in entries if _accumulates(entry))
+    first = {part.entry for part in target.instructions[kernel.embedding.name].sequence[:1]}
+    computing = frozenset(entry.name for entry in entries if _accumulates(entry) or entry.name in first)
     loading = frozenset(entry.name for entry in entries if _loads(entry, target))
     return Counts(executed, hot, computing, loading)
 

@@ -17,6 +17,7 @@ from dataflow import Operator, conv2d, evaluate, gemm, infer_all, requantise
 from embed.cli.app import app, run
 from embed.cli.data import random_arrays
 from embed.cpu.c_source import write_source
+from embed.cpu.count import count
 from embed.cpu.kernel import CpuKernel
 from embed.gates import run_gates
 from isa.source import Source
@@ -106,6 +107,15 @@ def test_the_code_has_the_instructions_and_no_register_twice(name: str) -> None:
     assert users == [place + 1 for place in places]
     written = [place for place, each in enumerate(decoded) if each.op0_register in left]
     assert written == places
+
+
+@pytest.mark.parametrize(("name", "invocations"), [("avx2", 12 * 6 * 8), ("avx512", 12 * 3 * 8)])
+def test_what_runs_is_counted(name: str, invocations: int) -> None:
+    if name not in ISAS:
+        pytest.skip(f"this CPU has no {name}")
+    counts = count(native(gemm(m=12, n=48, k=16, dtype="i16"), name))
+    adds = sum(times for entry, times in counts.executed.items() if entry.startswith("vpaddd"))
+    assert counts.multiply_accumulates == adds == invocations
 
 
 @pytest.mark.parametrize("name", ISAS)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import dataflow
+import embed
 import isa
 from dataflow import Operator
 from dataflow.sums import Addend, Sums
@@ -232,6 +233,14 @@ def test_what_is_slow_decides() -> None:
     chosen = {machine: {step.placement.name for step in planned(machine, text).steps} for machine in MACHINES}
     assert chosen["plain"] == {"pairs"}
     assert chosen["slow pairs"] == {"mac"}
+
+
+def test_python_takes_an_objective() -> None:
+    operator = planned("plain", "c[i,j] += i32(a[i,k])*i32(b[k,j])").operator
+    target = isa.loads(TOY + MACHINES["plain"])
+    assert embed.plan(operator, target).cycles < embed.plan(operator, target, objective="bytes").cycles
+    with pytest.raises(dataflow.UserError, match="fewest"):
+        embed.plan(operator, target, objective="fewest")
 
 
 def test_the_step_that_begins_a_sum_comes_first() -> None:
