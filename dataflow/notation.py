@@ -29,12 +29,21 @@ class NotationError(UserError):
         self.column = column
 
 
+_MOST_POINTS = 1 << 40
+
+
 def parse(text: str, extents: Mapping[str, int], tensors: Mapping[str, Tensor]) -> Computation:
     """Read one statement over the box `extents`, whose tensors are all declared.
 
-    Raises NotationError for a syntax error, an unknown name, a wrong number of indices or types that do not agree.
+    Raises NotationError for a syntax error, an unknown name, a wrong number of indices or types that do not agree, and
+    UserError for a box of more than 2**40 points: beyond that, costs leave the 64 bits in which they are worked out.
     """
-    return Reader(text, extents, tensors).statement()
+    found = Reader(text, extents, tensors).statement()
+    if found.points > _MOST_POINTS:
+        largest = max(found.dims, key=lambda dim: dim.extent)
+        said = f"an operator has 2**40 at most; make {largest.name}={largest.extent} smaller"
+        raise UserError(f"{found.points:.3g} points: {said}")
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,14 @@ def write(path: Path, data: bytes) -> None:
 
 
 def replace(path: Path, data: bytes) -> None:
-    """The same, but what goes wrong stays an OSError."""
+    """The same, but what goes wrong stays an OSError.
+
+    Through a symbolic link the file it names is replaced. Pipes and devices, which cannot be, are written to.
+    """
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
+    path = path.resolve()
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:

@@ -14,13 +14,13 @@ from embed.cli.asked import AskedEmbedding, AskedIsa, AskedKernel, AskedOperator
 from embed.cli.data import read_inputs
 from embed.cli.files import Array, make_directory, write_whole
 from embed.cli.groups import grouped
-from embed.cli.machines import compile_for_cpu, left_to_pack, say_note
+from embed.cli.machines import compile_for_cpu, left_to_pack, written_or_best
 from embed.cli.options import Inputs, Written
 from embed.cli.plans import refuse_plan
 from embed.cpu import emit
 from embed.cpu.c_source import write_source
 from embed.cpu.kernel import CpuKernel
-from embed.kernel import Machine, best_embedding
+from embed.kernel import Machine
 from embed.parse import read_embedding
 from embed.vta import bundle
 from embed.vta.executable import VtaKernel
@@ -82,10 +82,7 @@ def compile_command(
     if Machine.of(target) is Machine.ABSTRACT:
         refuse("compile", target, {"--input": inputs})
     arrays = read_inputs(wanted, inputs or (), search.seed)
-    if chosen is None:
-        solution = best_embedding(wanted, target, search.read())
-        say_note(solution.note)
-        chosen = solution.embedding
+    chosen = written_or_best(wanted, target, search, chosen)
     if Machine.of(target) is Machine.ABSTRACT:
         _program(embed.compile(wanted, target, chosen, layouts=search.layouts), out)
         return

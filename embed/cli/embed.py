@@ -1,6 +1,6 @@
 """`isa-embed embed`: the best embedding of one operator, explained, or the list of all."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 
@@ -43,6 +43,7 @@ def embed_command(
     wanted, target = operator.read(), isa.load()
     check_writable(json)
     many = every or search.pareto or show is not None
+    _refuse_both(embedding, {"--first": first, "--all": every, "--pareto": search.pareto, "--show": show})
     options = {"--first": first, "--dominated": search.dominated}
     plan = plan_of(wanted, target, search.read(), options) if embedding is None else None
     if plan is not None:
@@ -71,6 +72,15 @@ def embed_command(
     _print(pieces)
     if listed is not None and show is None and unlisted(wanted, target, search.read()):
         say_note("rewritings are not listed: --relax all")
+
+
+def _refuse_both(embedding: str | None, given: Mapping[str, object]) -> None:
+    """Raise UserError where what is shown is asked for in two ways, one of which would not count."""
+    one = [option for option, value in given.items() if value]
+    if embedding is not None and one:
+        raise UserError(f"{one[0]}: --embedding is the one that is explained; leave out one of the two")
+    if given["--first"] and len(one) > 1:
+        raise UserError(f"{one[1]}: --first explains the first that is found; leave out one of the two")
 
 
 def _records(plan: Plan, search: AskedList, many: bool, show: int | None, limit: int) -> Iterator[PlanRecord]:

@@ -2,8 +2,10 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from enum import IntEnum
+from pathlib import Path
 
 import typer
 
@@ -35,6 +37,21 @@ class Defect(UserError):
 
 def guarded(command: Callable[[], object]) -> int:
     """Run a command and return its exit code; whatever it raises becomes one message on stderr."""
+    with _output():
+        return _guarded(command)
+
+
+@contextmanager
+def _output() -> Iterator[None]:
+    """Standard output, or where the process was started without one, nothing that holds what is written."""
+    if sys.stdout is not None:
+        yield
+        return
+    with Path(os.devnull).open("w", encoding="utf-8") as nothing, redirect_stdout(nothing):
+        yield
+
+
+def _guarded(command: Callable[[], object]) -> int:
     try:
         result = command()
     except UserError as error:
@@ -47,6 +64,8 @@ def guarded(command: Callable[[], object]) -> int:
         return _unread()
     except OSError as error:
         return _fail(_describe(error), ExitCode.BAD_INPUT)
+    except MemoryError as error:
+        return _fail(f"this machine has not enough memory: {error or 'for data of this size'}", ExitCode.BAD_INPUT)
     except Exception as error:  # the last resort is to say that this is our defect
         return _defect(error)
     return result if isinstance(result, int) else ExitCode.DONE

@@ -1,5 +1,6 @@
 """Files the commands read and write: arrays, JSON lines, and texts that appear whole or not at all."""
 
+import io
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -70,6 +71,7 @@ def read_bytes(path: Path) -> Array:
 
 
 def write_array(path: Path, array: Array) -> None:
-    """Write a .npy file."""
-    with path.open("wb") as file:
-        np.save(file, array)
+    """Write a .npy file; raises UserError where that is not possible."""
+    data = io.BytesIO()
+    np.save(data, array)
+    atomic.write(path, data.getvalue())

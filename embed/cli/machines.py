@@ -23,8 +23,10 @@ from embed.cpu.kernel import CpuKernel
 from embed.cpu.machine import machine_of
 from embed.cpu.model import packing
 from embed.embedding import Embedding
+from embed.kernel import best_embedding
 from embed.physical import Physical
 from embed.repacking import Packing
+from embed.solver.search import given
 from embed.vta.executable import VtaKernel
 from isa.model import Isa
 
@@ -71,6 +73,14 @@ def check_search(target: Isa, search: AskedSearch) -> None:
         raise UserError(f"--objective: kernels for {target.name} are chosen by cycles alone")
     if search.relaxations:
         raise UserError(f"--relax: kernels for {target.name} compute the operator as it is; isa-embed embed tries it")
+
+
+def written_or_best(operator: Operator, target: Isa, search: AskedEmbedding, written: Embedding | None) -> Embedding:
+    """The embedding that is written down, if it meets the demands; or the best, saying what the time limit left out."""
+    settings = search.read()
+    solution = best_embedding(operator, target, settings) if written is None else given(written, target, settings)
+    say_note(solution.note)
+    return solution.embedding
 
 
 def say_note(note: str) -> None:

@@ -1,5 +1,6 @@
 """Options and arguments that several commands share."""
 
+from math import inf
 from pathlib import Path
 from typing import Annotated
 
@@ -18,8 +19,8 @@ def _known_objective(value: str) -> str:
 
 
 def positive(option: typer.CallbackParam, value: float) -> float:
-    """An option that counts something; raises UserError for 0 and less."""
-    if value <= 0:
+    """An option that counts something; raises UserError for 0 and less, and for what is no number."""
+    if not 0 < value < inf:
         raise UserError(f"--{str(option.name).replace('_', '-')}: {value:g} is not a positive number")
     return value
 

@@ -1,6 +1,6 @@
 """`isa-embed run`: execute an operator, or what `compile` wrote, and compare with the reference."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 import embed
-from dataflow import Operator, evaluate
+from dataflow import Operator, UserError, evaluate
 from embed.abstract.kernel import AbstractKernel
 from embed.cli.asked import AskedEmbedding, AskedIsa, AskedKernel, AskedOperator, refuse
 from embed.cli.console import new_table, wide_console
@@ -18,14 +18,14 @@ from embed.cli.data import read_inputs
 from embed.cli.exits import Defect
 from embed.cli.files import Array, check_writable, read_bytes, write_array
 from embed.cli.groups import grouped
-from embed.cli.machines import compile_for_cpu, run_abstract, run_on_cpu, say_note, show_packings
+from embed.cli.machines import compile_for_cpu, run_abstract, run_on_cpu, show_packings, written_or_best
 from embed.cli.options import Inputs, Written
 from embed.cli.plans import plan_of, run_plan
 from embed.cli.trace import check_ending, write_trace
 from embed.cpu import archive
 from embed.cpu.kernel import CpuKernel
 from embed.embedding import Embedding
-from embed.kernel import Machine, best_embedding
+from embed.kernel import Machine
 from embed.nodes.kernel import PlanKernel
 from embed.parse import read_embedding
 from embed.vta import bundle_reader
@@ -67,6 +67,7 @@ def run_command(
     check_ending(trace)
     words: Sequence[str] = operator.words or ()
     if operator.expr is None and is_saved(words):
+        _refuse_asked(operator, isa, search, {**cpu.given, "--embedding": embedding})
         result, table = _run_saved(Path(words[0]), inputs or (), search.seed, trace)
     else:
         asked, target = operator.read(), isa.load()
@@ -75,6 +76,22 @@ def run_command(
     if output:
         write_array(output, result)
     wide_console().print(table)
+
+
+def _refuse_asked(operator: AskedOperator, isa: AskedIsa, search: AskedEmbedding, given: Mapping[str, object]) -> None:
+    """Raise UserError for an option that says how to compile, given with what is compiled."""
+    options = {
+        "--dtype": operator.dtype,
+        "--epilogue": operator.epilogue != "none",
+        "--isa": isa.isa != AskedIsa().isa,
+        "--set": isa.settings,
+        "--layout": search.layout,
+        "--demand": search.demand,
+        "--relax": search.relax,
+        **given,
+    }
+    for option in (option for option, value in options.items() if value):
+        raise UserError(f"{option}: what `compile` wrote is run as it is; name an operator to compile another")
 
 
 def _run_operator(
@@ -97,10 +114,7 @@ def _run_operator(
         refuse("run", target, {"--trace": trace})
         return _run_cpu(compile_for_cpu(operator, target, search, cpu, (), chosen), arrays)
     refuse("run", target, cpu.given)
-    if chosen is None:
-        solution = best_embedding(operator, target, settings)
-        say_note(solution.note)
-        chosen = solution.embedding
+    chosen = written_or_best(operator, target, search, chosen)
     typer.echo(f"{operator.title}\n{chosen}")
     return _run_compiled(embed.compile(operator, target, chosen, layouts=search.layouts), arrays, trace)
 
@@ -116,6 +130,8 @@ def _run_compiled(
 
 
 def _run_saved(path: Path, words: Sequence[str], seed: int, trace: Path | None) -> tuple[Array, Table]:
+    if not path.exists():
+        raise UserError(f"{path}: there is no such bundle or kernel; `isa-embed compile` writes them")
     if not path.is_file():
         return _run_bundle(path, words, seed, trace)
     kernel = archive.load(path)

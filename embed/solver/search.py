@@ -3,10 +3,11 @@
 import time
 from dataclasses import dataclass, replace
 
+from dataflow.errors import UserError
 from dataflow.operator import Operator
 from embed.checker import verify
 from embed.costs import Costs, evaluate, rates
-from embed.demands import check
+from embed.demands import check, meets
 from embed.embedding import Embedding
 from embed.errors import NoEmbedding
 from embed.pinned import Held
@@ -70,9 +71,17 @@ def best(operator: Operator, target: Isa, settings: Settings) -> Solution:
 
 
 def given(embedding: Embedding, target: Isa, settings: Settings) -> Solution:
-    """An embedding that the user wrote down, with its price under the layouts that are pinned."""
+    """An embedding that the user wrote down, with its price under the layouts that are pinned.
+
+    Raises UserError where it does not meet the demands.
+    """
     held = held_under(embedding.asked, target, settings)
-    return _checked(embedding.on(held.operator), target, held, "GIVEN", 0.0)
+    check(settings.demands, embedding.asked, target)
+    found = _checked(embedding.on(held.operator), target, held, "GIVEN", 0.0)
+    for demand in settings.demands:
+        if not meets(demand, found.embedding, found.costs):
+            raise UserError(f"embedding '{embedding}' does not meet --demand {demand.written}")
+    return found
 
 
 class _Race:

@@ -1,5 +1,6 @@
 """Exit codes and messages: what a command raises becomes one line on stderr."""
 
+import shlex
 import subprocess
 import sys
 
@@ -25,6 +26,7 @@ def raising(error: BaseException) -> object:
         (KeyboardInterrupt(), 130, "isa-embed: interrupted\n"),
         (typer.BadParameter("bad"), 2, "error: Invalid value: bad\n"),
         (PermissionError(13, "Permission denied", "out.json"), 2, "error: out.json: Permission denied\n"),
+        (MemoryError("Unable to allocate"), 2, "error: this machine has not enough memory: Unable to allocate\n"),
         (
             ZeroDivisionError("division by zero\nand more"),
             3,
@@ -53,6 +55,14 @@ def test_debugging_shows_the_traceback_of_defects_only(name: str, monkeypatch: p
     with pytest.raises(ZeroDivisionError):
         guarded(lambda: raising(ZeroDivisionError()))
     assert guarded(lambda: raising(UserError("no"))) == 2
+
+
+def test_without_an_output() -> None:
+    """Started with standard output closed, as `>&-` does, a command does its work."""
+    program = "from deepbench.cli import main; main()"
+    line = f"{shlex.quote(sys.executable)} -c {shlex.quote(program)} isa list >&-"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("arguments", [["isa", "list"], ["isa", "schema"]], ids=["a table", "text"])
