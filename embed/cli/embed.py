@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import islice
 
 from rich.console import RenderableType
+from rich.text import Text
 
 from dataflow import Operator, UserError
 from embed.cli.asked import AskedIsa, AskedList, AskedOperator, compile_line, run_line
@@ -99,7 +100,7 @@ def _plan_pieces(plan: Plan, many: bool, show: int | None, limit: int, command: 
 def _print(pieces: Iterable[RenderableType]) -> None:
     console = wide_console()
     for piece in pieces:
-        console.print(piece)
+        console.print(piece, soft_wrap=isinstance(piece, Text))  # a command is copied as a whole
 
 
 def _numbered(listed: Alternatives, number: int) -> Solution:

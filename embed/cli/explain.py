@@ -14,13 +14,19 @@ from embed.cli.console import new_table
 from embed.cli.record import Record
 from embed.costs import Costs
 from embed.embedding import Digit, Embedding
+from embed.epilogue import plan as plan_epilogue
+from embed.errors import NoEmbedding
+from embed.kernel import Machine
 from embed.nest.single import single
 from embed.pareto import lane_strides
 from isa.model import Isa
 
 
 def explain(target: Isa, solution: Solution, objective: str, command: str) -> Iterator[RenderableType]:
-    """What `isa-embed embed` prints, piece by piece; `command` compiles this operator, however it is embedded."""
+    """What `isa-embed embed` prints, piece by piece; `command` compiles this operator, however it is embedded.
+
+    An embedding that no machine of this kind has code for is shown with the reason instead.
+    """
     embedding = solution.embedding
     yield Text(embedding.operator.title, style="bold")
     for statement in embedding.asked.statements:
@@ -36,8 +42,20 @@ def explain(target: Isa, solution: Solution, objective: str, command: str) -> It
     yield cost_table(target, solution, objective)
     yield Text("loop nest", style="bold")
     yield Text(f"{indent(str(single(embedding)), '  ')}\n")
-    yield Text("compiled by", style="bold")
-    yield Text(f"  {command} --embedding {shlex.quote(str(embedding))} --out DIR", no_wrap=True, overflow="ignore")
+    reason = _uncompiled(embedding, target)
+    yield Text("not compiled" if reason else "compiled by", style="bold")
+    yield Text(f"  {reason or f'{command} --embedding {shlex.quote(str(embedding))} --out DIR'}")
+
+
+def _uncompiled(embedding: Embedding, target: Isa) -> str:
+    """Why there is no program of an embedding, where that is so."""
+    if Machine.of(target) is Machine.CPU:
+        return f"kernels for {target.name} rewrite no operator" if embedding.relaxed else ""
+    try:
+        plan_epilogue(embedding.operator, target)
+    except NoEmbedding as error:
+        return str(error)
+    return ""
 
 
 def lane_table(embedding: Embedding) -> Table:

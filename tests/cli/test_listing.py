@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,3 +90,36 @@ def test_parameters_of_the_solver(capsys: pytest.CaptureFixture[str], tmp_path: 
     words = ["--solver-params", "stop_after_first_solution=true", "--solver-params", "random_seed=7"]
     printed([*CONV, *words, "--json", str(path)], capsys)
     assert json.loads(path.read_text())["status"] == "FEASIBLE"
+
+
+SHOWN = [
+    "conv2d c=8 k=8 h=6 w=6 r=1 s=1 stride=2 groups=2 --isa vta --epilogue shift=3,bias,relu --layout inp=NHWC --relax all",
+    "depthwise_conv2d n=1 c=9 h=7 w=6 r=3 s=3 pad=1 --isa edge --layout inp=NHWC --layout wgt=KRSC",
+    "gemm m=17 n=9 k=33 --isa gemmini --set dim=4 --layout a=CR --layout b=CR16c --relax none",
+]
+
+
+@pytest.mark.parametrize("asked", SHOWN)
+def test_the_command_that_is_printed_compiles_what_is_shown(
+    asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On one line, however long, as a shell takes it."""
+    monkeypatch.setenv("COLUMNS", "100")
+    lines = printed(["embed", *shlex.split(asked), "--show", "2"], capsys)[0].splitlines()
+    shown = lines[next(n for n, line in enumerate(lines) if line.startswith("on ")) + 2].strip()
+    program, *arguments = shlex.split(lines[lines.index("compiled by") + 1])
+    assert program == "isa-embed"
+    assert shown in printed([*arguments[:-1], str(tmp_path / "out")], capsys)[0].splitlines()
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("gemm m=17 n=9 k=33 --isa avx2 --dtype f32 --relax all", "kernels for avx2 rewrite no operator"),
+        ("gemm m=17 n=9 k=33 --isa mma_sync --epilogue relu", "no element-wise 'shr' for the epilogue"),
+    ],
+)
+def test_what_nothing_compiles_says_so(asked: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text, _ = printed(["embed", *shlex.split(asked)], capsys)
+    assert "compiled by" not in text
+    assert said in text.splitlines()[-1]
