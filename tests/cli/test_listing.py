@@ -93,7 +93,7 @@ def test_parameters_of_the_solver(capsys: pytest.CaptureFixture[str], tmp_path: 
 
 
 SHOWN = [
-    "conv2d c=8 k=8 h=6 w=6 r=1 s=1 stride=2 groups=2 --isa vta --epilogue shift=3,bias,relu --layout inp=NHWC --relax all",
+    "conv2d c=8 k=8 h=6 w=6 r=1 s=1 groups=2 --isa vta --epilogue shift=3,bias,relu --layout inp=NHWC --relax all",
     "depthwise_conv2d n=1 c=9 h=7 w=6 r=3 s=3 pad=1 --isa edge --layout inp=NHWC --layout wgt=KRSC",
     "gemm m=17 n=9 k=33 --isa gemmini --set dim=4 --layout a=CR --layout b=CR16c --relax none",
 ]
