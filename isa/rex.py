@@ -3,6 +3,8 @@
 Registers are numbered as the hardware does (rax 0, rcx 1, ... r15 15).
 """
 
+from functools import cache
+
 _SIB_BASE, _WITH_DISP = 4, 5
 """The low bits of bases that need a SIB, and of those that need a displacement."""
 
@@ -20,9 +22,10 @@ def signed(value: int) -> bytes:
     return value.to_bytes(1 if is_short(value) else 4, "little", signed=True)
 
 
-def on_register(opcode: bytes, reg: int, rm: int, rest: bytes = b"", *, wide: bool = True) -> bytes:
-    """An instruction on two registers; `reg` is also what a one-register opcode has there. An immediate is the rest."""
-    return _prefix(reg, rm, wide) + opcode + bytes([0xC0 | (reg & 7) << 3 | rm & 7]) + rest
+@cache
+def on_register(opcode: bytes, reg: int, rm: int, *, wide: bool = True) -> bytes:
+    """An instruction on two registers but for its immediate; `reg` is also what a one-register opcode has there."""
+    return _prefix(reg, rm, wide) + opcode + bytes([0xC0 | (reg & 7) << 3 | rm & 7])
 
 
 def on_memory(opcode: bytes, reg: int, base: int, disp: int, *, wide: bool = True) -> bytes:

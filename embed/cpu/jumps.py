@@ -18,7 +18,7 @@ class Kind(Enum):
     OTHER = (b"\x75", b"\x0f\x85")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # as items of a program
 class Jump:
     """A branch to a label, and the instruction before it that sets the flags, if there is one."""
 

@@ -206,9 +206,13 @@ class _Lowering(Sums):
         if not iterations:
             return
         for name, found in self.streams.items():
-            step = found.point.get(loop, 0) * iterations
-            if step:
-                self.items += [item for register, _ in self.loads[name].bases for item in self.moved(register, step)]
+            self.move(name, found.point.get(loop, 0) * iterations)
+
+    def move(self, name: str, step: int) -> None:
+        """Move the pointers of a stream by so many bytes."""
+        if step:
+            for register, _ in self.loads[name].bases:
+                self.items += self.moved(register, step)
 
     def advance(self, node: Tiles, iterations: int) -> None:
         """Move every pointer by whole tiles of a loop, or by iterations where these lie as evenly as tiles do."""
@@ -218,9 +222,7 @@ class _Lowering(Sums):
             return found.point.get(node.loop, 0) * iterations if rest else found.tile.get(node.loop, 0) * tiles
 
         for name, found in self.streams.items():
-            step = step_of(found)
-            if step:
-                self.items += [item for register, _ in self.loads[name].bases for item in self.moved(register, step)]
+            self.move(name, step_of(found))
         for slot, found in enumerate(self.finish.extras.values()):
             step = step_of(found)
             if step:

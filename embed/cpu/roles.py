@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from dataflow.dtypes import bits
 from embed.cpu.indexed import Indexed, indexed
@@ -13,7 +14,7 @@ from isa.model import FIELD, Instruction, Isa, Memory
 _LOAD, _STORE = ("register", "external"), ("external", "register")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Roles:
     """Entries by name; the masked ones take a mask register, and are empty where the ISA has none.
 
@@ -36,7 +37,7 @@ class Roles:
     part_stores: Mapping[int, str] = field(default_factory=dict)
     sequence: Instruction | None = None
 
-    @property
+    @cached_property
     def moves(self) -> tuple[str, ...]:
         """The entries other than `compute`."""
         single = (self.load, self.load_masked, self.spread, self.store, self.store_masked, self.zero)

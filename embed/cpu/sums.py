@@ -26,7 +26,7 @@ _MASK = 1
 Point = tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # as items of a program
 class Span:
     """How many iterations of a loop the code at hand covers, whether the loop's last one is among them, and the first.
 

@@ -198,9 +198,9 @@ class _Emitter:
         except KeyError:
             raise IsaError(f"{number} is no pointer register: they are 0..{len(POINTERS) - 1}") from None
 
-    def two(self, opcode: bytes, reg: int, rm: int, rest: bytes = b"") -> bytes:
+    def two(self, opcode: bytes, reg: int, rm: int) -> bytes:
         """An instruction on two pointer registers."""
-        return on_register(opcode, self.register(reg), self.register(rm), rest)
+        return on_register(opcode, self.register(reg), self.register(rm))
 
     def memory(self, opcode: bytes, register: int, base: int, disp: int, size: int = 8) -> bytes:
         """An instruction on a pointer register and `size` bytes of memory."""
@@ -232,7 +232,7 @@ class _Emitter:
     def multiply_immediate(self, item: control.MultiplyImmediate) -> bytes:
         _check_word("a factor", item.value)
         opcode = _MULTIPLY_SHORT if is_short(item.value) else _MULTIPLY_LONG
-        return self.two(opcode, item.dst, item.src, signed(item.value))
+        return self.two(opcode, item.dst, item.src) + signed(item.value)
 
     def prefetch(self, item: control.Prefetch) -> bytes:
         _check_word("a displacement", item.disp)
@@ -304,13 +304,13 @@ def _constant(register: int, value: int) -> bytes:
     if 0 < value < 1 << 32:
         return in_opcode(_SET_LOW, register, value.to_bytes(4, "little"))
     if -(1 << 31) <= value < 0:
-        return on_register(_SET, 0, register, value.to_bytes(4, "little", signed=True))
+        return on_register(_SET, 0, register) + value.to_bytes(4, "little", signed=True)
     return in_opcode(_SET_LOW, register, (value & _ALL_BITS).to_bytes(8, "little"), wide=True)
 
 
 def _changed(change: int, register: int, value: int) -> bytes:
     """A register plus or minus a number."""
-    return on_register(_CHANGE_SHORT if is_short(value) else _CHANGE_LONG, change, register, signed(value))
+    return on_register(_CHANGE_SHORT if is_short(value) else _CHANGE_LONG, change, register) + signed(value)
 
 
 def _check_word(what: str, value: int) -> None:
