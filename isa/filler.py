@@ -3,13 +3,17 @@
 What is filled in are tuples: something that tells of which entry, and behind it a number for each field.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import repeat
 from operator import getitem, xor
 from typing import Any
 
 from isa.vex import Address, Flips, Template
+
+Moves = Mapping[int, Sequence[int]]
+"""The bytes that pointer registers moved by, time after time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,10 @@ class OnRegisters:
         """The bytes; raises KeyError for a register that there is not."""
         code = reduce(xor, map(getitem, self.flips, filled[1:]), self.template.code)
         return self.template.head(code, self.template.size)
+
+    def moved(self, filled: tuple[Any, ...], _: Moves) -> Iterable[bytes]:
+        """The same again and again."""
+        return repeat(self.encode(filled))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +48,12 @@ class OnMemory:
         mode, tail = self.address.displaced(filled[3], alone)
         return self.template.head(code | mode << self.address.modrm, size) + tail
 
-    def moved(self, filled: tuple[Any, ...], moves: Iterable[int]) -> list[bytes]:
-        """The same once for each number of bytes that the pointer moved by."""
+    def moved(self, filled: tuple[Any, ...], moves: Moves) -> Iterable[bytes]:
+        """The same once for each number of bytes that its pointer moved by."""
         code, size, alone = self._based(filled)
         heads: dict[int, bytes] = {}
         found = []
-        for move in moves:
+        for move in moves[filled[2]]:
             mode, tail = self.address.displaced(filled[3] + move, alone)
             if mode not in heads:
                 heads[mode] = self.template.head(code | mode << self.address.modrm, size)

@@ -43,15 +43,15 @@ def bind(chunks: list[bytes], jumps: Mapping[int, Jump], targets: Mapping[int, i
     places = list(jumps)
     starts = [0, *accumulate(map(len, chunks))]
     fixed = [starts[targets[at]] - starts[at] for at in places]
-    passed = [(number + 1, bisect_left(places, targets[at])) for number, at in enumerate(places)]
+    passed = [bisect_left(places, targets[at]) for at in places]
     far = [False] * len(places)
-    while True:
-        sizes = [jumps[at].size(is_far) for at, is_far in zip(places, far, strict=True)]
-        grown = [0, *accumulate(sizes)]
-        distances = [between + grown[to] - grown[own] for between, (own, to) in zip(fixed, passed, strict=True)]
-        wanted = [is_far or not is_short(distance) for is_far, distance in zip(far, distances, strict=True)]
-        if wanted == far:
-            break
-        far = wanted
+    growing = True
+    while growing:
+        grown = [0, *accumulate([jumps[at].size(is_far) for at, is_far in zip(places, far, strict=True)])]
+        distances = [fixed[own] + grown[to] - grown[own + 1] for own, to in enumerate(passed)]
+        growing = False
+        for own, distance in enumerate(distances):
+            if not far[own] and not is_short(distance):
+                far[own] = growing = True
     for at, distance, is_far in zip(places, distances, far, strict=True):
         chunks[at] = jumps[at].coded(distance, is_far)

@@ -31,7 +31,7 @@ from embed.cpu.regions import Region
 from embed.cpu.roles import Roles
 from embed.cpu.streams import Stream
 from embed.cpu.sums import FIRST_POINTER, Point, Registers, Span, Spans, Sums, distances
-from embed.nest.ir import Compute, Drain, Fill, Nest, Node, Pass, Points, Reset, Tiles
+from embed.nest.ir import Compute, Drain, Nest, Node, Points, Reset, Tiles
 from isa.model import Isa
 
 _TENSORS, _BEGIN, _END = 0, 1, 2
@@ -154,18 +154,16 @@ class _Lowering(Sums):
         return full, rest
 
     def emit(self, body: tuple[Node, ...], spans: Spans) -> None:
+        """The code of some nodes; words are loaded where they are used, and the epilogue is part of the drain."""
         for node in body:
-            match node:
-                case Tiles():
-                    self.tiles(node, spans)
-                case Reset():
-                    self.reset(spans)
-                case Points() | Compute():
-                    self.compute(spans)
-                case Drain():
-                    self.drain(spans)
-                case Fill() | Pass():
-                    pass  # words are loaded where they are used, and the epilogue is part of the drain
+            if isinstance(node, Tiles):
+                self.tiles(node, spans)
+            elif isinstance(node, Reset):
+                self.reset(spans)
+            elif isinstance(node, Points | Compute):
+                self.compute(spans)
+            elif isinstance(node, Drain):
+                self.drain(spans)
 
     def parts(self, node: Tiles, spans: Spans) -> list[tuple[int, Spans]]:
         """The tiles of a loop: how many equal ones in a row, and what each covers."""

@@ -15,7 +15,7 @@ from embed.cpu.control import STACK, Item, Level
 from embed.cpu.jumps import Jump, Kind, bind
 from embed.cpu.program import Fields, Filled, Part, Repeat, Run
 from isa import Isa, IsaError, MachineInstruction
-from isa.filler import Filler, OnMemory, filler
+from isa.filler import Filler, filler
 from isa.forms import Form, RegisterSlot
 from isa.memo import remembered
 from isa.rex import in_opcode, is_short, on_memory, on_register, signed
@@ -173,17 +173,9 @@ class _Emitter:
         """A run again and again, its addresses moved each time."""
         if id(item) not in self.known:
             self.vectors = True
-            columns = [self.column(each, item) for each in item.run]
-            self.known[id(item)] = b"".join(chain.from_iterable(zip(*columns, strict=True)))
+            columns = [self.fillers[each[0]].moved(each, item.moves) for each in item.run]
+            self.known[id(item)] = b"".join(chain.from_iterable(zip(*columns, strict=False)))
         return self.known[id(item)]
-
-    def column(self, part: Filled, item: Repeat) -> list[bytes]:
-        """An instruction of what is repeated, each time that it stands."""
-        fields, *numbers = part
-        filler = self.fillers[fields]
-        if isinstance(filler, OnMemory):
-            return filler.moved(part, item.moves[numbers[1]])
-        return [filler.encode(part)] * item.times
 
     def reach(self, item: MachineInstruction) -> None:
         """Make the frame hold what a vector instruction accesses."""
