@@ -11,22 +11,15 @@ from pathlib import Path
 
 import isa
 from embed.cpu import control
+from embed.cpu.aarch64_frame import SP, Frame, Uses, pointer
 from embed.cpu.control import STACK, Item
 from embed.cpu.program import Part, listing
 from isa import Isa, IsaError, MachineInstruction
+from isa.memo import remembered
 from isa.model import Instruction, Operand
 from isa.syntax import text_of
 
-POINTERS: tuple[int, ...] = (*range(16), *range(19, 29))
-"""The register of every pointer number."""
-
-SAVED_POINTERS = range(19, 31)
-SAVED_VECTORS = range(8, 16)
-"""Registers that a function leaves as they were; of vector registers, the low 64 bits."""
-
-_ADDRESS, _NUMBER, _LINK, _ZERO, _SP = 16, 17, 30, 31, 31
-_REGISTERS = ("dst", "src", "base", "left", "right", "register", "counter", "function")
-_LARGEST_FRAME = 1 << 20
+_ADDRESS, _NUMBER, _ZERO = 16, 17, 31
 _HALVES = (0, 16, 32, 48)
 _WORD = 4
 _FORMS = {"ldr": ("ldr", "ldur"), "ldrsw": ("ldrsw", "ldursw"), "str": ("str", "stur"), "prfm": ("prfm", "prfum")}
@@ -48,7 +41,9 @@ class Code:
     @cached_property
     def code(self) -> bytes:
         """The machine code; it does not depend on its address."""
-        return b"".join(target.encode(instruction) for target, instruction in self.words)
+        words = {id(instruction): (target, instruction) for target, instruction in self.words}
+        codes = {place: target.encode(instruction) for place, (target, instruction) in words.items()}
+        return b"".join([codes[id(instruction)] for _, instruction in self.words])
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -96,25 +91,6 @@ def _word(word: bytes, target: Isa) -> tuple[Isa, MachineInstruction]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Uses:
-    """What an entry does with registers: fields that are general registers, operands in memory, what it writes."""
-
-    general: tuple[str, ...]
-    addressed: tuple[Operand, ...]
-    written: str
-    words: int
-
-    @classmethod
-    def of(cls, entry: Instruction) -> "_Uses":
-        operands, output = entry.operands.values(), entry.output
-        general = tuple(operand.name for operand in operands if operand.memory == "x")
-        addressed = tuple(operand for operand in operands if operand.pointers)
-        if output is None or output.memory != "v":
-            return cls(general, addressed, "", 0)
-        return cls(general, addressed, output.name, -(-output.tensor.bytes // 16))
-
-
-@dataclass(frozen=True, slots=True)
 class _Jump:
     """A branch whose distance is not known yet."""
 
@@ -129,14 +105,14 @@ class _Emitter:
     def __init__(self, target: Isa, items: Sequence[Item]) -> None:
         self.target = target
         self.out: list[tuple[Isa, MachineInstruction] | _Jump] = []
-        self.forms: dict[str, tuple[Instruction, ...]] = {}
+        self.known: dict[int, tuple[Isa, MachineInstruction]] = {}
         self.labels: dict[str, int] = {}
         names = dict.fromkeys(item.name for item in items if isinstance(item, MachineInstruction))
-        self.uses = {name: _Uses.of(target.instruction(name)) for name in names}
-        self.frame = _Frame.of(self.uses, items)
+        self.uses = {name: Uses.of(target.instruction(name)) for name in names}
+        self.frame = Frame.of(self.uses, {id(item): item for item in items}.values())
         for each in self.frame.enter():
             self.emit(each.name, **each.fields)
-        self.add(_SP, _SP, -self.frame.words)
+        self.add(SP, SP, -self.frame.words)
 
     def emit(self, name: str, /, **fields: int) -> None:
         self.out.append((control_instructions(), MachineInstruction(name, fields)))
@@ -179,7 +155,7 @@ class _Emitter:
             case control.Move(dst, src) if src != STACK:
                 self.emit("mov", dst=pointer(dst), src=pointer(src))
             case control.Move(dst, src):
-                self.add(pointer(dst), _SP, 0)
+                self.add(pointer(dst), SP, 0)
             case control.SetImmediate(dst, value):
                 self.number(pointer(dst), value)
             case control.Add(dst, src):
@@ -210,7 +186,7 @@ class _Emitter:
                 self.out.append(_Jump("cbnz", {"src": pointer(counter)}, label))
 
     def leave(self) -> None:
-        self.add(_SP, _SP, self.frame.words)
+        self.add(SP, SP, self.frame.words)
         for each in self.frame.leave():
             self.emit(each.name, **each.fields)
         self.emit("ret")
@@ -232,9 +208,9 @@ class _Emitter:
         """dst = src + value; either may be the stack pointer if |value| < 2**24."""
         if abs(value) >= 1 << 24:
             self.number(_NUMBER, value)
-            if src == _SP:
+            if src == SP:
                 self.emit("add_imm", dst=dst, src=src, value=0)
-            self.emit("add", dst=dst, a=dst if src == _SP else src, b=_NUMBER)
+            self.emit("add", dst=dst, a=dst if src == SP else src, b=_NUMBER)
             return
         sign = "add" if value >= 0 else "sub"
         high, low = abs(value) & 0xFFF000, abs(value) & 0xFFF
@@ -255,17 +231,27 @@ class _Emitter:
 
     def vector(self, item: MachineInstruction) -> None:
         """A vector instruction, its pointers mapped and its address made one that it can hold."""
+        if id(item) not in self.known:
+            start = len(self.out)
+            word = self.target, self.on_registers(item)
+            if len(self.out) > start:
+                self.out.append(word)
+                return
+            self.known[id(item)] = word
+        self.out.append(self.known[id(item)])
+
+    def on_registers(self, item: MachineInstruction) -> MachineInstruction:
+        """The same with registers for its pointers, behind what makes its address."""
         uses = self.uses[item.name]
         if not uses.general and not uses.addressed:
-            self.out.append((self.target, item))
-            return
+            return item
         entry = self.target.instructions[item.name]
         fields = dict(item.fields)
         for name in uses.general:
             fields[name] = pointer(fields.get(name, 0))
         for operand in uses.addressed:
             entry = self.address(entry, operand, fields)
-        self.out.append((self.target, MachineInstruction(entry.name, fields)))
+        return MachineInstruction(entry.name, fields)
 
     def address(self, entry: Instruction, operand: Operand, fields: dict[str, int]) -> Instruction:
         """Rewrite the fields of a memory operand; the entry that can hold them."""
@@ -274,9 +260,8 @@ class _Emitter:
         index, scale = fields.pop(f"{name}.index", 0), fields.pop(f"{name}.scale", 0)
         if scale:
             base = self.indexed(base, pointer(index), scale)
-        if entry.name not in self.forms:
-            self.forms[entry.name] = _forms(self.target, entry)
-        form = next((form for form in self.forms[entry.name] if _holds(form, f"{name}.disp", disp)), None)
+        forms = _forms(self.target, entry.name)
+        form = next((form for form in forms if _holds(form, f"{name}.disp", disp)), None)
         if form is None:
             self.add(_ADDRESS, base, disp)
             base, disp, form = _ADDRESS, 0, entry
@@ -288,8 +273,8 @@ class _Emitter:
     def indexed(self, base: int, index: int, scale: int) -> int:
         if scale not in _SHIFTS:
             raise IsaError(f"an index is scaled by 1, 2, 4 or 8, not {scale}")
-        if base == _SP:
-            self.emit("add_imm", dst=_ADDRESS, src=_SP, value=0)
+        if base == SP:
+            self.emit("add_imm", dst=_ADDRESS, src=SP, value=0)
             base = _ADDRESS
         self.emit("add", dst=_ADDRESS, a=base, b=index, shift=_SHIFTS[scale])
         return _ADDRESS
@@ -306,103 +291,19 @@ class _Emitter:
             yield control_instructions(), MachineInstruction(each.name, {**each.fields, "to": distance})
 
 
-def pointer(number: int) -> int:
-    """The register of a pointer number."""
-    if number == STACK:
-        return _SP
-    if not 0 <= number < len(POINTERS):
-        raise IsaError(f"there is no pointer register {number}; there are {len(POINTERS)}")
-    return POINTERS[number]
-
-
 def _holds(entry: Instruction, field: str, value: int) -> bool:
     """Whether the entry can hold the value in the field; a field it lacks is zero."""
     assert entry.encoding is not None
     return entry.encoding.fields[field].fits(value) if field in entry.encoding.fields else not value
 
 
-def _forms(target: Isa, entry: Instruction) -> tuple[Instruction, ...]:
+@remembered
+def _forms(target: Isa, name: str) -> tuple[Instruction, ...]:
     """The entry and those that do the same with another range of displacements."""
+    entry = target.instructions[name]
     return entry, *(other for other in target.instructions.values() if other is not entry and _same(entry, other))
 
 
 def _same(left: Instruction, right: Instruction) -> bool:
     places = [{name: (each.memory, each.tensor) for name, each in one.operands.items()} for one in (left, right)]
     return left.pattern == right.pattern and left.choice == right.choice and places[0] == places[1]
-
-
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """What lies on the stack: saved registers in pairs, below them `words` bytes for the function."""
-
-    pointers: tuple[int, ...]
-    vectors: tuple[int, ...]
-    words: int
-
-    @classmethod
-    def of(cls, uses: Mapping[str, _Uses], items: Sequence[Item]) -> "_Frame":
-        used: set[int] = set()
-        written: set[int] = set()
-        reach = 0
-        for item in items:
-            if isinstance(item, MachineInstruction):
-                use = uses[item.name]
-                written.update(range(item[use.written], item[use.written] + use.words) if use.written else ())
-                if use.general or use.addressed:
-                    used.update(_pointers(use, item))
-                    reach = max(reach, _reach(use, item))
-            else:
-                used.update(getattr(item, name) for name in _REGISTERS if hasattr(item, name))
-                match item:
-                    case control.LoadPointer() | control.LoadWord() | control.StorePointer() if item.base == STACK:
-                        reach = max(reach, item.disp + 8)
-        if reach >= _LARGEST_FRAME:
-            raise IsaError(f"the function uses {reach} bytes of stack; there are {_LARGEST_FRAME}")
-        registers = set(map(pointer, used))
-        registers.update(_LINK for item in items if isinstance(item, control.Call))
-        return cls(_pairs(registers, SAVED_POINTERS), _pairs(written, SAVED_VECTORS), -(-reach // 16) * 16)
-
-    @property
-    def saved(self) -> int:
-        return 8 * (len(self.pointers) + len(self.vectors))
-
-    def enter(self) -> Iterator[MachineInstruction]:
-        if self.saved:
-            yield MachineInstruction("sub_imm", {"dst": _SP, "src": _SP, "value": self.saved})
-            yield from self._moves("stp")
-
-    def leave(self) -> Iterator[MachineInstruction]:
-        if self.saved:
-            yield from self._moves("ldp")
-            yield MachineInstruction("add_imm", {"dst": _SP, "src": _SP, "value": self.saved})
-
-    def _moves(self, name: str) -> Iterator[MachineInstruction]:
-        for kind, registers, start in ((name, self.pointers, 0), (f"{name}_d", self.vectors, 8 * len(self.pointers))):
-            for place in range(0, len(registers), 2):
-                a, b = registers[place : place + 2]
-                yield MachineInstruction(kind, {"a": a, "b": b, "base": _SP, "disp": start + 8 * place})
-
-
-def _pairs(used: set[int], saved: range) -> tuple[int, ...]:
-    """The registers to save, in whole pairs."""
-    firsts = [first for first in saved[::2] if used & {first, first + 1}]
-    return tuple(number for first in firsts for number in (first, first + 1))
-
-
-def _pointers(use: _Uses, item: MachineInstruction) -> Iterator[int]:
-    """The pointer numbers of a vector instruction."""
-    yield from (item[name] for name in use.general)
-    for operand in use.addressed:
-        yield item[f"{operand.name}.base"]
-        if item[f"{operand.name}.scale"]:
-            yield item[f"{operand.name}.index"]
-
-
-def _reach(use: _Uses, item: MachineInstruction) -> int:
-    """How many bytes of the function's frame a vector instruction uses."""
-    ends = (
-        item[f"{operand.name}.disp"] + operand.tensor.bytes
-        for operand in use.addressed
-        if item[f"{operand.name}.base"] == STACK
-    )
-    return max(ends, default=0)

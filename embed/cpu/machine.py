@@ -8,7 +8,7 @@ from threading import Lock
 from typing import Protocol
 
 from dataflow.errors import UserError
-from embed.cpu import aarch64, emulator, qemu, x86
+from embed.cpu import aarch64, aarch64_frame, emulator, qemu, x86
 from embed.cpu.control import Item
 from embed.cpu.native import NativeFunction, pointers
 from embed.cpu.program import Part
@@ -48,7 +48,7 @@ class Machine:
 
 
 _X86 = Machine("x86_64", x86.assemble, x86.sizes, lambda code, _: x86.Assembled(code), len(x86.POINTERS))
-_ARM = Machine("aarch64", aarch64.assemble, aarch64.sizes, aarch64.decode, len(aarch64.POINTERS))
+_ARM = Machine("aarch64", aarch64.assemble, aarch64.sizes, aarch64.decode, len(aarch64_frame.POINTERS))
 
 
 def machine_of(target: Isa) -> Machine:

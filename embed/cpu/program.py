@@ -70,11 +70,6 @@ class Repeat:
     run: Sequence[Filled]
     moves: Mapping[int, Sequence[int]]
 
-    @property
-    def times(self) -> int:
-        """How often it stands."""
-        return len(next(iter(self.moves.values())))
-
     def unrolled(self) -> Iterator[Filled]:
         """All of its instructions."""
         for places in zip(*self.moves.values(), strict=True):
@@ -102,8 +97,10 @@ def flat(program: Iterable[Part]) -> Iterator[Item | Filled]:
 
 
 def listing(program: Iterable[Part]) -> list[Item]:
-    """A program as items, every instruction by the names of its fields."""
-    return [instruction(part) if isinstance(part, tuple) else part for part in flat(program)]
+    """A program as items, every instruction by the names of its fields; equal ones are one object."""
+    parts = list(flat(program))
+    made = {part: instruction(part) for part in dict.fromkeys(part for part in parts if isinstance(part, tuple))}
+    return [made[part] if isinstance(part, tuple) else part for part in parts]
 
 
 def short(target: Isa, item: MachineInstruction) -> Filled:

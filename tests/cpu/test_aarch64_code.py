@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import isa
 from dataflow.errors import UserError
-from embed.cpu import aarch64, emulator, qemu
+from embed.cpu import aarch64_frame, emulator, qemu
 from embed.cpu.aarch64 import Code, assemble, control_instructions
 from embed.cpu.control import (
     STACK,
@@ -279,4 +279,4 @@ def test_text() -> None:
 
 
 def test_reserved_registers_are_no_pointers() -> None:
-    assert not {16, 17, 18, 29, 30, 31} & set(aarch64.POINTERS)
+    assert not {16, 17, 18, 29, 30, 31} & set(aarch64_frame.POINTERS)
