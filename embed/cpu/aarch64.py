@@ -59,7 +59,7 @@ def assemble(program: Sequence[Part], target: Isa) -> Code:
     """Encode a function `void f(void **, int64_t, int64_t)`, with the saving and restoring of what it must keep.
 
     A displacement that an instruction cannot hold goes into x16 first, as does an index register. Raises IsaError for
-    an unknown instruction, field or label, a pointer number above `len(POINTERS)`, or a value that does not fit.
+    an unknown instruction, field or label, a pointer number without a register, or a value that does not fit.
     """
     items = listing(program)
     emitter = _Emitter(target, items)
