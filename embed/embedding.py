@@ -167,7 +167,7 @@ class Embedding:
     def outer_dims(self) -> tuple[str, ...]:
         """Operator dims that no digit holds."""
         held = {dim for digit in self.digits for dim in digit.dims}
-        return tuple(dim for dim in self.extents if dim not in held)
+        return tuple([dim for dim in self.extents if dim not in held])
 
     @cached_property
     def loops(self) -> tuple[TileLoop, ...]:

@@ -1,7 +1,7 @@
 """Tensors packed for a kernel: words in the order in which a schedule reads them."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from math import prod
 
 from dataflow.dtypes import bits
@@ -16,35 +16,23 @@ from embed.physical import Physical
 
 @dataclass(frozen=True)
 class Packed:
-    """The words of a tensor, those of each loop an axis of their own."""
+    """The words of a tensor, of `bytes` each: so many along each loop, of which `results` move along the output."""
 
     physical: Physical
     layout: Layout
+    bytes: int
+    words: Mapping[str, int]
+    results: Sequence[str]
     spread: bool = False
 
     @property
     def tensor(self) -> str:
         return self.physical.tensor.name
 
-    @cached_property
-    def bytes(self) -> int:
-        """Of a word."""
-        return prod(self.layout.word_shape) * (bits(self.physical.tensor.dtype) // 8)
-
-    @cached_property
-    def extents(self) -> dict[str, int]:
-        """Words along each loop."""
-        return {axis.name: axis.extent for axis in self.layout.axes}
-
-    @cached_property
-    def results(self) -> tuple[str, ...]:
-        """The axes along which results move."""
-        return tuple([name for name in self.layout.embedding.result_loops if name in self.extents])
-
     def stream(self, schedule: Schedule) -> Stream:
         """Whole tiles outermost, then what is summed, then the words of one tile."""
         blocks = {name: schedule.tiles[name] for name in schedule.order if name in self.results}
-        sums = tuple([name for name in schedule.order if name in self.extents and name not in blocks])
+        sums = tuple([name for name in schedule.order if name in self.words and name not in blocks])
         point, tile = {}, {}
         step = self.bytes
         for name in reversed(self.results):
@@ -52,10 +40,10 @@ class Packed:
             step *= blocks[name]
         for name in reversed(sums):
             point[name], tile[name] = step, step * schedule.tiles[name]
-            step *= self.extents[name]
+            step *= self.words[name]
         for name, count in reversed(blocks.items()):
             tile[name] = step
-            step *= -(-self.extents[name] // count)
+            step *= -(-self.words[name] // count)
         feed = Feed(self.physical, layout=self.layout, blocks=tuple(blocks.items()), order=(*blocks, *sums))
         return Stream(self.tensor, point, tile, self.bytes, False, feed)
 
@@ -63,7 +51,9 @@ class Packed:
 def packed(embedding: Embedding, operand: str, read: Read, physical: Physical) -> Packed:
     """A tensor read as `read`, in words like those of `operand`."""
     layout = Layout(embedding, physical.tensor, read.index, word_lanes(embedding, operand), _separate(embedding, read))
-    return Packed(physical, layout)
+    size = prod(layout.word_shape) * (bits(physical.tensor.dtype) // 8)
+    words = {axis.name: axis.extent for axis in layout.axes}
+    return Packed(physical, layout, size, words, [name for name in embedding.result_loops if name in words])
 
 
 def _separate(embedding: Embedding, read: Read) -> tuple[Axis, ...]:

@@ -6,6 +6,7 @@ each region of a loop over output rows or columns; the regions at the borders ge
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import groupby
 from math import prod
 from operator import itemgetter
@@ -34,7 +35,7 @@ class Region:
     taps: Taps = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Window:
     """Taps `gap` apart over `positions` of an input; at iteration 0 of the output's loop the first is at `start`."""
 
@@ -47,7 +48,7 @@ class _Window:
     extent: int
     taps: int
 
-    @property
+    @cached_property
     def whole(self) -> range:
         """The iterations all of whose taps lie inside."""
         first = min(self.extent, max(0, -(self.start // self.step)))
@@ -84,9 +85,9 @@ def regions(embedding: Embedding, schedule: Schedule, linear: Collection[str]) -
         width = prod([schedule.tiles[name] for name in embedding.result_loops if name != each.loop])
         tile = schedule.tiles[each.loop]
         plain = each.evenly(each.extent, tile, range(each.taps))
-        choices, cut = [_tiled(each, tile)], _cut(each, tile)
-        if each.loop in linear and _steps(cut) <= _steps(plain):
-            choices.append(cut)
+        choices = [_tiled(each, tile)]
+        if each.loop in linear:
+            choices += [cut for cut in [_cut(each, tile)] if _steps(cut) <= _steps(plain)]
         best = min(choices, key=lambda choice: _price(choice, width))
         if len(best) <= _MOST and _price(best, width) < _GAIN * _price(plain, width):
             found[each.loop] = tuple(best)
@@ -138,11 +139,13 @@ def _merged(regions: Sequence[Region]) -> list[Region]:
 
 def _steps(choice: Sequence[Region]) -> int:
     """How often words that do not move along the loop are read: where memory is the bound, that is the price."""
-    return sum(region.runs * len(taps) for region in choice for taps in region.taps.values())
+    return sum([region.runs * len(taps) for region in choice for taps in region.taps.values()])
 
 
 def _price(choice: Sequence[Region], width: int) -> float:
     """Cycles per step of the other sums."""
-    steps = [max(_LATENCY, region.size * width / _PER_CYCLE) for region in choice]
-    taps = [sum(map(len, region.taps.values())) for region in choice]
-    return sum(region.runs * count * step for region, count, step in zip(choice, taps, steps, strict=True))
+    cycles = 0.0
+    for region in choice:
+        taps = sum([len(taps) for taps in region.taps.values()])
+        cycles += region.runs * taps * max(_LATENCY, region.size * width / _PER_CYCLE)
+    return cycles
