@@ -7,7 +7,6 @@ from functools import cached_property
 import numpy as np
 
 from dataflow.dtypes import bits
-from dataflow.expression import Read
 from embed.cpu.epilogue import extra_accesses, is_packed
 from embed.cpu.indexed import Indexed
 from embed.cpu.machine import machine_of
@@ -107,25 +106,23 @@ class Site:
         """The way to the tensor of each operand, the output first."""
         embedding, masked = self.embedding, bool(mask_memories(self.target))
         output, operator = embedding.pattern.output.tensor, embedding.operator
-        found = {output: self._way(operator.main.output, operator.output.name, False, bool(self.plan.store_masked))}
+        stored = self.physical[operator.output.name]
+        found = {output: way(embedding, output, operator.main.output, stored, False, bool(self.plan.store_masked))}
         for operand, tensor in embedding.binding.pairs[1:]:
             read = embedding.accesses[tensor]
-            found[operand] = self._way(read, read.tensor, read.tensor in self.constants, masked, operand)
+            constant = read.tensor in self.constants
+            found[operand] = way(embedding, operand, read, self.physical[read.tensor], constant, masked)
         return found
 
     @cached_property
     def extra_ways(self) -> dict[str, Way]:
         """The way to what the epilogue reads, by access."""
-        found = {}
-        for access, read in extra_accesses(self.embedding.operator).items():
-            packed = is_packed(self.embedding, read, self.constants)
-            found[access] = self._way(read, read.tensor, packed, self.plan.is_masked(access))
+        embedding, found = self.embedding, {}
+        for access, read in extra_accesses(embedding.operator).items():
+            packed, masked = is_packed(embedding, read, self.constants), self.plan.is_masked(access)
+            words = embedding.pattern.output.tensor
+            found[access] = way(embedding, words, read, self.physical[read.tensor], packed, masked)
         return found
-
-    def _way(self, read: Read, tensor: str, packed: bool, masked: bool, operand: str = "") -> Way:
-        """The way to a tensor in words like those of an operand, by default the output's."""
-        words = operand or self.embedding.pattern.output.tensor
-        return way(self.embedding, words, read, self.physical[tensor], packed, masked)
 
     @cached_property
     def roles(self) -> Roles:
