@@ -60,16 +60,21 @@ def packing(pin: Pin, layout: Layout, packed_bytes: int, bus: int) -> Packing:
 def is_in_place(pin: Pin, layout: Layout) -> bool:
     """Whether the packed array is the user's array byte for byte, zeros that fill up blocks included."""
     physical = pin.physical
-    if not pin.same_type or layout.words * prod(layout.word_shape) != physical.size:
+    if not pin.same_type or not _of_array(layout, pin) or layout.words * prod(layout.word_shape) != physical.size:
         return False
     return lies_so(layout.gather, physical)
+
+
+def _of_array(layout: Layout, pin: Pin) -> bool:
+    """Whether words hold elements of the user's array at all: sums in parts are a tensor with a dimension more."""
+    return len(layout.gather.shape) == len(pin.physical.tensor.shape)
 
 
 def begins_so(layout: Layout, pin: Pin) -> bool:
     """Whether the first word holds elements as they lie along each of its digits: is_in_place needs that."""
     gather = layout.gather
     steps = _word_steps(gather)
-    if steps is None:
+    if steps is None or not _of_array(layout, pin):
         return False
     places = [pin.physical.places(number) for number in range(len(gather.shape))]
     return all(

@@ -308,3 +308,16 @@ def test_digits_follow_the_layout(layout: str) -> None:
     weights = Physical.of(small.inputs[1], layout).pack(arrays["wgt"])
     kernel = embed.compile(small, SMALL, found, layouts={"wgt": layout})
     assert np.array_equal(kernel(arrays["inp"], weights), evaluate(small, arrays))
+
+
+@pytest.mark.parametrize("layout", ["RC", "CR", "CR4r"])
+def test_sums_in_parts_are_not_the_array_of_the_results(layout: str) -> None:
+    """They have a dimension more: what is written where the user's array lies is their sum."""
+    operator, target = gemm(m=3, n=5, k=40, dtype="i16"), isa.load("rvv")
+    found = embed.best(operator, target, layouts={"out": layout}, relax="sums")
+    assert str(found.embedding.relaxed) == "sums k:2"
+    assert not found.costs.packings["out"].in_place
+    arrays = inputs(operator)
+    kernel = embed.compile(operator, target, found, layouts={"out": layout})
+    lies = Physical.of(operator.output, layout)
+    assert np.array_equal(lies.unpack(lies.check(kernel(**arrays))), evaluate(operator, arrays))
