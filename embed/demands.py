@@ -10,8 +10,11 @@ from math import prod
 from dataflow.errors import UserError
 from dataflow.operator import Operator
 from embed import layout
+from embed.binding import named_accesses
+from embed.copies import copies
 from embed.costs import Costs
 from embed.embedding import Embedding, as_accumulation
+from embed.relax.rewritten import Rewritten
 from isa.model import Isa
 
 _WORDS = {
@@ -21,6 +24,7 @@ _WORDS = {
     "lane=LANE:DIM": "{1} runs along {0}",
     "loop=DIM": "{0} is a loop",
     "exact=TENSOR": "{0} is packed without padding and without copies",
+    "no-copies=TENSOR": "no element of {0} is packed twice",
     "in-place=TENSOR": "{0} is used where it lies, without packing",
     "bind=TENSOR:OPERAND": "{0} plays {1}",
     "instruction=NAME": "the instruction is {0}",
@@ -83,6 +87,7 @@ def check(demands: Iterable[Demand], operator: Operator, target: Isa) -> None:
         "lane": (("lane dimension", list(lanes)), ("dim", dims)),
         "loop": (("dim", dims),),
         "exact": (("tensor", tensors),),
+        "no-copies": (("tensor", tensors),),
         "in-place": (("tensor", [tensor.name for tensor in (*operator.inputs, operator.output)]),),
         "bind": (("tensor", tensors), ("operand", list(operands))),
         "instruction": (("instruction that accumulates", list(patterns)),),
@@ -112,6 +117,8 @@ def meets(demand: Demand, embedding: Embedding, price: Costs) -> bool:
         case "exact":
             packed = layout.derive(embedding)[about[0]]
             return packed.words * prod(packed.word_shape) == packed.tensor.size
+        case "no-copies":
+            return not any(copies(embedding, name) for name in _accesses(embedding.operator, about[0]))
         case "in-place":
             return all(packing.in_place for packing in price.packings.values() if packing.tensor == about[0])
         case "min-utilisation":
@@ -134,15 +141,35 @@ def placed_so(demand: Demand, embedding: Embedding) -> bool:
         case "no-mix":
             return all(len(embedding.digits_of(lane)) <= 1 for lane in embedding.lanes)
         case "lane":
-            return any(about[1] in digit.dims for digit in embedding.digits_of(about[0]))
+            dims = parts(embedding.relaxed, about[1])
+            return any(not dims.isdisjoint(digit.dims) for digit in embedding.digits_of(about[0]))
         case "loop":
-            return about[0] in embedding.outer_dims
+            return parts(embedding.relaxed, about[0]) <= set(embedding.outer_dims)
         case "bind":
             return embedding.binding.operands.get(about[0]) == about[1]
     return embedding.name == about[0]
 
 
+def parts(relaxed: Rewritten | None, dim: str) -> set[str]:
+    """The dims of a placed operator that one of the user's is made of: itself, where no rewriting replaced it."""
+    if relaxed is None or dim in relaxed.operator.main.extents:
+        return {dim}
+    found = set(relaxed.functions[dim].dims)
+    return found.union(*(zero.dims for zero in relaxed.zeros if not found.isdisjoint(zero.dims)))
+
+
+def pads(relaxed: Rewritten | None) -> bool:
+    """Whether a rewriting has added points, which leave lanes idle."""
+    return relaxed is not None and relaxed.operator.main.points > relaxed.user.main.points
+
+
+def _accesses(operator: Operator, tensor: str) -> list[str]:
+    """The names of the accesses that read a tensor; none of those of an output, whose elements are one place each."""
+    accesses = named_accesses(operator.main)
+    return [name for name, read in accesses.items() if read.tensor == tensor != operator.main.output.tensor]
+
+
 def _is_full(embedding: Embedding, lane: str) -> bool:
-    digits = embedding.digits_of(lane)
+    digits = () if pads(embedding.relaxed) else embedding.digits_of(lane)
     whole = all(embedding.size(digit) % digit.radix == 0 for digit in digits)
     return whole and prod(digit.radix for digit in digits) == embedding.lanes.get(lane)

@@ -9,9 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from dataflow import Operator
+from dataflow.dtypes import bits
 from embed import Alternatives, Solution, costs, layout
 from embed.cli.console import new_table
 from embed.cli.record import Record
+from embed.copies import copies
 from embed.costs import Costs
 from embed.embedding import Digit, Embedding
 from embed.epilogue import plan as plan_epilogue
@@ -93,13 +95,20 @@ def cost_table(target: Isa, solution: Solution, objective: str) -> Table:
     table.add_row("invocations", f"{price.invocations:,}")
     table.add_row("utilisation", f"{price.utilisation:.4f}{_fixed_note(target, solution)}")
     table.add_row("cycles, modelled", f"{price.cycles:,}")
-    table.add_row("bytes, packed", f"{price.bytes:,}")
+    table.add_row("bytes, packed", f"{price.bytes:,}{_copies_note(solution.embedding)}")
     if price.added_bytes:
         table.add_row("adding the parts", f"{price.added_bytes:,} bytes, {price.adding:,} cycles")
     for left in price.packings.values():
         table.add_row(f"packing {left.tensor}, {left.layout}", str(left))
     table.add_row("status", _status(solution, objective))
     return table
+
+
+def _copies_note(embedding: Embedding) -> str:
+    """Bytes of elements that packed inputs hold once more."""
+    types = {name: embedding.pattern.tensor(embedding.binding.operands[name]).dtype for name in embedding.inputs}
+    size = sum(copies(embedding, name) * bits(dtype) // 8 for name, dtype in types.items())
+    return f" ({size:,} of them copies)" if size else ""
 
 
 def _status(solution: Solution, objective: str) -> str:

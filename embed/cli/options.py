@@ -101,7 +101,8 @@ Relax = Annotated[
     typer.Option(
         "--relax",
         metavar="NAMES|all|none",
-        help=f"rewritings to try: {', '.join(RELAXATIONS)}; all but sums unless given, on CPUs none",
+        help=f"rewritings to try: {', '.join(RELAXATIONS)}; all but sums unless given, on CPUs none; "
+        "copies of windows are switched off by --demand no-copies=TENSOR",
         show_default=False,
     ),
 ]

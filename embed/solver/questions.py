@@ -20,7 +20,7 @@ from embed.pinned import Held, hold
 from embed.solver.deadline import Deadline
 from embed.solver.problem import Problem
 from embed.solver.relaxed import rewritten, usual
-from embed.solver.remedy import remedies
+from embed.solver.remedy import remedies, rewritings
 from embed.solver.settings import Settings
 from embed.solver.whynot import conflict, explained
 from isa.model import Isa
@@ -106,11 +106,14 @@ def why_not(operator: Operator, target: Isa, asked: list[Problem], settings: Set
     text = explained(asked, clash, settings, deadline)
 
     def posed(other: Settings) -> list[Problem]:
-        held = held_under(operator, target, other)
-        return list(problems(held.operator, target, held.lies))
+        return list(every(operator, target, other))
 
-    others = list(remedies(operator, posed, replace(settings, demands=clash.demands), deadline))
-    return f"{operator.title}: {text}" + (f", or pin --layout {' or '.join(others)}" if others else "")
+    clashing = replace(settings, demands=clash.demands)
+    pins = list(remedies(operator, posed, clashing, deadline))
+    text += f", or pin --layout {' or '.join(pins)}" if pins else ""
+    allowed = list(rewritings(posed, settings, deadline))
+    text += f", or allow --relax {' or '.join(allowed)}" if allowed else ""
+    return f"{operator.title}: {text}"
 
 
 def numbered(path: Path, number: int) -> Path:

@@ -1,15 +1,17 @@
-"""Layouts in which a tensor could be used in place, where it cannot in the one that it has."""
+"""Layouts in which a tensor could be used in place, and relaxations, with which demands could be met."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import permutations
 
 from dataflow.operator import Operator
-from embed.demands import in_place
+from embed.demands import Demand, in_place
 from embed.embedding import Embedding
 from embed.layout import word_lanes
 from embed.physical import Physical
 from embed.pinned import letters_of
+from embed.relax.steps import RELAXATIONS
+from embed.solver.bound import least
 from embed.solver.deadline import Deadline
 from embed.solver.in_place import choices
 from embed.solver.problem import Problem
@@ -31,6 +33,33 @@ def remedies(operator: Operator, posed: Posed, settings: Settings, deadline: Dea
             if _fits(problems, name) and possible(problems, settings.demands, asked, deadline):
                 yield f"{name}={layout}"
                 break
+
+
+def rewritings(posed: Posed, settings: Settings, deadline: Deadline) -> Iterator[str]:
+    """Each relaxation that nobody named and with which the demands can be met."""
+    named = settings.relax or ()
+    for name in (name for name in RELAXATIONS if name not in named):
+        problems = posed(replace(settings, relax=(*named, name)))
+        steps = ((problem, problem.relaxed.steps if problem.relaxed else ()) for problem in problems)
+        new = [problem for problem, taken in steps if any(step.kind == name for step in taken)]
+        hopeful = [problem for problem in new if not any(_beyond(problem, demand) for demand in settings.demands)]
+        if possible(hopeful, settings.demands, settings, deadline):
+            yield name
+
+
+def _beyond(problem: Problem, demand: Demand) -> bool:
+    """Whether no placement of a problem meets a demand, by arithmetic alone."""
+    match demand.kind:
+        case "max-cycles":
+            return least(problem, "cycles") > demand.number
+        case "max-bytes":
+            return least(problem, "bytes") > demand.number
+        case "min-utilisation":
+            paid = least(problem, "invocations") * problem.pattern.points
+            return problem.points / paid < demand.number - 1e-9
+        case "bind":
+            return problem.binding.operands.get(demand.about[0]) != demand.about[1]
+    return False
 
 
 def _fits(problems: Sequence[Problem], tensor: str) -> bool:

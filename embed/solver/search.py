@@ -16,7 +16,7 @@ from embed.solver.bound import least
 from embed.solver.deadline import Deadline
 from embed.solver.model import PricedPlacements
 from embed.solver.problem import Problem
-from embed.solver.questions import held_under, numbered, order_of, problems, relaxations, why_not
+from embed.solver.questions import every, held_under, numbered, order_of, problems, relaxations, why_not
 from embed.solver.relaxed import promising
 from embed.solver.settings import Settings
 from isa.model import Isa
@@ -65,7 +65,7 @@ def best(operator: Operator, target: Isa, settings: Settings) -> Solution:
         race.enter(problem)
     seconds = time.perf_counter() - start
     if race.chosen is None:
-        raise _none(operator, target, asked, settings, race)
+        raise _none(operator, target, settings, race)
     solution = _checked(race.chosen, target, held, "OPTIMAL" if race.proven else "FEASIBLE", seconds)
     return solution if race.proven else replace(solution, progress=race.progress)
 
@@ -132,12 +132,12 @@ class _Race:
             self.chosen, self.values = found.embedding, found.values
 
 
-def _none(operator: Operator, target: Isa, asked: list[Problem], settings: Settings, race: _Race) -> NoEmbedding:
+def _none(operator: Operator, target: Isa, settings: Settings, race: _Race) -> NoEmbedding:
     """Why there is no embedding, or how far the search came in a time that was too short to find one."""
     if not race.proven:
         text = f"no embedding of {target.name} in {operator.title} was found within {settings.limit}"
         return NoEmbedding(f"{text}: {race.progress}; raise the time limit", race.progress)
-    return NoEmbedding(why_not(operator, target, asked, settings))
+    return NoEmbedding(why_not(operator, target, list(every(operator, target, settings)), settings))
 
 
 def _checked(embedding: Embedding, target: Isa, held: Held, status: str, seconds: float) -> Solution:

@@ -61,7 +61,7 @@ def explained(problems: Sequence[Problem], clash: Clash, settings: Settings, dea
     pins = {pin.physical.tensor.name: pin for problem in problems for pin in problem.rates.pins.values()}
     facts += [_lies(pins[name], name) for name in in_place(demands)]
     if len(facts) < len(demands) or in_place(demands):
-        facts += dict.fromkeys(_offer(problem, demands) for problem in problems)
+        facts += dict.fromkeys(_offer(problem, demands) for problem in problems if problem.relaxed is None)
     rest = ", ".join(demand.written for demand in clash.untried)
     cut = f" (the time ran out before it was known whether {rest} could stay)" if rest else ""
     return f"no embedding is such that {reasons}: {'; '.join(facts)}. Leave out {options}{cut}"

@@ -2,19 +2,25 @@
 
 import re
 from functools import cache
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from regular import GEMM, SMALL, placements
 
 import isa
-from dataflow import UserError, conv1d, conv2d, depthwise_conv2d, gemm
+from dataflow import Operator, UserError, conv1d, conv2d, depthwise_conv2d, gemm
 from embed.binding import bindings
+from embed.copies import copies
 from embed.costs import Costs, evaluate, rates
 from embed.demands import Demand, check, meets
 from embed.embedding import Embedding
 from embed.errors import NoEmbedding
+from embed.layout import derive
+from embed.relax.steps import EXACT
 from embed.solver.deadline import Deadline
 from embed.solver.listing import alternatives, stream
 from embed.solver.questions import problems
@@ -83,8 +89,16 @@ def test_the_reasons_are_minimal(name: str, text: str, reasons: str) -> None:
     demands, clash = read(text), read(reasons)
     with pytest.raises(NoEmbedding) as raised:
         best(OPERATORS[name], SMALL, Settings(demands=tuple(demands)))
-    message = str(raised.value)
+    message, _, allowed = str(raised.value).partition(", or allow --relax ")
     assert message.endswith(f"Leave out {' or '.join(reasons.split())}")
+    for relaxation in EXACT if allowed else ():
+        asked = Settings(demands=tuple(demands), relax=(relaxation,))
+        if relaxation in allowed.split(" or "):
+            found = best(OPERATORS[name], SMALL, asked)
+            assert all(meets(demand, found.embedding, found.costs) for demand in demands)
+        else:
+            with pytest.raises(NoEmbedding):
+                best(OPERATORS[name], SMALL, asked)
     assert all(str(demand) in message for demand in clash)
     assert not met(name, clash)
     assert all(met(name, [other for other in clash if other != demand]) for demand in clash)
@@ -94,7 +108,7 @@ LIMITS = st.builds("max-{}={}".format, st.sampled_from(["cycles", "bytes"]), st.
 KINDS = st.one_of(
     st.sampled_from(
         "full=o full=i no-fuse no-mix lane=o:k lane=o:x lane=o:y lane=i:c lane=i:r lane=i:s loop=k loop=c loop=r "
-        "loop=x exact=inp exact=wgt exact=out bind=inp:inp bind=inp:wgt instruction=gemm".split()
+        "loop=x exact=inp exact=wgt exact=out no-copies=inp bind=inp:inp bind=inp:wgt instruction=gemm".split()
     ),
     LIMITS,
     st.builds("min-utilisation={}".format, st.sampled_from([0.2, 0.5, 0.7, 0.75, 0.9, 1])),
@@ -122,6 +136,56 @@ def test_lists_meet_demands_too() -> None:
     assert 0 < len(found) < len(alternatives(CONV, SMALL, Settings()))
     assert {str(one.embedding) for one in stream(CONV, SMALL, asked)} == {str(one.embedding) for one in found}
     assert all(meets(demand, one.embedding, one.costs) for one in found for demand in asked.demands)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "allowed"),
+    [
+        ("convolution", "bind=inp:inp lane=o:x", "toeplitz"),
+        ("convolution", "bind=inp:inp lane=o:y no-fuse", "toeplitz"),
+        ("depthwise", "lane=o:g lane=i:g", "blocks"),
+        ("depthwise", "bind=inp:inp min-utilisation=0.26", "toeplitz"),
+        ("convolution", "bind=inp:inp lane=o:x lane=i:k", ""),
+        ("depthwise", "lane=o:g full=o", ""),
+        ("gemm", "full=i loop=k", ""),
+    ],
+)
+def test_a_relaxation_that_would_do_is_named(name: str, text: str, allowed: str) -> None:
+    with pytest.raises(NoEmbedding) as raised:
+        best(OPERATORS[name], SMALL, Settings(demands=tuple(read(text))))
+    assert str(raised.value).partition(", or allow --relax ")[2] == allowed
+
+
+def test_partial_sums_are_named_where_they_would_do() -> None:
+    lanes = isa.load(str(Path(__file__).parent / "lanes.toml"))
+    with pytest.raises(NoEmbedding, match=r"or allow --relax sums$"):
+        best(gemm(m=1, n=1, k=8), lanes, Settings(demands=tuple(read("full=l"))))
+    assert best(gemm(m=1, n=1, k=8), lanes, Settings(demands=tuple(read("full=l")), relax=("sums",))).costs
+
+
+@pytest.mark.parametrize("relax", [(), EXACT], ids=["plain", "relaxed"])
+@pytest.mark.parametrize(
+    "operator", [CONV, conv1d(c=2, w=12, k=3, s=2, stride=3), depthwise_conv2d(c=3, h=5, w=4, r=2, s=2, pad=1)], ids=str
+)
+def test_copies_are_what_packing_makes(operator: Operator, relax: tuple[str, ...]) -> None:
+    """Packed arrays of distinct numbers, and the best of those that hold none twice."""
+    listed = alternatives(operator, SMALL, Settings(relax=relax), dominated=True).ranked
+    single = []
+    for embedding, price in listed:
+        packed = {name: packed_numbers(embedding, name) for name in embedding.inputs}
+        doubled = {name: found.size - np.unique(found).size for name, found in packed.items()}
+        assert doubled == {name: copies(embedding, name) for name in packed}
+        single += [price] if not doubled["inp"] else []
+    asked = Settings(demands=tuple(read("no-copies=inp")), relax=relax)
+    found = alternatives(operator, SMALL, asked, dominated=True)
+    assert 0 < len(found) == len(single) <= len(listed)
+    assert best(operator, SMALL, asked).costs.total == min(price.total for price in single)
+
+
+def packed_numbers(embedding: Embedding, name: str) -> NDArray[np.int64]:
+    layout = derive(embedding)[name]
+    packed = layout.pack(np.arange(1, layout.tensor.size + 1).reshape(layout.tensor.shape), "i64")
+    return packed[packed > 0]
 
 
 @pytest.mark.parametrize(
