@@ -12,6 +12,7 @@ from dataflow.errors import UserError
 from dataflow.reference import by_name
 from embed.abstract.homes import Home, homes
 from embed.abstract.machine import Machine, Result, in_external
+from embed.abstract.placed import Placed
 from embed.abstract.places import Place, plan
 from embed.abstract.program import steps
 from embed.abstract.report import Report, report
@@ -67,7 +68,8 @@ class AbstractKernel:
     @cached_property
     def report(self) -> Report:
         """Invocations, bytes by memory and cycles."""
-        return report(self.embedding, self.nest.layouts, self.homes, self.schedule, self.epilogue, self.target)
+        placed = Placed(self.embedding, self.nest.layouts, self.homes, self.target)
+        return report(placed, self.schedule, self.epilogue)
 
 
 def compile_abstract(embedding: Embedding, target: Isa, held: Held | None = None) -> AbstractKernel:
@@ -79,7 +81,7 @@ def compile_abstract(embedding: Embedding, target: Isa, held: Held | None = None
     price = rates(embedding.operator, target.instruction(embedding.name), target)
     layouts = derive(embedding, epilogue)
     found = homes(embedding, layouts, target)
-    chosen = schedule(embedding, layouts, found, epilogue, price, target)
+    chosen = schedule(Placed(embedding, layouts, found, target), epilogue, price)
     nest = build(embedding, chosen, epilogue)
     places = plan(nest, chosen, found)
     return AbstractKernel(embedding, target, chosen, nest, epilogue, found, places, held or Held.free(embedding.asked))

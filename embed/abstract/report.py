@@ -6,14 +6,13 @@ from fractions import Fraction
 from math import ceil
 
 from dataflow.dtypes import bits
-from embed.abstract.homes import Home, clearing
+from embed.abstract.homes import clearing
+from embed.abstract.placed import Placed
 from embed.abstract.traffic import Moved, loaded
-from embed.embedding import Embedding
 from embed.epilogue import Epilogue
-from embed.layout import Layout
 from embed.moves import pieces
 from embed.nest.schedule import Schedule
-from isa.model import Cost, Instruction, Isa
+from isa.model import Cost, Instruction
 
 Busy = dict[str, Fraction]
 
@@ -37,18 +36,11 @@ class Report:
         return sum(self.bytes.values())
 
 
-def report(
-    embedding: Embedding,
-    layouts: Mapping[str, Layout],
-    homes: Mapping[str, Home],
-    schedule: Schedule,
-    epilogue: Epilogue,
-    target: Isa,
-) -> Report:
+def report(placed: Placed, schedule: Schedule, epilogue: Epilogue) -> Report:
     """The costs of a program, from its schedule alone."""
-    ledger = _Ledger(embedding, layouts, homes, schedule, epilogue, target)
+    ledger, embedding = _Ledger(placed, schedule, epilogue), placed.embedding
     sizes = ledger.bytes()
-    if not target.timings:
+    if not placed.target.timings:
         return Report(embedding.invocations, embedding.utilisation, embedding.invocations, sizes, {}, False)
     busy = ledger.busy(sum(sizes.values()))
     shown = {unit: ceil(spent) for unit, spent in busy.items()}
@@ -60,15 +52,13 @@ def report(
 class _Ledger:
     """The parts of a program's price."""
 
-    embedding: Embedding
-    layouts: Mapping[str, Layout]
-    homes: Mapping[str, Home]
+    placed: Placed
     schedule: Schedule
     epilogue: Epilogue
-    target: Isa
 
     def __post_init__(self) -> None:
-        self.output = self.embedding.operator.main.output.tensor
+        self.embedding, self.target = self.placed.embedding, self.placed.target
+        self.layouts, self.homes, self.output = self.placed.layouts, self.placed.homes, self.placed.output
         self.moved = {
             tensor: loaded(self.embedding, layout, self.schedule, tensor)
             for tensor, layout in self.layouts.items()

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embed.abstract.homes import Home, sharing
+from embed.abstract.placed import Placed
 from embed.abstract.program import moving
 from embed.abstract.report import unit_cycles
 from embed.costs import Rates
@@ -32,23 +33,16 @@ _MOST_COMBINATIONS = 20_000
 _MANY = 1e30
 
 
-def schedule(
-    embedding: Embedding,
-    layouts: Mapping[str, Layout],
-    homes: Mapping[str, Home],
-    epilogue: Epilogue,
-    price: Rates,
-    target: Isa,
-) -> Schedule:
+def schedule(placed: Placed, epilogue: Epilogue, price: Rates) -> Schedule:
     """The cheapest schedule that fits, of equals the one that moves the fewest bytes; raises NoEmbedding for none."""
-    grid = _Grid(embedding, layouts, homes, price, target)
+    grid, embedding, target = _Grid(placed, price), placed.embedding, placed.target
     flights = ((2, 2), (2, 1), (1, 1)) if target.timings else ((1, 1),)
     best: tuple[tuple[float, float], Schedule] | None = None
     for buffers, result_buffers in flights:
         if epilogue.planes > 1 and result_buffers > 1:
             continue
         fits = grid.fits(buffers, result_buffers)
-        for order in _orders(embedding, layouts):
+        for order in _orders(embedding, placed.layouts):
             found = grid.cheapest(order, buffers, result_buffers, fits)
             if found is not None and (best is None or found[0] < best[0]):
                 best = found[0], Schedule(found[1], order, buffers, result_buffers)
@@ -82,14 +76,12 @@ def _options(embedding: Embedding) -> dict[str, list[int]]:
 class _Grid:
     """Every combination of tile sizes as one array a quantity, with one axis for each loop."""
 
-    embedding: Embedding
-    layouts: Mapping[str, Layout]
-    homes: Mapping[str, Home]
+    placed: Placed
     price: Rates
-    target: Isa
 
     def __post_init__(self) -> None:
-        self.output = self.embedding.operator.main.output.tensor
+        self.embedding, self.target = self.placed.embedding, self.placed.target
+        self.layouts, self.homes, self.output = self.placed.layouts, self.placed.homes, self.placed.output
         self.results = self.embedding.result_loops
         self.options = _options(self.embedding)
         self.tile = {name: self._axis(name, sizes) for name, sizes in self.options.items()}
