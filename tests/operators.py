@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from dataflow import LIBRARY, Operator, UserError, requantise
 from dataflow.dtypes import limits, numpy_dtype
+from embed.physical import LETTERS
 
 _SMALL = {
     "conv2d": {"n": 2, "c": 20, "h": 10, "w": 10, "k": 20, "r": 4, "s": 4},
@@ -47,6 +48,22 @@ def quantised(draw: st.DrawFn, kinds: tuple[str, ...] = tuple(LIBRARY)) -> Opera
         return operator
     shift, bias, relu = draw(st.integers(0, 20)), draw(st.booleans()), draw(st.booleans())
     return requantise(operator, shift=shift, bias=bias, relu=relu, high=draw(st.integers(1, 127)))
+
+
+@st.composite
+def pinned_operators(
+    draw: st.DrawFn, source: st.SearchStrategy[Operator], most: int = 20_000
+) -> tuple[Operator, dict[str, str]]:
+    """An operator of `source` of few points, and for some of its tensors any order of their dims with any blocks."""
+    operator = draw(source.filter(lambda found: found.main.points <= most))
+    layouts = {}
+    for tensor in (*operator.inputs, operator.output):
+        choices = LETTERS.get(len(tensor.shape))
+        if choices and draw(st.booleans()):
+            order = "".join(draw(st.permutations(draw(st.sampled_from(choices)))))
+            blocks = draw(st.lists(st.tuples(st.integers(2, 5), st.sampled_from(order)), max_size=2)) if order else []
+            layouts[tensor.name] = order + "".join(f"{size}{letter.lower()}" for size, letter in blocks)
+    return operator, layouts
 
 
 def inputs(operator: Operator, seed: int = 0) -> dict[str, np.ndarray]:

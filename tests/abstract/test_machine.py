@@ -23,10 +23,12 @@ from embed.abstract.machine import Machine, in_external
 from embed.abstract.program import Invoke, steps
 from embed.cli.data import random_arrays
 from embed.nest.interpret import interpret
+from embed.physical import Physical
 from embed.solver.settings import Settings
 from isa import MachineInstruction, interpreter
 from isa.batch import run_batch
 from isa.rounding import compute
+from tests.operators import operators, pinned_operators
 
 Array = npt.NDArray[Any]
 FILES = Path(__file__).parent.parent / "isa_files"
@@ -118,6 +120,18 @@ def test_instructions_that_do_not_loop_themselves_take_their_start() -> None:
     """64 x 64 x 64 in steps of 4: 4,096 products a cycle each, 256 sums cleared on the same array, 16 bytes a cycle."""
     costs = embed.best(dataflow.gemm(m=64, n=64, k=64), isa.load("edge")).costs
     assert (costs.compute, costs.bus, costs.cycles) == (4096 + 256, 2 * 64 * 64 // 16, 4352)
+
+
+@given(st.sampled_from(["edge", "gemmini", "amx", "mma_sync"]), pinned_operators(operators(), 1_500))
+@settings(max_examples=6, deadline=None)
+def test_any_layout_of_any_operator_runs(name: str, one: tuple[Operator, dict[str, str]]) -> None:
+    """On machines with scratchpads and with registers, whatever is rewritten."""
+    operator, layouts = one
+    kernel = embed.compile(operator, isa.load(name), layouts=layouts)
+    arrays = random_arrays(operator, 0)
+    given = {t.name: Physical.of(t, layouts.get(t.name)).pack(arrays[t.name]) for t in operator.inputs}
+    lies = Physical.of(operator.output, layouts.get(operator.output.name))
+    assert np.array_equal(lies.unpack(lies.check(kernel(**given))), dataflow.evaluate(operator, arrays))
 
 
 @pytest.mark.parametrize("target", [EDGE, OUTER, ENGINE], ids=["edge", "outer", "engine"])

@@ -32,7 +32,7 @@ from embed.solver.settings import Settings
 from embed.vta.executable import VtaKernel
 from embed.vta.simulator import simulate
 from isa.model import Isa
-from tests.operators import inputs, quantised
+from tests.operators import inputs, pinned_operators, quantised
 
 TARGETS = {1: SMALL, 2: vta(2, 4, 2)}
 OPERATORS = {
@@ -276,22 +276,8 @@ def test_packing_counts_in_the_front() -> None:
     assert not any(all(a <= b for a, b in zip(one, two, strict=True)) for one, two in permutations(points, 2))
 
 
-@st.composite
-def pinned_operators(draw: st.DrawFn) -> tuple[Operator, dict[str, str]]:
-    """A random quantised operator, and for some of its tensors any order of their dimensions with any blocks."""
-    operator = draw(quantised().filter(lambda operator: operator.main.points <= 20_000))
-    layouts = {}
-    for tensor in (*operator.inputs, operator.output):
-        choices = LETTERS.get(len(tensor.shape))
-        if choices and draw(st.booleans()):
-            order = "".join(draw(st.permutations(draw(st.sampled_from(choices)))))
-            blocks = draw(st.lists(st.tuples(st.integers(2, 5), st.sampled_from(order)), max_size=2)) if order else []
-            layouts[tensor.name] = order + "".join(f"{size}{letter.lower()}" for size, letter in blocks)
-    return operator, layouts
-
-
 @settings(max_examples=12, deadline=None)
-@given(pinned_operators())
+@given(pinned_operators(quantised()))
 def test_any_layout_of_any_operator_runs(one: tuple[Operator, dict[str, str]]) -> None:
     operator, layouts = one
     kernel = embed.compile(operator, SMALL, layouts=layouts)
