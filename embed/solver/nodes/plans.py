@@ -80,7 +80,7 @@ def plan(operator: Operator, target: Isa, settings: Settings) -> Plan:
         try:
             found.append(whole_plan(form, target, own))
         except NoEmbedding as error:
-            reason = error
+            reason = reason or error  # of the statements as they were written
     if not found:
         assert reason is not None
         raise reason

@@ -6,6 +6,7 @@ from types import ModuleType
 
 from ortools.sat.python import cp_model
 
+from dataflow.expression import Apply, walk
 from dataflow.operator import Operator
 from dataflow.sums import Addend, Sums
 from embed.solver.deadline import Deadline
@@ -35,7 +36,23 @@ def reasons(operator: Operator, entries: Sequence[Instruction], addend: Addend) 
             none = False
             yield f"{entry.name}: {found}"
     if none:
-        yield "no instruction has an addend with its types, operations and sign"
+        summed = ", ".join(_summed(entries))
+        yield "no instruction has an addend with its types, operations and sign" + (
+            f"; products are summed of {summed}" if summed else ""
+        )
+
+
+def _summed(entries: Sequence[Instruction]) -> list[str]:
+    """The types of the two factors whose products some instruction adds to what it holds."""
+    found = {}
+    for pattern in (entry.pattern for entry in entries if entry.pattern is not None):
+        output = pattern.output.tensor
+        factors = [pattern.tensor(read.tensor).dtype for read in pattern.reads if read.tensor != output]
+        holds = pattern.accumulate or len(factors) < len(pattern.reads)
+        multiplies = any(isinstance(part, Apply) and part.operation in ("mul", "fma") for part in walk(pattern.body))
+        if holds and multiplies and len(factors) == 2:
+            found["*".join(factors)] = None
+    return sorted(found)
 
 
 def _reason(operator: Operator, entry: Instruction, addend: Addend) -> str:
