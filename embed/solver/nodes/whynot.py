@@ -44,14 +44,14 @@ def reasons(operator: Operator, entries: Sequence[Instruction], addend: Addend) 
 
 def _summed(entries: Sequence[Instruction]) -> list[str]:
     """The types of the two factors whose products some instruction adds to what it holds."""
-    found = {}
+    found: set[str] = set()
     for pattern in (entry.pattern for entry in entries if entry.pattern is not None):
         output = pattern.output.tensor
         factors = [pattern.tensor(read.tensor).dtype for read in pattern.reads if read.tensor != output]
         holds = pattern.accumulate or len(factors) < len(pattern.reads)
         multiplies = any(isinstance(part, Apply) and part.operation in ("mul", "fma") for part in walk(pattern.body))
         if holds and multiplies and len(factors) == 2:
-            found["*".join(factors)] = None
+            found.add("*".join(factors))
     return sorted(found)
 
 
