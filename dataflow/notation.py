@@ -29,19 +29,19 @@ class NotationError(UserError):
         self.column = column
 
 
-_MOST_POINTS = 1 << 40
+_MOST_POINTS = 1 << 44
 
 
 def parse(text: str, extents: Mapping[str, int], tensors: Mapping[str, Tensor]) -> Computation:
     """Read one statement over the box `extents`, whose tensors are all declared.
 
     Raises NotationError for a syntax error, an unknown name, a wrong number of indices or types that do not agree, and
-    UserError for a box of more than 2**40 points: beyond that, costs leave the 64 bits in which they are worked out.
+    UserError for a box of more than 2**44 points: beyond that, costs leave the 64 bits in which they are worked out.
     """
     found = Reader(text, extents, tensors).statement()
     if found.points > _MOST_POINTS:
         largest = max(found.dims, key=lambda dim: dim.extent)
-        said = f"an operator has 2**40 at most; make {largest.name}={largest.extent} smaller"
+        said = f"an operator has 2**44 at most; make {largest.name}={largest.extent} smaller"
         raise UserError(f"{found.points:.3g} points: {said}")
     return found
 

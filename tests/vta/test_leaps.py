@@ -5,7 +5,7 @@ from itertools import count, islice
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from vta_machine import CORES, DE10, MACHINE, base, instruction, program, with_fields
 
@@ -139,6 +139,7 @@ REQUESTS = st.tuples(st.sampled_from(CLIENTS), st.integers(0, 300), st.integers(
 
 
 @settings(max_examples=60, deadline=None)
+@example([("fetch", 88, 1, 1), ("uop", 87, 4, 1)], 1, 0)
 @given(
     st.lists(REQUESTS, min_size=1, unique_by=lambda request: request[0]),  # type: ignore[no-any-return]
     st.integers(1, 20),

@@ -106,8 +106,9 @@ class Bus:
             self._next_grant = time
 
     def _streams(self, request: _Request) -> bool:
-        """Whether beats follow beats as long as all places are taken: those outstanding hide the latency."""
-        return (self._places - 1) * request.beats // request.bursts >= self._latency
+        """Whether beats follow beats as long as all places are taken: each burst has one, and they hide the latency."""
+        hidden = (self._places - 1) * request.beats // request.bursts >= self._latency
+        return hidden and request.beats >= request.bursts
 
     def _stream(self, request: _Request, horizon: float) -> None:
         """Grant all bursts before `horizon` at once, each when the one `places` before it ends.
