@@ -102,7 +102,8 @@ def alternatives(
 ) -> Alternatives:
     """Every maximal regular embedding of any instruction of `target`, best first; iterate for Solutions.
 
-    Maximal: no loop's dim would save invocations on idle lanes; `dominated` lists the others too. `complete` says
+    Maximal: no loop's dim would save invocations on idle lanes; `dominated` lists the others too. One map that can be
+    written in several ways, as `x:16` and `y.x:16` with 112 columns, is listed as the best of them. `complete` says
     whether `time_limit` seconds were enough for all, `pareto()` keeps the front; `layouts` and `demands` as for `best`.
     Those of rewritten operators are added by the relaxations that `relax` names. Raises NoEmbedding with the reason.
     """

@@ -21,7 +21,7 @@ from embed.packing import Gather
 from embed.physical import Physical
 from embed.solver.bound import least
 from embed.solver.deadline import Deadline
-from embed.solver.listing import alternatives
+from embed.solver.listing import written
 from embed.solver.questions import problems
 from embed.solver.settings import Settings
 from isa.model import Isa
@@ -40,7 +40,7 @@ def packed_offers(
     left: list[str] = []
     bound = 0
     for place, operator in enumerate(chain.operators):
-        listed = alternatives(operator, target, settings, True, Deadline(_LEAST) if deadline.passed else deadline)
+        listed = written(operator, target, settings, True, Deadline(_LEAST) if deadline.passed else deadline)
         if not listed.ranked:
             said = f"of operator {chain.name(place)}, {operator.title}, was found within {settings.limit}"
             raise NoEmbedding(f"no embedding {said}: {listed.progress}; raise the time limit", listed.progress)

@@ -57,8 +57,8 @@ class Alternatives:
 def stream(operator: Operator, target: Isa, settings: Settings, dominated: bool = False) -> Iterator[Solution]:
     """Distinct regular embeddings in the order in which they are found, each checked. Raises NoEmbedding.
 
-    Without `dominated` only the maximal ones: no dim that is a loop would save invocations on idle lanes. With
-    relaxations each map once.
+    Without `dominated` only the maximal ones: no dim that is a loop would save invocations on idle lanes. Each map
+    comes once, as it is found first.
     """
     seen: set[Hashable] = set()
     start, deadline = time.perf_counter(), Deadline(settings.time_limit)
@@ -67,7 +67,7 @@ def stream(operator: Operator, target: Isa, settings: Settings, dominated: bool 
         for embedding in Placements(problem).stream(settings, deadline, not dominated):
             price = evaluate(embedding, problem.rates)
             if all(meets(demand, embedding, price) for demand in settings.demands):
-                mapped = map_of(embedding) if settings.relax else len(seen)
+                mapped = map_of(embedding)
                 if mapped in seen:
                     continue
                 seen.add(mapped)
@@ -75,19 +75,26 @@ def stream(operator: Operator, target: Isa, settings: Settings, dominated: bool 
                 yield Solution(embedding, price, "FEASIBLE", time.perf_counter() - start)
 
 
-def alternatives(
-    operator: Operator, target: Isa, settings: Settings, dominated: bool = False, deadline: Deadline | None = None
-) -> Alternatives:
-    """Every maximal embedding, with `dominated` every distinct one, as many as the time limit allows; best first.
+def alternatives(operator: Operator, target: Isa, settings: Settings, dominated: bool = False) -> Alternatives:
+    """Every maximal map, with `dominated` every map, as many as the time limit allows; best first.
+
+    One that can be written in several ways, which may pack tensors differently, is there as the best of them. Raises
+    NoEmbedding with the reason.
+    """
+    found = written(operator, target, settings, dominated, Deadline(settings.time_limit))
+    return replace(found, ranked=once_each(found.ranked))
+
+
+def written(operator: Operator, target: Isa, settings: Settings, dominated: bool, deadline: Deadline) -> Alternatives:
+    """Every embedding that can be written, best first; several may be one map and pack tensors differently.
 
     `deadline` is that of a search which this is a part of. Raises NoEmbedding with the reason.
     """
-    deadline = deadline or Deadline(settings.time_limit)
     check(settings.demands, operator, target)
     found = _listed(every(operator, target, settings), settings, deadline, not dominated)
     if not found.ranked and found.complete:
         raise _none_listed(operator, target, settings, deadline)
-    return replace(found, ranked=once_each(found.ranked)) if settings.relax else found
+    return found
 
 
 def siblings(embeddings: Iterable[Embedding], operator: Operator, target: Isa, settings: Settings) -> Alternatives:
@@ -132,7 +139,7 @@ def rivals(operator: Operator, target: Isa, settings: Settings, below: int | Non
     found: list[tuple[Embedding, Costs]] = []
     left: tuple[str, ...] = ()
     if any(solved(problem, bound) for problem in asked):
-        plain = alternatives(operator, target, replace(settings, relax=()), True, deadline)
+        plain = _listed(asked, settings, deadline, maximal=False)
         found, left = list(plain.ranked), plain.progress.left
     plainly = [int(_rank(order, price, embedding)[0]) for embedding, price in found]
     least = min([*plainly, *([] if below is None else [below])], default=None)

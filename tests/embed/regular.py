@@ -124,6 +124,16 @@ def canonical(embedding: Embedding) -> object:
     )
 
 
+def executed(embedding: Embedding) -> object:
+    """The map itself: which points the lanes do together, with the instruction and the binding."""
+    lanes = list(lane_positions(embedding))
+    tiles = set()
+    for origin in invocations(embedding):
+        points = [phi(embedding, origin, lane) for lane in lanes]
+        tiles.add(tuple(None if point is None else tuple(sorted(point.items())) for point in points))
+    return embedding.name, embedding.binding, frozenset(tiles)
+
+
 @st.composite
 def embeddings(draw: st.DrawFn, operator: Operator, target: isa.Isa) -> Embedding:
     """A random regular embedding of GEMM with any useful radices, digits in any order."""

@@ -12,7 +12,7 @@ import isa
 from dataflow import Operator, conv2d, gemm, requantise
 from embed.solver import deadline, settings
 from embed.solver.deadline import Deadline
-from embed.solver.listing import alternatives
+from embed.solver.listing import alternatives, written
 from embed.solver.search import best
 from embed.solver.settings import Settings
 from embed.vta.executable import VtaKernel
@@ -77,7 +77,7 @@ def test_a_slow_machine_leaves_the_same(share: float, monkeypatch: pytest.Monkey
     """Searches whose effort is a part of what the whole would take."""
     whole = Deadline(10)
     enough = whole.effort
-    alternatives(CONV, SMALL, Settings(), True, whole)
+    written(CONV, SMALL, Settings(), True, whole)
     monkeypatch.setattr(deadline, "_EFFORT", share * (enough - whole.effort) / 10)
 
     def listed() -> str:
@@ -111,8 +111,7 @@ def test_the_clock_ends_what_takes_too_long() -> None:
     late.end -= 10
     assert late.passed
     assert late.struck
-    assert "by the clock: another run may come further" in str(
-        alternatives(CONV, SMALL, Settings(), True, late).progress
-    )
+    said = str(written(CONV, SMALL, Settings(), True, late).progress)
+    assert "by the clock: another run may come further" in said
     late.spend(3600.0)
     assert not late.struck

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from limited import solver_with
-from regular import GEMM, SMALL, TARGETS, canonical, full, placements
+from regular import GEMM, SMALL, TARGETS, canonical, executed, full, placements
 
 import dataflow
 import embed
@@ -18,6 +18,7 @@ from embed.embedding import Digit, Embedding
 from embed.errors import NoEmbedding
 from embed.solver import model
 from embed.solver.deadline import Deadline
+from embed.solver.listing import written
 from embed.solver.model import PricedPlacements
 from embed.solver.problem import Problem
 from embed.solver.questions import problems
@@ -82,13 +83,16 @@ def test_best_is_the_best_of_all_for_random_operators(operator: Operator) -> Non
 def is_complete(operator: Operator) -> None:
     filled = [embedding for embedding in all_placements(operator) if full(embedding)]
     for dominated, expected in ((True, filled), (False, [one for one in filled if not can_grow(one, filled)])):
-        found = embed.alternatives(operator, SMALL, dominated=dominated)
+        found = written(operator, SMALL, Settings(), dominated, Deadline(60))
         forms = [canonical(solution.embedding) for solution in found]
         assert found.complete
         assert len(set(forms)) == len(forms) == len(found)
         assert set(forms) == set(map(canonical, expected))
-        streamed = [canonical(one.embedding) for one in embed.stream(operator, SMALL, dominated=dominated)]
-        assert sorted(map(str, streamed)) == sorted(map(str, forms))
+        maps = {executed(embedding) for embedding, _ in found.ranked}
+        for listed in (embed.alternatives, embed.stream):
+            once = [executed(solution.embedding) for solution in listed(operator, SMALL, dominated=dominated)]
+            assert len(once) == len(maps)
+            assert set(once) == maps
 
 
 def can_grow(embedding: Embedding, others: list[Embedding]) -> bool:

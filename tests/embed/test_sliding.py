@@ -15,6 +15,9 @@ from embed.binding import bindings
 from embed.checker import CheckError, verify
 from embed.embedding import Embedding, Placeable
 from embed.errors import NoEmbedding
+from embed.solver.deadline import Deadline
+from embed.solver.listing import written
+from embed.solver.settings import Settings
 
 ENGINE = isa.load(str(Path(__file__).parent.parent / "isa_files" / "conv_engine.toml"))
 OPERATORS = {
@@ -61,20 +64,14 @@ def placed(embedding: Embedding) -> object:
     digits = tuple(
         replace(digit, radix=-(-embedding.size(digit) // embedding.steps(digit))) for digit in embedding.digits
     )
-    least = replace(embedding, digits=digits)
-    lanes = list(regular.lane_positions(least))
-    tiles = []
-    for origin in regular.invocations(least):
-        points = [regular.phi(least, origin, lane) for lane in lanes]
-        tiles.append(tuple(None if point is None else tuple(sorted(point.items())) for point in points))
-    return embedding.binding, frozenset(tiles)
+    return regular.executed(replace(embedding, digits=digits))
 
 
 @pytest.mark.parametrize("name", OPERATORS)
 def test_the_solver_finds_what_brute_force_finds(name: str) -> None:
     operator = OPERATORS[name]
     wanted = {placed(embedding) for embedding in brute_force(operator)}
-    found = {placed(solution.embedding) for solution in embed.alternatives(operator, ENGINE, time_limit=60)}
+    found = {placed(solution.embedding) for solution in written(operator, ENGINE, Settings(), False, Deadline(60))}
     assert found == wanted
     assert wanted
 
