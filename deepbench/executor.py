@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -43,7 +44,7 @@ class LocalProcesses:
             os.environ.setdefault(name, "1")
         before = {name: os.environ.get(name) for name in self.environment}
         os.environ.update(self.environment)
-        pool = ProcessPoolExecutor(self.jobs, multiprocessing.get_context("spawn"), _leave_interrupts_to_parent)
+        pool = ProcessPoolExecutor(self.jobs, multiprocessing.get_context("spawn"), _obey_parent)
         try:
             futures = [pool.submit(function, task) for task in tasks]
             for future in as_completed(futures):
@@ -69,5 +70,13 @@ def _restore(variables: Mapping[str, str | None]) -> None:
             os.environ[name] = value
 
 
-def _leave_interrupts_to_parent() -> None:
+def _obey_parent() -> None:
+    """In a worker: interrupts are the parent's to answer, and a worker whose parent was killed ends too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)

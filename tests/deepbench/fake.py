@@ -1,6 +1,7 @@
 """A runner that computes nothing, for tests of everything around it. Worker processes import it by name."""
 
 import os
+import time
 
 from deepbench.suite import FAILED, Task
 from embed.cli.record import Record
@@ -57,3 +58,9 @@ def die(task: Task) -> Record:
 def digest() -> str:
     """Another one in every process."""
     return str(os.getpid())
+
+
+def wait_long(seconds: float) -> None:
+    """Says that a worker is at work, and stays at it."""
+    print("at work", flush=True)
+    time.sleep(seconds)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -130,3 +132,19 @@ def test_the_environment_of_workers_is_theirs_alone(monkeypatch: pytest.MonkeyPa
 def test_a_dead_worker_is_one_clear_line() -> None:
     with pytest.raises(UserError, match="a worker process died"):
         list(LocalProcesses(1).run(fake.die, [Task(PROBLEMS[0], SETTINGS)]))
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import fake\nfrom deepbench.executor import LocalProcesses\n"
+        "if __name__ == '__main__':\n    list(LocalProcesses(1).run(fake.wait_long, [600.0]))\n"
+    )
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"at work\n"
+        parent.kill()
+        parent.communicate(timeout=60)  # ends when the last process that holds the pipe does
