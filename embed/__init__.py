@@ -63,7 +63,6 @@ def best(
     *,
     objective: str = "cycles",
     time_limit: float = 10.0,
-    workers: int = 1,
     seed: int = 0,
     parameters: Mapping[str, bool | int | float] | None = None,
     dump: str | PathLike[str] | None = None,
@@ -80,7 +79,7 @@ def best(
     commas between, or is all or none; unless given, the machine decides. Raises NoEmbedding with the reason.
     """
     settings = settings_of(
-        objective, time_limit, workers, seed,
+        objective, time_limit, seed,
         parameters=parameters, dump=dump, layouts=layouts, demands=demands, relax=relax,
     )  # fmt: skip
     return search.best(operator_of(operator), target_of(target), settings)

@@ -17,7 +17,7 @@ Target = Isa | str | PathLike[str]
 
 _LAYOUTS = "{'inp': 'NHWC'}"
 _DEMANDS = "['in-place=inp']"
-_PARAMETERS = "{'num_workers': 2}"
+_PARAMETERS = "{'linearization_level': 1}"
 
 
 def target_of(value: Target) -> Isa:
@@ -28,7 +28,6 @@ def target_of(value: Target) -> Isa:
 def settings_of(
     objective: str = "cycles",
     time_limit: float = 10.0,
-    workers: int = 1,
     seed: int = 0,
     *,
     parameters: Mapping[str, bool | int | float] | None = None,
@@ -42,7 +41,6 @@ def settings_of(
     return Settings(
         of_kind("objective", objective, str, "the name of an objective"),
         seconds("time_limit", time_limit),
-        whole("workers", workers, 1),
         whole("seed", seed, 0),
         tuple(own.items()),
         None if dump is None else file_path("dump", dump),

@@ -46,7 +46,7 @@ def run_abstract(task: Task) -> Record:
 def _run(problem: Problem, settings: Settings) -> Record:
     typed = _typed(settings.isa, settings.parameters)
     operator = typed.operator(problem)
-    wanted = SearchSettings(settings.objective, settings.time_limit, 1, settings.seed, relax=settings.relax)
+    wanted = SearchSettings(settings.objective, settings.time_limit, settings.seed, relax=settings.relax)
     solution, kernel = choose(operator, typed.target, wanted)
     seed = zlib.crc32(problem.name.encode()) + settings.seed
     whole = _small(kernel)

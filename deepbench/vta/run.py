@@ -50,7 +50,7 @@ def executed_share(problem: Problem) -> str:
 
 def _run(problem: Problem, operator: Operator, settings: Settings) -> Record:
     target = isa.load(settings.isa, dict(settings.parameters))
-    wanted = SearchSettings(settings.objective, settings.time_limit, 1, settings.seed, relax=settings.relax)
+    wanted = SearchSettings(settings.objective, settings.time_limit, settings.seed, relax=settings.relax)
     start = time.process_time()
     solution, schedule = choose(operator, target, wanted)
     kernel = compile_vta(solution.embedding, target, schedule)

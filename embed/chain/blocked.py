@@ -44,10 +44,9 @@ def _options(chain: Chain, place: int, target: Isa, lanes: int, deadline: Deadli
     weights = [tensor.name for tensor in operator.inputs if tensor.name not in flowing]
     for *given, made in product(*(_names(tensor, lanes) for tensor in (*reads, operator.output))):
         orders = {tensor.name: name for tensor, name in zip(reads, given, strict=True)}
-        left = max(0.1, deadline.seconds)
         kept = {**orders, operator.output.name: made}
         try:
-            ranking = candidates(operator, target, layouts=kept, constants=weights, time_limit=left)
+            ranking = candidates(operator, target, layouts=kept, constants=weights, deadline=deadline.remaining)
         except NoEmbedding as error:
             raise NoEmbedding(f"operator {chain.name(place)}: {error}", error.progress) from None
         found = ranking.candidates[0]

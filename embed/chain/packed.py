@@ -28,9 +28,6 @@ from isa.model import Isa
 
 Priced = tuple[Embedding, Costs]
 
-_LEAST = 0.1
-"""Seconds for each operator where those before it took all the time."""
-
 
 def packed_offers(
     chain: Chain, target: Isa, layouts: Mapping[str, str], settings: Settings, deadline: Deadline
@@ -40,7 +37,7 @@ def packed_offers(
     left: list[str] = []
     bound = 0
     for place, operator in enumerate(chain.operators):
-        listed = written(operator, target, settings, True, Deadline(_LEAST) if deadline.passed else deadline)
+        listed = written(operator, target, settings, True, deadline.remaining)
         if not listed.ranked:
             said = f"of operator {chain.name(place)}, {operator.title}, was found within {settings.limit}"
             raise NoEmbedding(f"no embedding {said}: {listed.progress}; raise the time limit", listed.progress)

@@ -96,13 +96,12 @@ class AskedList(AskedEmbedding):
 
     pareto: options.Pareto = False
     dominated: options.Dominated = False
-    workers: options.Workers = 1
     dump_model: options.DumpModel = None
 
     def read(self) -> Settings:
         """For the solver; raises UserError as above, and for a file not to write."""
         check_writable(self.dump_model)
-        return replace(AskedEmbedding.read(self), workers=self.workers, dump=self.dump_model)
+        return replace(AskedEmbedding.read(self), dump=self.dump_model)
 
     def find(self, operator: Operator, target: Isa) -> Alternatives:
         """All embeddings that count, or those that none of them beats."""

@@ -112,7 +112,6 @@ Demands = Annotated[
         "--demand", metavar="DEMAND", help=f"only embeddings that are so: {', '.join(FORMS)}", show_default=False
     ),
 ]
-Workers = Annotated[int, typer.Option("--workers", min=1, help="threads of the solver; of several any may win")]
 SolverParameters = Annotated[
     list[str] | None,
     typer.Option("--solver-params", metavar="NAME=VALUE", help="a parameter of CP-SAT", show_default=False),

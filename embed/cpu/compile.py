@@ -29,7 +29,11 @@ from embed.nest.build import build
 from embed.nest.schedule import Schedule
 from embed.parse import moved
 from embed.physical import Physical
+from embed.solver.deadline import Deadline
 from isa.model import Isa
+
+_SECONDS = 10.0
+"""How long a search may take where nothing is said."""
 
 
 def compile_cpu(
@@ -41,7 +45,7 @@ def compile_cpu(
     constants: Collection[str] = (),
     embedding: Embedding | None = None,
     tune: int = 0,
-    time_limit: float = 10.0,
+    time_limit: float = _SECONDS,
     demands: Sequence[Demand] = (),
 ) -> CpuKernel:
     """Place, schedule and lower an operator; raises NoEmbedding for what the target has no instructions for.
@@ -59,7 +63,7 @@ def compile_cpu(
         threads=threads,
         constants=constants,
         embedding=embedding,
-        time_limit=time_limit,
+        deadline=Deadline(time_limit),
         thorough=tune > 1 or bool(demands),
     )
     if demands:
@@ -108,12 +112,13 @@ def candidates(
     threads: int = 1,
     constants: Collection[str] = (),
     embedding: Embedding | None = None,
-    time_limit: float = 10.0,
+    deadline: Deadline | None = None,
     thorough: bool = False,
 ) -> Ranking:
     """Embeddings (or the one given) with their schedules, ranked by the model; `thorough` leaves none out.
 
-    Raises NoEmbedding where there is none, or no instructions for the epilogue.
+    Without a `deadline` the search may take as long as a user's does. Raises NoEmbedding where there is none, or no
+    instructions for the epilogue.
     """
     over, lies = _over_arrays(operator, target, _physical(operator, layouts), constants, embedding)
     plans = Plans(over, target, constants)
@@ -129,7 +134,8 @@ def candidates(
         return Ranking(rank(possible))
     found = options(over, target, lies)
     try:
-        return search(found, candidates_of, lambda name: invocation_cycles(target, name), time_limit, thorough)
+        limit = deadline or Deadline(_SECONDS)
+        return search(found, candidates_of, lambda name: invocation_cycles(target, name), limit, thorough)
     except NoEmbedding as error:
         raise NoEmbedding(plans.refusal or str(error)) from None
 

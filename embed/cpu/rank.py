@@ -61,15 +61,14 @@ def rank(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
 
 
 def search(
-    options: Sequence[Option], priced: Priced, invocation: Callable[[str], float], time_limit: float, thorough: bool
+    options: Sequence[Option], priced: Priced, invocation: Callable[[str], float], deadline: Deadline, thorough: bool
 ) -> Ranking:
     """Place, price and rank; `invocation` gives the cycles that one multiply-accumulate takes at least, by its name.
 
     Options that cannot be better are left out unless the search is `thorough`. Raises NoEmbedding where nothing was
-    found in `time_limit` seconds.
+    found before the `deadline`.
     """
-    deadline = Deadline(time_limit)
-    settings = Settings("invocations", time_limit)
+    settings = Settings("invocations", deadline.limit)
     found: list[Candidate] = []
     fewest: list[int] = []
     left: list[float] = []
@@ -87,10 +86,11 @@ def search(
             continue
         verify(placed.embedding)
         possible = priced(placed.embedding)
+        deadline.spend()
         found += possible
         if possible:
             fewest = min(fewest, placed.values) if fewest else placed.values
-    note = _note(left, len(options), time_limit, bool(found))
+    note = _note(left, len(options), deadline.limit, bool(found))
     ranked = rank(found)
     return Ranking(ranked, note, min([*left, *(candidate.price.total for candidate in ranked)]))
 

@@ -8,11 +8,15 @@ _EFFORT = 0.1
 _MODEL = 0.001
 """Effort of building a model, 10 ms, in the same unit."""
 
+_LEAST = 0.1
+"""Seconds for what must be found where all others took all the time."""
+
 
 class Deadline:
     """A time limit of some seconds, spent as effort. What the clock ends first, on a busy machine, may vary."""
 
     def __init__(self, seconds: float) -> None:
+        self.limit = seconds
         self.effort = _EFFORT * seconds
         self.end = time.perf_counter() + seconds
 
@@ -31,8 +35,13 @@ class Deadline:
         """Whether the clock ended the search with effort left: another run may come further."""
         return self.effort > 0 and self.seconds <= 0
 
-    def spend(self, solving: float) -> None:
-        """A model was built and solved, for some deterministic time."""
+    @property
+    def remaining(self) -> "Deadline":
+        """This limit, or where nothing is left a short one for what must be found."""
+        return Deadline(_LEAST) if self.passed else self
+
+    def spend(self, solving: float = 0) -> None:
+        """A model was built and solved, for some deterministic time; or something else done that takes as long."""
         self.effort -= _MODEL + solving
 
     def at_least(self, seconds: float) -> "Deadline":

@@ -19,7 +19,7 @@ MODELS = 15
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to search: `time_limit` seconds in all, spent as effort, solver `workers`, random `seed`.
+    """How to search: `time_limit` seconds in all, spent as effort, and the random `seed`.
 
     `parameters` are fields of CP-SAT's SatParameters and come last; every model is written to the file `dump`. Only
     embeddings that meet all `demands` count. `layouts` pins those of tensors, by name; packing them has a price.
@@ -28,7 +28,6 @@ class Settings:
 
     objective: str = "cycles"
     time_limit: float = 10.0
-    workers: int = 1
     seed: int = 0
     parameters: tuple[tuple[str, bool | int | float], ...] = ()
     dump: Path | None = None
@@ -67,7 +66,7 @@ def new_solver(settings: Settings, deadline: Deadline) -> Solver:
     Raises UserError for a parameter that CP-SAT does not have.
     """
     solver = Solver(deadline)
-    solver.parameters.num_workers = settings.workers
+    solver.parameters.num_workers = 1  # of several any may win, and on models this small each only costs
     solver.parameters.random_seed = settings.seed
     solver.parameters.cp_model_presolve = False
     solver.parameters.linearization_level = 0

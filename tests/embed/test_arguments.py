@@ -29,14 +29,11 @@ EVERYWHERE: list[tuple[dict[str, object], str]] = [
 ]
 
 SEARCH: list[tuple[dict[str, object], str]] = [
-    ({"workers": 0}, "workers: 0 is not a positive integer"),
-    ({"workers": 1.5}, "workers: 1.5 is not a positive integer"),
-    ({"workers": True}, "workers: True is not a positive integer"),
     ({"seed": -1}, "seed: -1 is not an integer of at least 0"),
     ({"seed": 1 << 40}, "seed: 1099511627776 is more than 2147483647"),
     ({"objective": "speed"}, "objective 'speed' is unknown; there are: cycles, invocations, bytes"),
     ({"objective": 3}, "objective: 3 is not the name of an objective"),
-    ({"parameters": {3: 1}}, "parameters: {3: 1} does not give values by name, as {'num_workers': 2} does"),
+    ({"parameters": {3: 1}}, "parameters: {3: 1} does not give values by name, as {'linearization_level': 1} does"),
     ({"dump": 3}, "dump: 3 is not the path of a file"),
     ({"layouts": {"a": 3}}, "layouts: {'a': 3} does not give values by name, as {'inp': 'NHWC'} does"),
     ({"layouts": "CR"}, "layouts: 'CR' does not give values by name, as {'inp': 'NHWC'} does"),
@@ -117,7 +114,7 @@ def test_an_instruction_set_by_its_name_or_path(target: str | Path) -> None:
 
 
 def test_numpy_integers_count() -> None:
-    assert embed.best(OPERATOR, VTA, seed=np.int64(3), workers=np.int32(1)).costs.invocations  # type: ignore[arg-type]
+    assert embed.best(OPERATOR, VTA, seed=np.int64(3)).costs.invocations  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

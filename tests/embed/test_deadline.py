@@ -10,6 +10,7 @@ from regular import SMALL
 import embed
 import isa
 from dataflow import Operator, conv2d, gemm, requantise
+from embed.chain import Chain, plan
 from embed.solver import deadline, settings
 from embed.solver.deadline import Deadline
 from embed.solver.listing import alternatives, written
@@ -115,3 +116,17 @@ def test_the_clock_ends_what_takes_too_long() -> None:
     assert "by the clock: another run may come further" in said
     late.spend(3600.0)
     assert not late.struck
+
+
+def test_a_slow_machine_leaves_the_same_of_a_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too little effort for the kernels of the first operator: what is left is a little for each of the others."""
+    layer = conv2d(c=16, h=6, w=6, k=16, r=1, s=1, dtype="f32")
+    monkeypatch.setattr(deadline, "_EFFORT", 0.005)
+    monkeypatch.setattr(deadline, "_LEAST", 2.0)
+
+    def planned() -> str:
+        found = plan(Chain.of([layer, layer]), isa.load("avx512"))
+        assert found.left
+        return f"{found.cycles} {found.bound} {found.left} {[str(option.embedding) for option in found.options]}"
+
+    assert len(on_every_machine(planned, monkeypatch)) == 1
