@@ -6,6 +6,7 @@ An operator that a user wants and an instruction that hardware offers are both o
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import prod
 
 from dataflow.dtypes import bits
 from dataflow.expression import Expression, Read, map_reads, reads, render
@@ -103,6 +104,11 @@ class Computation:
         """Dims that the output's index does not use, in the order of the box."""
         kept = self.output_dims
         return tuple(dim.name for dim in self.dims if dim.name not in kept)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether sums of their own, one for each point of the output's dims, are all of the output's elements."""
+        return prod(self.extents[dim] for dim in self.output_dims) == self.tensors[0].size
 
     def restricted(self, ranges: Mapping[str, range]) -> "Computation":
         """The part of the box in `ranges`; input indices keep their place, output indices start with the part."""

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from dataflow import LIBRARY, Operator, UserError, requantise
+from dataflow import LIBRARY, Operator, UserError, infer, requantise
 from dataflow.dtypes import limits, numpy_dtype
 from embed.physical import LETTERS
 
@@ -38,6 +38,23 @@ def operators(draw: st.DrawFn, kinds: tuple[str, ...] = tuple(LIBRARY)) -> Opera
         return LIBRARY[kind](**sizes)
     except UserError:
         return draw(operators(kinds))
+
+
+@st.composite
+def displaced(draw: st.DrawFn, dtype: str) -> Operator:
+    """A product of matrices that starts anywhere in its tensors, in steps or backwards; the first may slide."""
+    sizes = {name: draw(st.sampled_from([1, 2, 4, 5, 9, 17])) for name in "ik"}
+    sizes["j"] = draw(st.sampled_from([2, 4, 5, 9, 17]))
+
+    def index(dim: str) -> str:
+        reversed_, step, offset = draw(st.booleans()), draw(st.integers(1, 2)), draw(st.integers(0, 3))
+        return f"{sizes[dim] - 1 + offset}-{dim}" if reversed_ else f"{step}*{dim}+{offset}"
+
+    left = draw(
+        st.sampled_from([f"{index('i')},{index('k')}", f"{draw(st.integers(1, 2))}*i+k+{draw(st.integers(-1, 3))}"])
+    )
+    text = f"out[{index('i')},{index('j')}] += a[{left}] * b[{index('k')},{index('j')}]"
+    return Operator("displaced", (infer(text, sizes, dtype),))
 
 
 @st.composite

@@ -30,6 +30,7 @@ from embed.nest.schedule import Schedule
 from embed.parse import moved
 from embed.physical import Physical
 from embed.solver.deadline import Deadline
+from embed.solver.questions import check_operator
 from isa.model import Isa
 
 _SECONDS = 10.0
@@ -120,6 +121,7 @@ def candidates(
     Without a `deadline` the search may take as long as a user's does. Raises NoEmbedding where there is none, or no
     instructions for the epilogue.
     """
+    check_operator(operator)
     over, lies = _over_arrays(operator, target, _physical(operator, layouts), constants, embedding)
     plans = Plans(over, target, constants)
 

@@ -21,13 +21,14 @@ from embed.physical import Physical
 class InPlace:
     """A tensor in the user's array: `point` bytes per iteration of each loop, in words of `bytes`.
 
-    `spread` says that a word is one group of elements sent to all lanes.
+    The first word lies `start` bytes into the array. `spread`: a word is one group of elements sent to all lanes.
     """
 
     feed: Feed
     point: Mapping[str, int]
     bytes: int
     spread: bool
+    start: int = 0
 
     @property
     def tensor(self) -> str:
@@ -35,7 +36,7 @@ class InPlace:
 
     def stream(self, schedule: Schedule) -> Stream:
         tile = {name: stride * schedule.tiles[name] for name, stride in self.point.items()}
-        return Stream(self.tensor, self.point, tile, self.bytes, self.spread, self.feed)
+        return Stream(self.tensor, self.point, tile, self.bytes, self.spread, self.feed, start=self.start)
 
 
 def in_place(embedding: Embedding, operand: str, read: Read, physical: Physical, masked: bool) -> InPlace | None:
@@ -67,11 +68,13 @@ def in_place(embedding: Embedding, operand: str, read: Read, physical: Physical,
             rounding[plain.order[-1]] = filled[lane]
     before, shape = _border(embedding, read, physical, rounding)
     size = bits(physical.tensor.dtype) // 8
-    per_dim = {dim: size * step for dim, step in steps(read, plain.strides(shape or None)).items()}
+    strides = plain.strides(shape or None)
+    per_dim = {dim: size * step for dim, step in steps(read, strides).items()}
     if not _are_neighbours(embedding, digits, lanes, groups, per_dim, size):
         return None
     word = size * prod([filled[lane] for lane in (groups if spread else lanes)])
-    return InPlace(Feed(physical, before, shape), _loop_bytes(embedding, per_dim), word, spread)
+    start = size * _first(read, before, strides)
+    return InPlace(Feed(physical, before, shape), _loop_bytes(embedding, per_dim), word, spread, start)
 
 
 def _are_neighbours(
@@ -121,16 +124,25 @@ def _spills(embedding: Embedding, read: Read, digits: Sequence[Digit]) -> bool:
     return any(dims & uneven and len(dims) > 1 for dims in shared)
 
 
+def _first(read: Read, before: Sequence[int], strides: Sequence[int]) -> int:
+    """Where the element of the first iteration stands in the bordered array."""
+    places = zip(read.index, before or (0,) * len(strides), strides, strict=True)
+    return sum(stride * (index.constant + border) for index, border, stride in places)
+
+
 def _border(
     embedding: Embedding, read: Read, physical: Physical, rounding: Mapping[int, int]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Zeros before each dimension and the bordered shape; empty where neither lanes nor the access reach outside."""
+    """Zeros before each dimension and the bordered shape; empty where neither lanes nor the access reach outside.
+
+    Words start at the first index that is read.
+    """
     before, shape = [], []
     for number, (index, size) in enumerate(zip(read.index, physical.tensor.shape, strict=True)):
         low, high = index.bounds(embedding.extents)
         before.append(max(0, -low))
         reach = before[number] + max(size, high + 1)
-        shape.append(reach + -reach % rounding.get(number, 1))
+        shape.append(reach + (max(0, low) - reach) % rounding.get(number, 1))
     if not any(before) and tuple(shape) == physical.tensor.shape:
         return (), ()
     return tuple(before), tuple(shape)

@@ -157,6 +157,8 @@ class CpuKernel:
                 call.release()
             call = self._bind(arrays, named, out)
         call.fill()
+        if not self._writes_all:
+            call.out[...] = 0
         self._run(call.run)
         call.restore()
         if named:
@@ -164,6 +166,11 @@ class CpuKernel:
         else:
             self._last["call"] = call
         return call.out
+
+    @cached_property
+    def _writes_all(self) -> bool:
+        """Whether the operator has a value for each element of its output; the others are zero."""
+        return self.operator.main.is_whole
 
     def _bind(self, arrays: Sequence[Array], named: Mapping[str, Array], out: Array | None) -> _Call:
         """What a call with these arrays runs on."""

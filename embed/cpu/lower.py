@@ -69,8 +69,8 @@ class _Lowering(Sums):
     depth: int = 0
 
     def program(self) -> list[Part]:
-        for place, name in enumerate(self.streams):
-            self.items.append(LoadPointer(self.pointer(name), _TENSORS, 8 * place))
+        for place, (name, found) in enumerate(self.streams.items()):
+            self.items += self.fetched(self.pointer(name), place, found)
         self.keep()
         for lanes in self.registers.partial.values():
             self.items += self.set_mask(lanes)
@@ -94,11 +94,16 @@ class _Lowering(Sums):
 
     def keep(self) -> None:
         """Put the pointers that only the epilogue needs into the frame: to its tensors, then to the literals."""
-        places = list(range(len(self.streams), len(self.streams) + len(self.finish.extras)))
+        places: list[tuple[int, Stream | None]] = list(enumerate(self.finish.extras.values(), len(self.streams)))
         if self.finish.plan.literals:
-            places.append(len(self.streams) + len(self.finish.extras) + self.registers.tables)
-        for slot, place in enumerate(places):
-            self.items += [LoadPointer(self.spare, _TENSORS, 8 * place), StorePointer(self.spare, STACK, 8 * slot)]
+            places.append((len(self.streams) + len(self.finish.extras) + self.registers.tables, None))
+        for slot, (place, found) in enumerate(places):
+            self.items += [*self.fetched(self.spare, place, found), StorePointer(self.spare, STACK, 8 * slot)]
+
+    def fetched(self, pointer: int, place: int, found: Stream | None) -> list[Item]:
+        """The pointer of an argument, at the first word that the kernel reads or writes."""
+        moved = self.moved(pointer, found.start) if found and found.start else []
+        return [LoadPointer(pointer, _TENSORS, 8 * place), *moved]
 
     @property
     def spare(self) -> int:

@@ -13,9 +13,10 @@ from embed.layout import word_lanes
 class Stream:
     """The addresses of one operand: `point` bytes per iteration inside a tile, `tile` bytes per tile, for each loop.
 
-    A word has `bytes`; `spread` says that it is one group of elements sent to all lanes. `feed` makes the array that
-    the kernel reads from the user's. Where the instruction picks a lane itself, a register holds up to `lanes` words:
-    neighbours in memory, one for each iteration of the loop `along`.
+    The first word lies `start` bytes into the array. A word has `bytes`; `spread` says that it is one group of
+    elements sent to all lanes. `feed` makes the array that the kernel reads from the user's. Where the instruction
+    picks a lane itself, a register holds up to `lanes` words: neighbours in memory, one for each iteration of the loop
+    `along`.
     """
 
     tensor: str
@@ -26,6 +27,7 @@ class Stream:
     feed: Feed
     lanes: int = 1
     along: str = ""
+    start: int = 0
 
 
 def gathered(found: Stream, lanes: int, along: str) -> Stream:

@@ -35,9 +35,7 @@ OBJECTIVES = {
 
 def problems(operator: Operator, target: Isa, lies: Mapping[str, Physical] | None = None) -> Iterator[Problem]:
     """Every (instruction, binding) whose bodies agree, under pinned layouts; raises NoEmbedding where there is none."""
-    if not sums_apart(operator.main):
-        raise NoEmbedding(f"`{operator.main}` adds to one element from several points of its output dims")
-    _check_names(operator.main)
+    check_operator(operator)
     none = True
     for instruction in target.instructions.values():
         if instruction.pattern is None or not as_accumulation(instruction.pattern).accumulate:
@@ -119,6 +117,13 @@ def why_not(operator: Operator, target: Isa, asked: list[Problem], settings: Set
 def numbered(path: Path, number: int) -> Path:
     """The file of the first model, and numbered ones for the others."""
     return path if number == 1 else path.with_stem(f"{path.stem}-{number}")
+
+
+def check_operator(operator: Operator) -> None:
+    """Raises NoEmbedding where points of the output's dims share a sum, UserError where loops could share a name."""
+    if not sums_apart(operator.main):
+        raise NoEmbedding(f"`{operator.main}` adds to one element from several points of its output dims")
+    _check_names(operator.main)
 
 
 def _check_names(operator: Computation) -> None:

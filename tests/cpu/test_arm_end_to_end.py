@@ -13,6 +13,7 @@ from dataflow.dtypes import numpy_dtype
 from embed.cpu import emulator, qemu
 from embed.cpu.compile import candidates, compile_cpu, kernel_of
 from embed.cpu.kernel import CpuKernel
+from tests.operators import displaced
 
 NHWC = {"inp": "NHWC", "out": "NHWC"}
 BLOCKED = {"inp": "NCHW4c", "out": "NCHW8c"}
@@ -106,6 +107,12 @@ def test_odd_products(
 ) -> None:
     operator = gemm(m=m, n=n, k=k, transpose_a=transposed[0], transpose_b=transposed[1], dtype=TYPES[name])
     agrees(operator, name, layouts, fixed)
+
+
+@settings(max_examples=20)
+@given(name=st.sampled_from(list(TYPES)), data=st.data())
+def test_displaced_products(name: str, data: st.DataObject) -> None:
+    agrees(data.draw(displaced(TYPES[name])), name, {})
 
 
 @pytest.mark.parametrize("case", range(len(operators("i8"))))

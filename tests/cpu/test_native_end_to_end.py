@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import embed
 import isa
-from dataflow import LIBRARY, Operator, UserError, conv2d, depthwise_conv2d, evaluate, gemm
+from dataflow import LIBRARY, Operator, UserError, conv2d, depthwise_conv2d, evaluate, gemm, infer, infer_all
 from dataflow.dtypes import numpy_dtype
 from embed.cpu.compile import compile_cpu
 from embed.cpu.kernel import CpuKernel
 from embed.physical import Physical
+from tests.operators import displaced
 
 TYPES = {"avx512": "f32", "avx2": "f32", "avx512_bf16": "bf16", "avx512_vnni": "u8*i8"}
 ISAS = [
@@ -145,6 +147,26 @@ def test_every_product(name: str, kind: str) -> None:
 def test_depthwise(name: str, c: int, multiplier: int, stride: int, dilation: int, layouts: dict[str, str]) -> None:
     sizes = {"c": c, "h": 9, "w": 7, "r": 3, "s": 3, "multiplier": multiplier, "stride": stride, "dilation": dilation}
     agrees(depthwise_conv2d(**sizes, pad=1, dtype=TYPES[name]), name, layouts)
+
+
+@pytest.mark.parametrize("name", [p for p in ISAS if p.id != "avx512_vnni"])
+@settings(max_examples=20)
+@given(data=st.data())
+def test_tensors_are_read_and_written_wherever_the_indices_say(name: str, data: st.DataObject) -> None:
+    agrees(data.draw(displaced(TYPES[name])), name, {})
+
+
+@pytest.mark.parametrize("name", [p for p in ISAS if p.id in ("avx512", "avx2")])
+def test_the_epilogue_reads_wherever_its_indices_say(name: str) -> None:
+    texts = ["acc[i,j] += a[i,k] * b[k,j]", "out[i,j] = max(acc[i,j] + bias[j+3] + res[i+1,20-j] + low[i+2], 0)"]
+    agrees(Operator("expr", infer_all(texts, {"i": 7, "j": 18, "k": 3}, "f32")), name, {})
+
+
+def test_a_kernel_for_sums_that_share_an_element_is_refused() -> None:
+    with pytest.raises(UserError, match="one element from several points"):
+        embed.compile(
+            Operator("expr", (infer("out[i+j] += a[i,k] * b[k,j]", {"i": 7, "j": 5, "k": 3}, "f32"),)), "avx2"
+        )
 
 
 @pytest.mark.parametrize("name", ISAS)

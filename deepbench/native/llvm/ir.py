@@ -54,9 +54,10 @@ class _Function:
 
     def text(self) -> str:
         pointers = {}
-        for number, operand in enumerate(self.streams):
+        for number, (operand, found) in enumerate(self.streams.items()):
             place = self.value(f"getelementptr i8, ptr %tensors, i64 {8 * number}")
-            pointers[operand] = self.value(f"load ptr, ptr {place}, align 8")
+            array = self.value(f"load ptr, ptr {place}, align 8")
+            pointers[operand] = self.moved(array, "1", found.start)
         spans = {name: (extent, True) for name, extent in self.extents.items()}
         self.outermost(pointers, spans)
         self.lines.append("  ret void")
