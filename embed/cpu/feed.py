@@ -10,6 +10,9 @@ from dataflow.dtypes import numpy_dtype
 from embed.layout import Layout
 from embed.physical import Array, Physical, aligned_zeros
 
+_SHORT = 8
+"""Elements in a row that take numpy longer to copy than as many that lie apart."""
+
 
 @dataclass(frozen=True)
 class Feed:
@@ -65,10 +68,30 @@ class Feed:
     def fill(self, room: Array, array: Array) -> None:
         """Copy the user's array into a room, whose border stays as it is."""
         tensor = self.physical.unpack(array)
-        if self.layout is None:
-            room[self._inside] = tensor
-        else:
+        if self.layout is not None:
             self._pack(self.layout, tensor, room)
+        elif self.apart:
+            last = self.physical.plain.order[-1]
+            for to, source in zip(np.moveaxis(room[self._inside], last, 0), np.moveaxis(tensor, last, 0), strict=True):
+                to[...] = source
+        else:
+            room[self._inside] = tensor
+
+    @cached_property
+    def run(self) -> int:
+        """Elements that are neighbours both in the tensor and inside its border."""
+        shape, found = self.shape or self.physical.tensor.shape, 1
+        for number in reversed(self.physical.plain.order):
+            found *= self.physical.tensor.shape[number]
+            if shape[number] != self.physical.tensor.shape[number]:
+                break
+        return found
+
+    @property
+    def apart(self) -> bool:
+        """Whether runs are so short that their elements are better copied one from each run at a time."""
+        shape, order = self.physical.tensor.shape, self.physical.plain.order
+        return bool(order) and self.run == shape[order[-1]] < _SHORT
 
     def restore(self, array: Array) -> Array:
         """The user's array, from what a kernel wrote into `room`."""

@@ -9,6 +9,7 @@ from math import prod
 
 from dataflow.dtypes import bits
 from dataflow.expression import Read
+from embed.cpu.border import bordered, first, reaching
 from embed.cpu.feed import Feed
 from embed.cpu.streams import Stream, moving_digits, steps
 from embed.embedding import Digit, Embedding
@@ -39,42 +40,41 @@ class InPlace:
         return Stream(self.tensor, self.point, tile, self.bytes, self.spread, self.feed, start=self.start)
 
 
-def in_place(embedding: Embedding, operand: str, read: Read, physical: Physical, masked: bool) -> InPlace | None:
+def in_place(
+    embedding: Embedding, operand: str, read: Read, physical: Physical, masked: bool, quiet: bool = False
+) -> InPlace | None:
     """A tensor read as `read` in words like those of `operand`, with or without `masked` moves of parts of words.
 
-    None where lanes are not neighbours in memory, some digit is fused, does not fill its last run, or shares its lanes
-    with one that does not move the tensor, or only some dimensions of a matrix of results are in use.
-    Idle lanes of a sum, and without masks all idle lanes, are read and written: they must not lie where other words
-    do, as those of a group would, or past the end of the array.
+    None where lanes are not neighbours in memory, some digit shares its lanes with one that does not move the tensor,
+    or only some dimensions of a matrix of results are in use. Idle lanes of a sum, and without masks all idle lanes,
+    are read and written: they must not lie where other words do, as those of a group would, and a border fills them
+    with zeros. Of a group in `quiet` lanes what idle ones read does not matter, if only it lies in the array.
     """
     digits = moving_digits(embedding, operand, read)
     lanes, results, filled = word_lanes(embedding, operand), embedding.pattern.output_dims, embedding.lanes
     groups = [lane for lane in lanes if lane not in results]
     held = {digit.lane for digit in digits}
-    unheld = [lane for lane in lanes if lane not in held and filled[lane] > 1]
     spread = held.isdisjoint(results)
-    if any(digit.lane in held and digit not in digits for digit in embedding.digits):
+    if any(digit.lane in {*held, *groups} and digit not in digits for digit in embedding.digits):
         return None
-    if not spread and any(lane in results for lane in unheld):
+    if not spread and any(lane in results and lane not in held and filled[lane] > 1 for lane in lanes):
         return None
-    if _spills(embedding, read, [digit for digit in digits if digit.lane in groups or not masked]):
-        return None
-    rounding = _rounding(embedding, read, [digit for digit in digits if digit.lane in (groups if masked else lanes)])
     plain = physical.plain
-    for lane in unheld:
-        if lane in groups:
-            if not plain.order or plain.tensor.shape[plain.order[-1]] != 1:
-                return None
-            rounding[plain.order[-1]] = filled[lane]
-    before, shape = _border(embedding, read, physical, rounding)
+    quiet = quiet and spread and bool(plain.order)
+    rounding = {} if quiet else _rounded(embedding, read, plain, digits, groups if masked else lanes, groups)
+    if rounding is None:
+        return None
+    before, shape = bordered(embedding, read, physical, rounding)
+    words = prod([filled[lane] for lane in (groups if spread else lanes)])
+    if quiet:
+        shape = reaching(embedding, read, plain, before, shape, words)
     size = bits(physical.tensor.dtype) // 8
     strides = plain.strides(shape or None)
     per_dim = {dim: size * step for dim, step in steps(read, strides).items()}
     if not _are_neighbours(embedding, digits, lanes, groups, per_dim, size):
         return None
-    word = size * prod([filled[lane] for lane in (groups if spread else lanes)])
-    start = size * _first(read, before, strides)
-    return InPlace(Feed(physical, before, shape), _loop_bytes(embedding, per_dim), word, spread, start)
+    start = size * first(read, before, strides)
+    return InPlace(Feed(physical, before, shape), _loop_bytes(embedding, per_dim), size * words, spread, start)
 
 
 def _are_neighbours(
@@ -85,34 +85,65 @@ def _are_neighbours(
     per_dim: Mapping[str, int],
     size: int,
 ) -> bool:
-    """Whether a word's elements of `size` bytes are neighbours, and groups whole unless there is only one."""
+    """Whether a word's elements of `size` bytes are neighbours, with idle lanes; a result's lanes have one digit."""
     expected = size
     for lane in reversed(lanes):
-        extent = embedding.lanes[lane]
+        step = expected
         own = [digit for digit in digits if digit.lane == lane]
-        if len(own) > 1 or any(len(digit.dims) > 1 or per_dim.get(digit.dims[0], 0) != expected for digit in own):
+        if len(own) > 1 and lane not in groups:
             return False
-        if own and lane in groups and own[0].radix != extent and embedding.steps(own[0]) > 1:
-            return False
-        expected *= extent
+        for digit in own:
+            inside = step
+            for dim in digit.dims:
+                if per_dim.get(dim, 0) != inside:
+                    return False
+                inside *= embedding.extents[dim]
+            step *= digit.radix
+        expected *= embedding.lanes[lane]
     return True
 
 
 def _loop_bytes(embedding: Embedding, per_dim: Mapping[str, int]) -> dict[str, int]:
     """Bytes for each tile loop that moves the tensor: a digit's run moves `radix` points."""
     radix = embedding.radix
-    moved = [loop for loop in embedding.loops if len(loop.dims) == 1 and per_dim.get(loop.dims[0])]
+    moved = [loop for loop in embedding.loops if per_dim.get(loop.dims[0])]
     return {loop.name: per_dim[loop.dims[0]] * radix.get(loop.name, 1) for loop in moved}
 
 
-def _rounding(embedding: Embedding, read: Read, digits: Sequence[Digit]) -> dict[int, int]:
-    """The tensor dimensions that digits run along, with how many lanes there are: zeros fill them up to that."""
-    return {
-        number: embedding.lanes[digit.lane]
-        for digit in digits
-        for number, index in enumerate(read.index)
-        if index.coefficient(digit.dims[0])
-    }
+def _rounded(
+    embedding: Embedding,
+    read: Read,
+    plain: Physical,
+    digits: Sequence[Digit],
+    moved: Collection[str],
+    groups: Collection[str],
+) -> dict[int, int] | None:
+    """The tensor dimensions that a border of zeros must fill up, and to multiples of what.
+
+    None where that does not make idle lanes of `moved` read zeros: other words lie there, or their digits have several
+    dims or share a lane.
+    """
+    lanes = embedding.lanes
+    uneven = [digit for digit in digits if digit.lane in moved and not _is_exact(embedding, digit)]
+    for digit in uneven:
+        single = len(digit.dims) == 1 and len(embedding.digits_of(digit.lane)) == 1
+        if not single or (digit.radix != lanes[digit.lane] and embedding.steps(digit) > 1):
+            return None
+    if _spills(embedding, read, uneven):
+        return None
+    found = {n: lanes[d.lane] for d in uneven for n, index in enumerate(read.index) if index.coefficient(d.dims[0])}
+    for lane in groups:
+        if lanes[lane] > 1 and not embedding.digits_of(lane):
+            if not plain.order or plain.tensor.shape[plain.order[-1]] != 1:
+                return None
+            found[plain.order[-1]] = lanes[lane]
+    return found
+
+
+def _is_exact(embedding: Embedding, digit: Digit) -> bool:
+    """Whether its lanes are all in use, in every run."""
+    taken = prod([other.radix for other in embedding.digits_of(digit.lane)])
+    return taken == embedding.lanes[digit.lane] and embedding.size(digit) % digit.radix == 0
 
 
 def _spills(embedding: Embedding, read: Read, digits: Sequence[Digit]) -> bool:
@@ -122,27 +153,3 @@ def _spills(embedding: Embedding, read: Read, digits: Sequence[Digit]) -> bool:
         return False
     shared = [{dim for dim in index.dims if embedding.extents[dim] > 1} for index in read.index]
     return any(dims & uneven and len(dims) > 1 for dims in shared)
-
-
-def _first(read: Read, before: Sequence[int], strides: Sequence[int]) -> int:
-    """Where the element of the first iteration stands in the bordered array."""
-    places = zip(read.index, before or (0,) * len(strides), strides, strict=True)
-    return sum(stride * (index.constant + border) for index, border, stride in places)
-
-
-def _border(
-    embedding: Embedding, read: Read, physical: Physical, rounding: Mapping[int, int]
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Zeros before each dimension and the bordered shape; empty where neither lanes nor the access reach outside.
-
-    Words start at the first index that is read.
-    """
-    before, shape = [], []
-    for number, (index, size) in enumerate(zip(read.index, physical.tensor.shape, strict=True)):
-        low, high = index.bounds(embedding.extents)
-        before.append(max(0, -low))
-        reach = before[number] + max(size, high + 1)
-        shape.append(reach + (max(0, low) - reach) % rounding.get(number, 1))
-    if not any(before) and tuple(shape) == physical.tensor.shape:
-        return (), ()
-    return tuple(before), tuple(shape)

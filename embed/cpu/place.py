@@ -1,15 +1,19 @@
 """Which lanes a register machine's instruction gets: placements whose result words lie as the user's tensor does."""
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from math import prod
 
-from dataflow.dtypes import bits
+from dataflow.dtypes import bits, is_integer
 from dataflow.operator import Operator
 from embed.binding import bindings
 from embed.costs import Rates
 from embed.cpu.indexed import indexed
-from embed.embedding import Placeable
+from embed.cpu.streams import steps
+from embed.demands import Demand
+from embed.embedding import Embedding, Placeable
 from embed.errors import NoEmbedding
 from embed.physical import Physical
 from embed.solver.deadline import Deadline
@@ -19,21 +23,43 @@ from embed.solver.settings import Settings
 from isa.memo import remembered
 from isa.model import Isa
 
+_FUSED = 2
+"""Dims in a row that are worth a digit of their own."""
+
 
 @dataclass(frozen=True)
 class Option:
     """An instruction, a binding, and dims that may fill its lanes: a placement problem, needing `least` invocations.
 
-    `usual` lanes leave the output where the user has it.
+    `usual` lanes leave the output where the user has it. The dims of `row` must all stand in `lane`: in this order
+    their elements are neighbours.
     """
 
     problem: Problem
     least: int
     usual: bool
+    lane: str = ""
+    row: tuple[str, ...] = ()
 
     def solve(self, most: list[int], settings: Settings, deadline: Deadline) -> Found | None:
         """The placement with the fewest invocations; None where none is as good as `most`."""
-        return PricedPlacements(self.problem).minimise(("invocations", "traffic"), most, settings, deadline)
+        priced = PricedPlacements(self.problem, [Demand("lane", (self.lane, dim)) for dim in self.row])
+        found = priced.minimise(("invocations", "traffic"), most, settings, deadline)
+        if found is None or found.embedding is None or not self.row:
+            return found
+        return replace(found, embedding=self._in_a_row(found.embedding))
+
+    def _in_a_row(self, embedding: Embedding) -> Embedding:
+        """The same digits in the order of the row, which matters to the order of words' elements alone."""
+        others = [digit for digit in embedding.digits if digit.lane != self.lane]
+        own = [
+            replace(digit, dims=tuple(sorted(digit.dims, key=self.row.index)))
+            for digit in embedding.digits_of(self.lane)
+        ]
+        own.sort(key=lambda digit: self.row.index(digit.dims[0]))
+        lanes = [lane for lane in embedding.lanes if lane != self.lane]
+        placed = sorted([*others, *own], key=lambda digit: [*lanes, self.lane].index(digit.lane))
+        return replace(embedding, digits=tuple(placed))
 
 
 def options(operator: Operator, target: Isa, physical: Mapping[str, Physical]) -> list[Option]:
@@ -43,14 +69,20 @@ def options(operator: Operator, target: Isa, physical: Mapping[str, Physical]) -
     that are several instructions.
     """
     found = []
+    row = _summed_row(operator, physical)
     picking = [name for name, entry in target.instructions.items() if indexed(entry) is not None]
     for instruction in register_instructions(target):
         for binding in bindings(operator.main, instruction.pattern):
             usual = _neighbours(operator, instruction, physical)
             vector = len(instruction.pattern.tensors[0].shape) == 1
-            for only in (usual, *(_others(operator, instruction, usual) if vector else ())):
+            fillings = [(usual, "")]
+            if vector:
+                fillings += [({**usual, lane: row}, lane) for lane in _in_rows(operator, instruction, row)]
+                fillings += [(only, "") for only in _others(operator, instruction, usual)]
+            for only, lane in fillings:
                 problem = Problem(operator, instruction, binding, _rates(instruction), only)
-                found.append(Option(problem, _least(problem), vector and only is usual))
+                near = vector and (only is usual or bool(lane))
+                found.append(Option(problem, _least(problem), near, lane, row if lane else ()))
     if not found:
         raise NoEmbedding(f"no instruction of {target.name} on registers computes `{operator.main}`")
     return sorted(found, key=lambda option: _turn(option, target, picking))
@@ -60,6 +92,21 @@ def _turn(option: Option, target: Isa, picking: Collection[str]) -> tuple[bool, 
     """What options are sorted by; of those with as few invocations the search takes the first."""
     name = option.problem.instruction.name
     return not option.usual, bool(target.instructions[name].sequence), name not in picking
+
+
+def _in_rows(operator: Operator, instruction: Placeable, row: Sequence[str]) -> Iterator[str]:
+    """The lanes of a sum of which all dims that lie in a row leave fewer idle than the first of them alone.
+
+    Of floats they leave none: what follows a row may be no number, and zero times that is none either.
+    """
+    pattern = instruction.pattern
+    extents = [operator.main.extents[dim] for dim in row]
+    integers = all(is_integer(tensor.dtype) for tensor in pattern.tensors)
+    for lane, lanes in pattern.extents.items():
+        if lane in pattern.output_dims or len(row) < _FUSED or not (integers or prod(extents) % lanes == 0):
+            continue
+        if -(-prod(extents) // lanes) < -(-extents[0] // lanes) * prod(extents[1:]):
+            yield lane
 
 
 def _others(
@@ -76,11 +123,17 @@ def _others(
 
 def _least(problem: Problem) -> int:
     """Invocations that cover the operator at least, each lane dimension filled with all dims that it may hold."""
-    held: dict[str, int] = {}
+    extents, uses = problem.operator.main.extents, Counter(chain.from_iterable(problem.allowed.values()))
+    held, least = dict[str, int](), 1
     for lane, dims in problem.allowed.items():
+        if all(uses[dim] == 1 for dim in dims):
+            size = prod([extents[dim] for dim in dims])
+            held |= dict.fromkeys(dims, size)
+            least *= -(-size // problem.lanes[lane])
+            continue
         for dim in dims:
             held[dim] = held.get(dim, 1) * problem.lanes[lane]
-    return prod(-(-extent // held.get(dim, 1)) for dim, extent in problem.operator.main.extents.items())
+    return least * prod(-(-extent // held.get(dim, 1)) for dim, extent in extents.items())
 
 
 @remembered
@@ -121,16 +174,33 @@ def _neighbours(
 def _summed_neighbours(operator: Operator, physical: Mapping[str, Physical]) -> tuple[str, ...]:
     """Dims summed over along which alone the first input's elements are neighbours; else the first one."""
     main = operator.main
-    tensor = main.inputs[0].name
-    read = main.accesses[tensor]
-    strides = physical[tensor].plain.strides()
+    moves = _moves(operator, physical)
+    read = main.accesses[main.inputs[0].name]
     near = []
     for dim in main.reduction_dims:
-        moved = [index for index in read.index if index.coefficient(dim)]
-        step = sum(index.coefficient(dim) * stride for index, stride in zip(read.index, strides, strict=True))
-        if step == 1 and all(index.dims == (dim,) for index in moved) and main.extents[dim] > 1:
+        alone = all(index.dims == (dim,) for index in read.index if index.coefficient(dim))
+        if moves.get(dim) == 1 and alone and main.extents[dim] > 1:
             near.append(dim)
     return tuple(near) or main.reduction_dims[:1]
+
+
+def _summed_row(operator: Operator, physical: Mapping[str, Physical]) -> tuple[str, ...]:
+    """Dims summed over whose elements, flattened in this order, are neighbours in the first input."""
+    main = operator.main
+    moves = _moves(operator, physical)
+    row, reach = list[str](), 1
+    while following := [
+        dim for dim in main.reduction_dims if moves.get(dim) == reach and dim not in row and main.extents[dim] > 1
+    ]:
+        row.append(following[0])
+        reach *= main.extents[following[0]]
+    return tuple(row)
+
+
+def _moves(operator: Operator, physical: Mapping[str, Physical]) -> dict[str, int]:
+    """Elements from one iteration to the next of every dim, in the first input."""
+    tensor = operator.main.inputs[0].name
+    return steps(operator.main.accesses[tensor], physical[tensor].plain.strides())
 
 
 def _rates(instruction: Placeable) -> Rates:

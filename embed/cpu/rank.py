@@ -16,6 +16,9 @@ from embed.solver.settings import Settings
 ACCURACY = 1.01
 """Prices closer than this are the same to the model."""
 
+_BUSIER = 1.1
+"""More than this part of another's multiply-accumulates is noticeable where data are in a cache already."""
+
 _WORTH = 0.85
 """An unusual placement is looked for if its multiply-accumulates alone take less than this part of the best price."""
 
@@ -53,9 +56,14 @@ Priced = Callable[[Embedding], Sequence[Candidate]]
 
 
 def rank(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
-    """By price; of those that cost the same within the model's accuracy the one that came first is the first."""
+    """By price; of those that cost the same within the model's accuracy the one that came first is the first.
+
+    One that computes noticeably longer is not: its caches may hold more than the model can know.
+    """
     least = min(candidate.price.total for candidate in candidates)
-    first = next(candidate for candidate in candidates if candidate.price.total <= least * ACCURACY)
+    near = [candidate for candidate in candidates if candidate.price.total <= least * ACCURACY]
+    busy = min(candidate.price.compute for candidate in near)
+    first = next(candidate for candidate in near if candidate.price.compute <= busy * _BUSIER)
     rest = sorted(candidates, key=lambda candidate: candidate.price.total)
     return (first, *(candidate for candidate in rest if candidate is not first))
 

@@ -1,16 +1,18 @@
 """An embedding over the arrays at hand: what all of its kernels share, whatever their schedule."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from dataflow.dtypes import bits
+from dataflow.contraction import is_contraction
+from dataflow.dtypes import bits, is_integer
 from embed.cpu.epilogue import extra_accesses, is_packed
 from embed.cpu.indexed import Indexed
 from embed.cpu.machine import machine_of
 from embed.cpu.moves import Moves
+from embed.cpu.packed import Packed
 from embed.cpu.roles import Roles, find, indexed_operand, mask_memories, pair_load
 from embed.cpu.select import Plan
 from embed.cpu.streams import Stream, gathered, moving_digits
@@ -108,11 +110,25 @@ class Site:
         output, operator = embedding.pattern.output.tensor, embedding.operator
         stored = self.physical[operator.output.name]
         found = {output: way(embedding, output, operator.main.output, stored, False, bool(self.plan.store_masked))}
-        for operand, tensor in embedding.binding.pairs[1:]:
+        inputs = sorted(embedding.binding.pairs[1:], key=lambda pair: self._turn(*pair))
+        for place, (operand, tensor) in enumerate(inputs, 1):
             read = embedding.accesses[tensor]
-            constant = read.tensor in self.constants
-            found[operand] = way(embedding, operand, read, self.physical[read.tensor], constant, masked)
-        return found
+            constant, physical = read.tensor in self.constants, self.physical[read.tensor]
+            quiet = place == len(inputs) and self._zeros([found[other] for other, _ in inputs[:-1]])
+            found[operand] = way(embedding, operand, read, physical, constant, masked, quiet)
+        return {operand: found[operand] for operand, _ in embedding.binding.pairs}
+
+    def _turn(self, operand: str, access: str) -> tuple[bool, bool]:
+        """Inputs that are packed come first, then those whose words are whole vectors."""
+        read = self.embedding.accesses[access]
+        lanes = {digit.lane for digit in moving_digits(self.embedding, operand, read)}
+        return read.tensor not in self.constants, lanes.isdisjoint(self.embedding.pattern.output_dims)
+
+    def _zeros(self, others: Sequence[Way]) -> bool:
+        """Whether these inputs make every idle lane of a sum add zero, whatever the one that is left holds there."""
+        pattern = self.embedding.pattern
+        integers = all(is_integer(tensor.dtype) for tensor in pattern.tensors)
+        return integers and is_contraction(pattern) and all(isinstance(other, Packed) for other in others)
 
     @cached_property
     def extra_ways(self) -> dict[str, Way]:

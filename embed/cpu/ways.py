@@ -9,12 +9,20 @@ from embed.physical import Physical
 Way = InPlace | Packed
 
 
-def way(embedding: Embedding, operand: str, read: Read, physical: Physical, constant: bool, masked: bool) -> Way:
+def way(
+    embedding: Embedding,
+    operand: str,
+    read: Read,
+    physical: Physical,
+    constant: bool,
+    masked: bool,
+    quiet: bool = False,
+) -> Way:
     """The way to a tensor read as `read` in words like those of `operand`: constants are packed.
 
-    Without `masked` moves a tensor is filled up to whole words.
+    Without `masked` moves a tensor is filled up to whole words. What `quiet` idle lanes hold does not matter.
     """
-    found = None if constant else in_place(embedding, operand, read, physical, masked)
+    found = None if constant else in_place(embedding, operand, read, physical, masked, quiet)
     return found or packed(embedding, operand, read, physical)
 
 
