@@ -137,5 +137,5 @@ def test_a_time_limit_says_what_it_has() -> None:
     with pytest.raises(
         NoEmbedding, match=r"the time limit of 1e-09 s ended the search .* before an embedding was found"
     ):
-        ranking(operator, NHWC, time_limit=1e-9)
+        ranking(operator, NHWC, deadline=Deadline(1e-9))
     assert ranking(operator, NHWC).note == ""
