@@ -19,6 +19,7 @@ from embed.cpu.compile import candidates, compile_cpu, kernel_of
 from embed.cpu.model import Units
 from embed.cpu.rank import ACCURACY, Ranking
 from embed.errors import NoEmbedding
+from embed.solver.deadline import Deadline
 from isa.model import Cost, MicroOperations
 
 PORTS = ("p0", "p1", "p5")
