@@ -6,7 +6,8 @@ once, and the store unit, whichever takes longest.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from math import prod
+from fractions import Fraction
+from math import lcm, prod
 
 from dataflow.dtypes import bits
 from dataflow.expression import Read
@@ -29,8 +30,9 @@ from isa.model import Instruction, Isa, Operand
 class Rates:
     """Cycles of the parts of a program, for one operator on one instruction.
 
-    `invocation` and `result` (reset and epilogue) are compute cycles per instruction and per output word,
-    `store` the store unit's cycles per output word, `bus` the bytes that all reads share per cycle.
+    `invocation` and `result` (reset and epilogue) are compute cycles per instruction and per output word, `store` the
+    store unit's cycles per output word, all in parts: `per` of them are a cycle. `bus` are the bytes that all reads
+    share per cycle.
     `input_bytes` and `extra_bytes` are bytes per packed word of the operands and of `extras`, the epilogue's reads;
     `result_bytes` those of an output word in external memory, all byte planes together.
     `pins` are the pinned layouts by access of the operator; what they leave to pack goes over the bus.
@@ -45,10 +47,19 @@ class Rates:
     extra_bytes: int
     result_bytes: int
     pins: Mapping[str, Pin] = field(default_factory=dict)
+    per: int = 1
 
     def moving(self, size: int) -> int:
         """Cycles in which the bus moves so many bytes; without a bus moving is free."""
         return -(-size // self.bus) if self.bus else 0
+
+    def compute(self, invocations: int, results: int) -> int:
+        """Cycles of so many instructions, resets and epilogues, in the unit that runs the instructions."""
+        return -(-(self.invocation * invocations + self.result * results) // self.per)
+
+    def storing(self, results: int) -> int:
+        """Cycles of the store unit."""
+        return -(-self.store * results // self.per)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +126,21 @@ def rates(operator: Operator, instruction: Instruction, target: Isa, lies: Mappi
     assert pattern is not None
     words = {tensor.name: prod(tensor.shape) for tensor in pattern.tensors}
     result = words[pattern.output.tensor]
+    own = _own_cycles(instruction, epilogue, target)
+    store = _store_cycles(instruction.operands[pattern.output.tensor], target) * epilogue.planes
+    per = lcm(*(cycles.denominator for cycles in (*own, store)))
+    invocation, finish, storing = (int(cycles * per) for cycles in (*own, store))
     return Rates(
-        invocation=target.cycles(instruction.name),
-        result=_result_cycles(instruction, epilogue, target),
-        store=_store_cycles(instruction.operands[pattern.output.tensor], target) * epilogue.planes,
+        invocation=invocation,
+        result=finish,
+        store=storing,
         bus=target.timing.constants.get("bus_bytes", 0) if target.timings else 0,
         input_bytes={t.name: words[t.name] * bits(t.dtype) // 8 for t in pattern.inputs},
         extras=epilogue.extras,
         extra_bytes=result * bits(pattern.tensors[0].dtype) // 8,
         result_bytes=result * bits(operator.output.dtype) // 8,
         pins=_pins(operator, instruction, epilogue, lies) if lies else {},
+        per=per,
     )
 
 
@@ -153,11 +169,11 @@ def evaluate(embedding: Embedding, rate: Rates) -> Costs:
     for name, read in rate.extras.items():
         packed[name] = layout.derive_extra(embedding, read).words * rate.extra_bytes
     results = layouts[main.output.tensor].words
-    compute = rate.invocation * embedding.invocations + rate.result * results
+    compute = rate.compute(embedding.invocations, results)
     bus = rate.moving(sum(packed.values()))
     sizes = {**packed, main.output.tensor: results * rate.result_bytes}
     packed[embedding.operator.output.name] = results * rate.result_bytes
-    cycles = max(compute, bus, rate.store * results)
+    cycles = max(compute, bus, rate.storing(results))
     found = {}
     for name, pin in rate.pins.items():
         words = layouts.get(name) or layout.derive_extra(embedding, rate.extras[name])
@@ -203,25 +219,39 @@ def fixed_embeddings(operator: Operator, instruction: Placeable) -> Iterator[Emb
         yield Embedding(operator, instruction, binding, tuple(digits))
 
 
-def _result_cycles(instruction: Instruction, epilogue: Epilogue, target: Isa) -> int:
-    """Reset, every pass and passes between byte planes of one output word: of those on the instruction's own unit."""
+def _own_cycles(instruction: Instruction, epilogue: Epilogue, target: Isa) -> tuple[Fraction, Fraction]:
+    """Cycles of the busiest unit of an instruction: of one of many in a row, and of finishing an output word.
+
+    To finish is a reset, every pass, and passes between byte planes, as far as they need that unit.
+    """
     assert instruction.output is not None
-    unit = target.unit(instruction.name)
+    cost = target.timing.costs.get(instruction.name) if target.timings else None
     reset = next(resets(target, instruction.output), None)
-    passes = [*epilogue.passes, *epilogue.between * (epilogue.planes - 1)]
-    cycles = sum(target.cycles(step.instruction) for step in passes if target.unit(step.instruction) == unit)
-    if reset is not None and target.unit(reset.name) == unit:
-        cycles += _pieces_cycles(reset, instruction.output, target)
-    return cycles
+    finish = [(reset, pieces(reset, instruction.output))] if reset else []
+    passes = (*epilogue.passes, *epilogue.between * (epilogue.planes - 1))
+    finish += [(target.instructions[step.instruction], 1) for step in passes]
+    if cost is None:
+        return Fraction(1), Fraction(0 if target.timings else sum(times for _, times in finish))
+    steady, none = _busy(instruction, target), Fraction(0)
+    busy = [(_busy(entry, target), times) for entry, times in finish]
+    return max((own, sum((each.get(unit, none) * times for each, times in busy), none)) for unit, own in steady.items())
 
 
-def _store_cycles(result: Operand, target: Isa) -> int:
-    """Of one output word; 0 where the file has no store or does not time it."""
+def _busy(entry: Instruction, target: Isa) -> dict[str, Fraction]:
+    """Cycles by unit of one more of many executions of an entry's pattern; none where the file does not time it.
+
+    A trip of an instruction that loops itself, otherwise a whole instruction.
+    """
+    cost = target.timing.costs.get(entry.name) if target.timings else None
+    if cost is None:
+        return {}
+    start = 0 if entry.repeat or cost.uops else cost.start
+    return {unit: cycles + start for unit, cycles in cost.by_unit.items()}
+
+
+def _store_cycles(result: Operand, target: Isa) -> Fraction:
+    """Of one output word, by the busiest unit; 0 where the file has no store or does not time it."""
     entry = next(stores(target, result), None)
-    timed = target.timings and entry is not None and entry.name in target.timing.costs
-    return _pieces_cycles(entry, result, target) if entry and timed else 0
-
-
-def _pieces_cycles(entry: Instruction, operand: Operand, target: Isa) -> int:
-    """Cycles of an entry on all parts of one operand."""
-    return target.cycles(entry.name) * pieces(entry, operand)
+    if entry is None:
+        return Fraction(0)
+    return max(_busy(entry, target).values(), default=Fraction(0)) * pieces(entry, result)

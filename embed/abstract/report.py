@@ -86,7 +86,7 @@ class _Ledger:
     def busy(self, size: int) -> Busy:
         """Cycles of every unit, and of the bus that all bytes share."""
         total: Busy = {}
-        _add(total, self.costs.get(self.embedding.name), self._starts(), self.embedding.invocations)
+        _add(total, self._own(), self._starts(), self.embedding.invocations)
         for tensor, moved in self.moved.items():
             self._move(total, tensor, moved)
         self._move(total, self.output, Moved(self._tiles(), self.results, self.results), self.epilogue.planes)
@@ -107,8 +107,7 @@ class _Ledger:
         """
         loads = {tensor: self._moving(tensor, moved) for tensor, moved in self.moved.items()}
         stores = self._moving(self.output, Moved(self._tiles(), self.results, self.results), self.epilogue.planes)
-        own = self.costs.get(self.embedding.name)
-        steps = max((busy[unit] for unit in unit_cycles(own)), default=Fraction(0)) if own else Fraction(0)
+        steps = max((busy[unit] for unit in self._own().by_unit), default=Fraction(0))
         alone = Fraction(0)
         if self.schedule.buffers == 1:
             steps += sum(loads.values())
@@ -141,6 +140,10 @@ class _Ledger:
             if any(loop.name in dict(axis.loops) for axis in self.layouts[self.output].axes):
                 found *= -(-loop.extent // self.schedule.tiles[loop.name])
         return found
+
+    def _own(self) -> Cost:
+        """What an invocation costs; a cycle where the file does not say."""
+        return self.costs.get(self.embedding.name, Cost("", 0, {"trip": 1}))
 
     def _starts(self) -> int:
         """Instructions that the invocations take: one for each tile and step of the sums where it loops itself."""
@@ -181,24 +184,12 @@ class _Ledger:
 def _add(total: Busy, cost: Cost | None, starts: int, trips: int) -> None:
     if cost is None:
         return
-    for unit, share in unit_cycles(cost).items():
+    for unit, share in cost.by_unit.items():
         total[unit] = total.get(unit, Fraction(0)) + share * trips
     if not cost.uops:
         total[cost.unit] = total.get(cost.unit, Fraction(0)) + cost.start * starts
 
 
-def unit_cycles(cost: Cost) -> dict[str, Fraction]:
-    """Cycles of each trip of an instruction by unit; a micro-operation is spread evenly over those it can go to."""
-    if not cost.uops:
-        return {cost.unit: Fraction(cost.trip)}
-    found: dict[str, Fraction] = {}
-    for part in cost.uops:
-        for unit in part.units:
-            found[unit] = found.get(unit, Fraction(0)) + Fraction(part.count * cost.cycles, len(part.units))
-    return found
-
-
 def steady_cycles(entry: Instruction, cost: Cost) -> Fraction:
     """Cycles of one execution of the pattern, many of them in a row: of a trip where the instruction loops itself."""
-    found = max(unit_cycles(cost).values(), default=Fraction(0))
-    return found if entry.repeat or cost.uops else found + cost.start
+    return cost.steady if entry.repeat or cost.uops else cost.steady + cost.start

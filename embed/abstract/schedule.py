@@ -16,7 +16,6 @@ import numpy.typing as npt
 from embed.abstract.homes import Home, sharing
 from embed.abstract.placed import Placed
 from embed.abstract.program import moving
-from embed.abstract.report import unit_cycles
 from embed.costs import Rates
 from embed.embedding import Embedding
 from embed.epilogue import Epilogue
@@ -155,7 +154,8 @@ class _Grid:
         if not self.target.timings:
             return np.broadcast_to(size, shape), np.broadcast_to(size, shape)
         stored = self.words[self.output] * self._tiles(self.output)
-        compute = self.price.invocation * self.embedding.invocations + self.price.result * stored + self._passes()
+        compute = self.price.invocation * self.embedding.invocations + self.price.result * stored
+        compute = compute / self.price.per + self._passes()
         last = self._storing() * self.words[self.output]
         storing = last * self._tiles(self.output)
         compute = compute + (loading if buffers == 1 else 0) + (storing if result_buffers == 1 else 0)
@@ -167,7 +167,7 @@ class _Grid:
     def _storing(self) -> float:
         """Cycles of a result word on its way out: the store unit's, or the bus's where those are more."""
         over = self.price.result_bytes / self.price.bus if self.price.bus else 0.0
-        return 0.0 if self.homes[self.output].direct else max(over, self.price.store)
+        return 0.0 if self.homes[self.output].direct else max(over, self.price.store / self.price.per)
 
     def _fixed_bytes(self, stored: Grid) -> Grid:
         """Bytes that take their turns on the bus whatever the tiles: results, and what invocations access in place."""
@@ -204,7 +204,7 @@ def _load(home: Home, bus: int, target: Isa) -> float:
         return float(over)
     entry = target.instructions[home.entry]
     start = 0 if entry.repeat else cost.start
-    own = (max(unit_cycles(cost).values(), default=Fraction(0)) + start) * pieces(entry, home.operand)
+    own = (cost.steady + start) * pieces(entry, home.operand)
     return float(max(over, own))
 
 

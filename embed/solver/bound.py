@@ -20,8 +20,8 @@ def least(problem: Problem, term: str) -> int:
             return _read(problem) + problem.rates.result_bytes * _results(problem) + added_bytes(problem.relaxed)
     rates = problem.rates
     results = _results(problem)
-    compute = rates.invocation * _runs(problem, problem.extents, problem.lanes) + rates.result * results
-    program = max(1, compute, rates.store * results, rates.moving(_read(problem)))
+    compute = rates.compute(_runs(problem, problem.extents, problem.lanes), results)
+    program = max(1, compute, rates.storing(results), rates.moving(_read(problem)))
     return program + rates.moving(added_bytes(problem.relaxed))
 
 

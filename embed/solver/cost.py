@@ -50,8 +50,8 @@ def build(model: cp_model.CpModel, problem: Problem, variables: Variables) -> Co
             size = rates.input_bytes[operands[tensor]] if tensor in operands else rates.extra_bytes
             reading = reading + size * words[tensor]
     cycles = model.new_int_var(1, _longest(problem), "cycles")
-    model.add(cycles >= rates.invocation * invocations + rates.result * words[output])
-    model.add(cycles >= rates.store * words[output])
+    model.add(rates.per * cycles >= rates.invocation * invocations + rates.result * words[output])
+    model.add(rates.per * cycles >= rates.store * words[output])
     if rates.bus:
         model.add(rates.bus * cycles >= reading)
     added = added_bytes(problem.relaxed)

@@ -92,4 +92,4 @@ def _ideal(problem: Problem, term: str) -> int:
     words = -(-results // prod(pattern.tensors[0].shape))
     if term == "bytes":
         return problem.rates.result_bytes * words
-    return problem.rates.invocation * invocations + problem.rates.result * words
+    return problem.rates.compute(invocations, words)

@@ -80,21 +80,6 @@ class Isa:
             raise IsaError(f"'{self.name}' has no instruction '{name}'; it has {listing(self.instructions)}")
         return self.instructions[name]
 
-    def cycles(self, name: str) -> int:
-        """Cycles that one more of many executions of an entry's pattern takes its unit on the first core.
-
-        A trip of an instruction that loops itself, otherwise a whole instruction; 1 where the file does not time it.
-        """
-        cost = self.timing.costs.get(name) if self.timings else None
-        if cost is None:
-            return 1
-        return cost.trip if cost.uops or self.instruction(name).repeat else cost.start + cost.trip
-
-    def unit(self, name: str) -> str:
-        """The unit that runs an entry on the first core; empty where the core is pipelined or the file is silent."""
-        cost = self.timing.costs.get(name) if self.timings else None
-        return cost.unit if cost else ""
-
     def encode(self, instruction: MachineInstruction) -> bytes:
         """Its bytes, words little-endian; raises IsaError for an unknown name or field or a value that does not fit."""
         entry = self.instruction(instruction.name)

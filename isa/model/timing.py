@@ -1,6 +1,7 @@
 """What instructions cost on a core."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 from isa.errors import IsaError, listing
 
@@ -34,6 +35,22 @@ class Cost:
     def trip(self) -> int:
         """Cycles for each trip of the repeat loops; on a pipelined core, for which it holds a unit."""
         return self.cycles if self.uops else self.per.get("trip", 0)
+
+    @property
+    def by_unit(self) -> dict[str, Fraction]:
+        """Cycles of each trip by unit; a micro-operation is spread evenly over those it can go to."""
+        if not self.uops:
+            return {self.unit: Fraction(self.trip)}
+        found: dict[str, Fraction] = {}
+        for part in self.uops:
+            for unit in part.units:
+                found[unit] = found.get(unit, Fraction(0)) + Fraction(part.count * self.cycles, len(part.units))
+        return found
+
+    @property
+    def steady(self) -> Fraction:
+        """Cycles of each trip of many in a row, by the busiest unit."""
+        return max(self.by_unit.values(), default=Fraction(0))
 
 
 @dataclass(frozen=True, slots=True)
