@@ -102,7 +102,7 @@ class Costs:
         return sum(self.packed_bytes.values())
 
 
-def _epilogue(operator: Operator, instruction: Instruction, target: Isa) -> Epilogue:
+def epilogue_of(operator: Operator, instruction: Instruction, target: Isa) -> Epilogue:
     """The passes over a scratchpad; where accumulators are registers, what has no passes is fused and costs none."""
     assert instruction.output is not None
     try:
@@ -121,7 +121,7 @@ def rates(operator: Operator, instruction: Instruction, target: Isa, lies: Mappi
 
     `lies` are the pinned layouts of the operator's tensors.
     """
-    epilogue = _epilogue(operator, instruction, target)
+    epilogue = epilogue_of(operator, instruction, target)
     pattern = instruction.pattern
     assert pattern is not None
     words = {tensor.name: prod(tensor.shape) for tensor in pattern.tensors}
@@ -162,22 +162,19 @@ def _pins(
 
 def evaluate(embedding: Embedding, rate: Rates) -> Costs:
     """The costs of an embedding, from its layouts."""
-    layouts = layout.derive(embedding)
+    counts = layout.counts(embedding, rate.extras)
     operands = embedding.binding.operands
-    main = embedding.operator.main
-    packed = {t: layouts[t].words * rate.input_bytes[operands[t]] for t in layouts if t != main.output.tensor}
-    for name, read in rate.extras.items():
-        packed[name] = layout.derive_extra(embedding, read).words * rate.extra_bytes
-    results = layouts[main.output.tensor].words
+    main = embedding.operator.main.output.tensor
+    packed = {t: n * rate.input_bytes[operands[t]] for t, n in counts.items() if t in operands and t != main}
+    packed |= {name: counts[name] * rate.extra_bytes for name in rate.extras}
+    results = counts[main]
     compute = rate.compute(embedding.invocations, results)
     bus = rate.moving(sum(packed.values()))
-    sizes = {**packed, main.output.tensor: results * rate.result_bytes}
+    sizes = {**packed, main: results * rate.result_bytes}
     packed[embedding.operator.output.name] = results * rate.result_bytes
     cycles = max(compute, bus, rate.storing(results))
-    found = {}
-    for name, pin in rate.pins.items():
-        words = layouts.get(name) or layout.derive_extra(embedding, rate.extras[name])
-        found[name] = packing(pin, words, sizes[name], rate.bus)
+    layouts = layout.derive(embedding, rate.extras) if rate.pins else {}
+    found = {name: packing(pin, layouts[name], sizes[name], rate.bus) for name, pin in rate.pins.items()}
     added = added_bytes(embedding.relaxed)
     adding = rate.moving(added)
     return Costs(embedding.invocations, embedding.utilisation, cycles, packed, compute, bus, found, added, adding)
@@ -225,19 +222,26 @@ def _own_cycles(instruction: Instruction, epilogue: Epilogue, target: Isa) -> tu
     To finish is a reset, every pass, and passes between byte planes, as far as they need that unit.
     """
     assert instruction.output is not None
-    cost = target.timing.costs.get(instruction.name) if target.timings else None
-    reset = next(resets(target, instruction.output), None)
-    finish = [(reset, pieces(reset, instruction.output))] if reset else []
-    passes = (*epilogue.passes, *epilogue.between * (epilogue.planes - 1))
-    finish += [(target.instructions[step.instruction], 1) for step in passes]
-    if cost is None:
+    finish = list(finishing(instruction.output, epilogue, target))
+    if not target.timings or instruction.name not in target.timing.costs:
         return Fraction(1), Fraction(0 if target.timings else sum(times for _, times in finish))
-    steady, none = _busy(instruction, target), Fraction(0)
-    busy = [(_busy(entry, target), times) for entry, times in finish]
-    return max((own, sum((each.get(unit, none) * times for each, times in busy), none)) for unit, own in steady.items())
+    steady, none = busy(instruction, target), Fraction(0)
+    others = [(busy(entry, target), times) for entry, times in finish]
+    return max(
+        (own, sum((each.get(unit, none) * times for each, times in others), none)) for unit, own in steady.items()
+    )
 
 
-def _busy(entry: Instruction, target: Isa) -> dict[str, Fraction]:
+def finishing(result: Operand, epilogue: Epilogue, target: Isa) -> Iterator[tuple[Instruction, int]]:
+    """The entries that clear an output word and do its epilogue, each with its executions."""
+    reset = next(resets(target, result), None)
+    if reset is not None:
+        yield reset, pieces(reset, result)
+    for step in (*epilogue.passes, *epilogue.between * (epilogue.planes - 1)):
+        yield target.instructions[step.instruction], 1
+
+
+def busy(entry: Instruction, target: Isa) -> dict[str, Fraction]:
     """Cycles by unit of one more of many executions of an entry's pattern; none where the file does not time it.
 
     A trip of an instruction that loops itself, otherwise a whole instruction.
@@ -254,4 +258,4 @@ def _store_cycles(result: Operand, target: Isa) -> Fraction:
     entry = next(stores(target, result), None)
     if entry is None:
         return Fraction(0)
-    return max(_busy(entry, target).values(), default=Fraction(0)) * pieces(entry, result)
+    return max(busy(entry, target).values(), default=Fraction(0)) * pieces(entry, result)

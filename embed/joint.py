@@ -4,12 +4,13 @@ No program takes less than its embedding's modelled cycles, a roofline. So progr
 rooflines until none that is left can win.
 """
 
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Generic, Protocol, TypeVar
 
 from dataflow.operator import Operator
+from embed.checker import verify
 from embed.costs import Costs
 from embed.embedding import Embedding
 from embed.errors import NoEmbedding
@@ -34,17 +35,17 @@ Maker = Callable[[Embedding, int | None], Program]
 Alike = Callable[[Embedding], Hashable]
 """The same for embeddings whose programs take the same cycles: one of them is enough."""
 
-Floor = Callable[[Costs], int]
-"""Cycles that no program of an embedding with its packing goes below, by the price of the embedding."""
+Floor = Callable[[Embedding, Costs], int]
+"""Cycles that no program of an embedding with its packing goes below."""
 
 _NEAR = 1.02
 """Programs whose cycles differ by less than this factor are the same to a model of a machine."""
 
-_MOST = 24
-"""Embeddings whose programs are made besides the first's, and those that are tried to prove that no other is faster."""
+_SECONDS = 0.4
+"""What making a program may take of a time limit: so the number of programs is the same on every machine."""
 
 
-def roofline(price: Costs) -> int:
+def roofline(embedding: Embedding, price: Costs) -> int:
     """The modelled cycles of the embedding and of its packing."""
     return price.total
 
@@ -56,54 +57,68 @@ def choose(
     make: Maker[Program],
     floor: Floor = roofline,
     alike: Alike = str,
+    seconds: float = _SECONDS,
 ) -> tuple[Solution, Program]:
     """The best embedding under the objective with its program; raises NoEmbedding where none has one that fits.
 
     With the objective `cycles` those of the programs count. OPTIMAL is an embedding whose roofline is proven least and
-    whose program comes within 2 % of it, or one to whose program that of no other embedding takes 2 % less.
+    whose program comes within 2 % of it, or one to whose program that of no other embedding takes 2 % less. Programs
+    are made as long as the time limit lasts, if each takes some `seconds`.
     """
     first = search.best(operator, target, settings)
-    contest = Contest(make, floor, alike)
-    contest.enter(first)
+    contest = Contest(make, floor, alike, max(1, int(settings.time_limit / seconds)))
+    contest.enter(Entrant(first.embedding, first.costs))
     if contest.best is not None:
         cycles = contest.best[1].cycles
         if settings.objective != "cycles" or not cycles or cycles <= first.costs.cycles * _NEAR:
-            return contest.best
+            return first, contest.best[1]
     return _best_of_all(contest, operator, target, settings, first)
 
 
-class Contest(Generic[Program]):
-    """Embeddings whose programs are made one after the other, each against the best so far."""
+@dataclass(frozen=True, slots=True)
+class Entrant:
+    """An embedding that may have the best program, and its price."""
 
-    def __init__(self, make: Maker[Program], floor: Floor, alike: Alike) -> None:
-        self.make, self.floor, self.alike = make, floor, alike
-        self.best: tuple[Solution, Program] | None = None
+    embedding: Embedding
+    price: Costs
+
+    @property
+    def packing(self) -> int:
+        """Cycles of the copies that pinned layouts leave."""
+        return self.price.total - self.price.cycles
+
+
+class Contest(Generic[Program]):
+    """Embeddings whose programs are made one after the other, each against the best so far, `most` of a list."""
+
+    def __init__(self, make: Maker[Program], floor: Floor, alike: Alike, most: int) -> None:
+        self.make, self.floor, self.alike, self.most = make, floor, alike, most
+        self.best: tuple[Entrant, Program] | None = None
         self.reason: NoEmbedding | None = None
         self._known: set[Hashable] = set()
 
     @property
     def total(self) -> int | None:
         """Cycles of the best program and of its packing."""
-        return None if self.best is None else self.best[1].cycles + _packing(self.best[0].costs)
+        return None if self.best is None else self.best[1].cycles + self.best[0].packing
 
-    def may_win(self, price: Costs, by: float = 1) -> bool:
+    def may_win(self, one: Entrant, by: float = 1) -> bool:
         """Whether an embedding could have a program of fewer cycles than the best's, divided by a factor."""
-        return self.total is None or self.floor(price) * by < self.total
+        return self.total is None or self.floor(one.embedding, one.price) * by < self.total
 
-    def kind(self, embedding: Embedding, price: Costs) -> Hashable:
-        """The same for embeddings whose programs and packing take the same cycles."""
-        return self.alike(embedding), _packing(price)
+    def knows(self, other: Entrant) -> bool:
+        """Whether one has entered whose program and packing take as many cycles."""
+        return self._kind(other) in self._known
 
-    def knows(self, embedding: Embedding, price: Costs) -> bool:
-        """Whether one of the kind has entered."""
-        return self.kind(embedding, price) in self._known
+    def _kind(self, other: Entrant) -> Hashable:
+        return self.alike(other.embedding), other.packing
 
-    def enter(self, other: Solution, by: float = 1) -> None:
+    def enter(self, other: Entrant, by: float = 1) -> None:
         """Make an embedding's program, which wins if it takes fewer cycles than the best's, divided by a factor."""
-        if self.knows(other.embedding, other.costs):
+        if self.knows(other):
             return
-        self._known.add(self.kind(other.embedding, other.costs))
-        below = None if self.total is None else ceil(self.total / by) - _packing(other.costs)
+        self._known.add(self._kind(other))
+        below = None if self.total is None else ceil(self.total / by) - other.packing
         try:
             program = self.make(other.embedding, below)
         except NoEmbedding as error:
@@ -112,24 +127,37 @@ class Contest(Generic[Program]):
         if below is None or program.cycles < below:
             self.best = other, program
 
+    def enter_all(self, others: Iterable[Entrant], by: float = 1) -> bool:
+        """Enter all that may win, those of the lowest floors first; False where these are too many."""
+        left = self.most
+        for one in sorted(others, key=lambda one: self.floor(one.embedding, one.price)):
+            if not self.may_win(one, by):
+                break
+            if self.knows(one):
+                continue
+            if not left:
+                return False
+            self.enter(one, by)
+            left -= 1
+        return True
+
 
 def _best_of_all(
     contest: Contest[Program], operator: Operator, target: Isa, settings: Settings, first: Solution
 ) -> tuple[Solution, Program]:
     """The best of the first and of all that may win."""
     others = listing.rivals(operator, target, settings, contest.total)
-    for place in sorted(range(len(others)), key=lambda place: contest.floor(others.ranked[place][1]))[:_MOST]:
-        if not contest.may_win(others.ranked[place][1]):
-            break
-        contest.enter(replace(others[place], seconds=others.seconds))
-    rewritten = [one for one, price in others.ranked if one.relaxed and contest.may_win(price, _NEAR)]
+    contest.enter_all(_entrants(others))
+    rewritten = [one.embedding for one in _entrants(others) if one.embedding.relaxed and contest.may_win(one, _NEAR)]
     siblings = listing.siblings(rewritten, operator, target, settings)
-    done = _enter_rest(contest, (others, siblings))
+    done = contest.enter_all([*_entrants(others), *_entrants(siblings)], _NEAR)
     if contest.best is None:
         assert contest.reason is not None
         raise contest.reason
-    solution, program = contest.best
+    chosen, program = contest.best
+    verify(chosen.embedding)
     left = siblings.progress if others.complete else others.progress
+    solution = replace(first, embedding=chosen.embedding, costs=chosen.price, seconds=first.seconds + others.seconds)
     if done and left.done:
         return replace(solution, status="OPTIMAL", progress=None), program
     least = first.progress.bound if first.progress else first.costs.total
@@ -137,21 +165,5 @@ def _best_of_all(
     return replace(solution, status="FEASIBLE", progress=progress), program
 
 
-def _enter_rest(contest: Contest[Program], lists: Sequence[listing.Alternatives]) -> bool:
-    """Whether nothing on some lists can win by more than a model is exact to; where that is too much to try, False."""
-    kinds: dict[Hashable, tuple[listing.Alternatives, int]] = {}
-    for found in lists:
-        for place, (embedding, price) in enumerate(found.ranked):
-            if contest.may_win(price, _NEAR) and not contest.knows(embedding, price):
-                kinds.setdefault(contest.kind(embedding, price), (found, place))
-                if len(kinds) > _MOST:
-                    return False
-    for found, place in kinds.values():
-        if contest.may_win(found.ranked[place][1], _NEAR):
-            contest.enter(found[place], _NEAR)
-    return True
-
-
-def _packing(price: Costs) -> int:
-    """Cycles of the copies that pinned layouts leave."""
-    return price.total - price.cycles
+def _entrants(found: listing.Alternatives) -> Iterator[Entrant]:
+    return (Entrant(embedding, price) for embedding, price in found.ranked)

@@ -7,7 +7,7 @@ axis alone, its zero padding is not stored: the load unit supplies it.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property, lru_cache
 from math import gcd, prod
 from types import MappingProxyType
 
@@ -150,19 +150,41 @@ def derive_extra(embedding: Embedding, read: Read) -> Layout:
     return derive_one(embedding, read, embedding.pattern.output.tensor, tensor)
 
 
+def counts(embedding: Embedding, extras: Mapping[str, Read] = MappingProxyType({})) -> dict[str, int]:
+    """The words that `derive` stores of each access, by arithmetic alone."""
+    accesses, result = embedding.accesses, embedding.pattern.output.tensor
+    own = {name: words(embedding, accesses[name], operand) for operand, name in embedding.binding.pairs}
+    tensors = {tensor.name: tensor for tensor in embedding.operator.inputs}
+    return own | {name: words(embedding, read, result, tensors[read.tensor]) for name, read in extras.items()}
+
+
 def derive_one(embedding: Embedding, read: Read, operand: str, tensor: Tensor | None = None) -> Layout:
     """The layout of one tensor read as `read` in the operator's dims, in words shaped like `operand`."""
     declared = tensor or embedding.operator.main.tensor(read.tensor)
-    used = {dim for index in read.index for dim in index.dims}
+    used = _used(read)
     axes: list[Axis] = []
     rank = len(read.index)
     for loop in embedding.loops:
         digit = next((digit for digit in embedding.digits if digit.loop == loop.name), None)
-        if digit is not None and used & set(digit.dims):
+        if digit is not None and not used.isdisjoint(digit.dims):
             axes.append(Axis(loop.name, loop.extent, ((loop.name, 1),), (0,) * rank, digit))
-    axes += window_axes(embedding, read, declared.shape, embedding.instruction.pads.get(operand, 0))
+    axes += _windows(embedding, read, declared, operand)
     layout = Layout(embedding, declared, read.index, word_lanes(embedding, operand), tuple(axes))
     return replace(layout, axes=_ordered(layout))
+
+
+def words(embedding: Embedding, read: Read, operand: str, tensor: Tensor | None = None) -> int:
+    """How many words the layout of one tensor stores."""
+    used = _used(read)
+    runs = [embedding.steps(digit) for digit in embedding.digits if not used.isdisjoint(digit.dims)]
+    declared = tensor or embedding.operator.main.tensor(read.tensor)
+    return prod(runs) * prod(axis.extent for axis in _windows(embedding, read, declared, operand))
+
+
+@cache
+def _used(read: Read) -> frozenset[str]:
+    """The dims that move an access."""
+    return frozenset(dim for index in read.index for dim in index.dims)
 
 
 def word_lanes(embedding: Embedding, operand: str) -> tuple[str, ...]:
@@ -182,22 +204,43 @@ def _ordered(layout: Layout) -> tuple[Axis, ...]:
     return tuple(sorted(layout.axes, key=place))
 
 
-def window_axes(embedding: Embedding, read: Read, shape: tuple[int, ...], pads: int) -> list[Axis]:
-    """Axes of the outer dims: one shared window for each tensor dimension where that stores less, else one a dim."""
-    outer = [dim for dim in embedding.outer_dims if embedding.extents[dim] > 1]
+def _windows(embedding: Embedding, read: Read, tensor: Tensor, operand: str) -> tuple[Axis, ...]:
+    """The axes of the outer dims: what they depend on has few values, however many embeddings there are."""
+    used, held = _used(read), {dim for digit in embedding.digits for dim in digit.dims}
+    own = tuple([(dim, extent) for dim, extent in embedding.extents.items() if extent > 1 and dim in used])
+    pads = embedding.instruction.pads.get(operand, 0)
+    return _window_axes(read, own, frozenset(used & held), embedding.operator.main.output_dims, tensor.shape, pads)
+
+
+@lru_cache(maxsize=1 << 14)
+def _window_axes(
+    read: Read,
+    sizes: tuple[tuple[str, int], ...],
+    held: frozenset[str],
+    results: tuple[str, ...],
+    shape: tuple[int, ...],
+    pads: int,
+) -> tuple[Axis, ...]:
+    """One shared window for each tensor dimension where that stores less, else an axis a dim.
+
+    `sizes` are the extents of the dims that move the access, as far as they are more than 1; digits hold those of
+    `held`.
+    """
+    extents = dict(sizes)
+    outer = [dim for dim in extents if dim not in held]
     uses = {dim: sum(1 for index in read.index if index.coefficient(dim)) for dim in outer}
     axes: list[Axis] = []
     for number, index in enumerate(read.index):
         own = [dim for dim in index.dims if uses.get(dim) == 1]
         if own:
             unit = tuple(int(place == number) for place in range(len(shape)))
-            window = Window.of(index, own, embedding.extents, embedding.operator.main.output_dims, shape[number:], pads)
-            axes += _dimension_axes(index, own, embedding.extents, unit, window)
+            window = Window.of(index, own, extents, results, shape[number:], pads)
+            axes += _dimension_axes(index, own, extents, unit, window)
     for dim, count in uses.items():
         if count > 1:
             steps = tuple(index.coefficient(dim) for index in read.index)
-            axes.append(Axis(dim, embedding.extents[dim], ((dim, 1),), steps))
-    return axes
+            axes.append(Axis(dim, extents[dim], ((dim, 1),), steps))
+    return tuple(axes)
 
 
 def _dimension_axes(
@@ -250,7 +293,7 @@ class Window:
         if span > apart or (span == apart and not sums):
             return None
         before, after = padding(index.constant, step, span, shape[0])
-        lanes = any(extents[dim] > 1 and dim not in moves for dim in index.dims)
+        lanes = any(extents.get(dim, 1) > 1 and dim not in moves for dim in index.dims)
         if lanes or len(shape) > 2 or max(before, after) > min(_reach(sums, extents, step) - 1, pads):
             return cls(step, span, 0, 0)
         return cls(step, span - before - after, before, after)

@@ -1,10 +1,9 @@
 """Where tensors lie in the memories of an ISA file, and which entries move them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from embed.embedding import Embedding
-from embed.layout import Layout
 from embed.moves import loads, resets, stores, tensor_bits
 from isa.model import FIELD, Instruction, Isa, Operand
 
@@ -34,14 +33,14 @@ class Home:
         return self.operand.tensor.bytes
 
 
-def homes(embedding: Embedding, layouts: Mapping[str, Layout], target: Isa) -> dict[str, Home]:
+def homes(embedding: Embedding, tensors: Iterable[str], target: Isa) -> dict[str, Home]:
     """The home of every tensor that has a layout; those that only an epilogue reads lie with the output."""
     entry = target.instruction(embedding.name)
     bound = embedding.binding.operands
     output = embedding.pattern.output.tensor
     main = embedding.operator.main.output.tensor
     return {
-        tensor: _home(entry.operands[bound.get(tensor, output)], target, stored=tensor == main) for tensor in layouts
+        tensor: _home(entry.operands[bound.get(tensor, output)], target, stored=tensor == main) for tensor in tensors
     }
 
 

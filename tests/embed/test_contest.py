@@ -8,7 +8,7 @@ import embed
 from dataflow import conv2d
 from embed.embedding import Embedding
 from embed.errors import NoEmbedding
-from embed.joint import Contest
+from embed.joint import Contest, Entrant
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,16 @@ def test_each_program_races_with_the_best_so_far() -> None:
             raise NoEmbedding("too slow")
         return Timed(found)
 
-    contest = Contest(made, lambda price: price.total, lambda embedding: min(cycles[str(embedding)], 980))
-    price = solutions[0].costs
+    contest = Contest(made, lambda _, price: price.total, lambda embedding: min(cycles[str(embedding)], 980), 5)
+    entrants = [Entrant(one.embedding, one.costs) for one in solutions]
+    first = entrants[0]
     assert contest.total is None
-    assert contest.may_win(price)
-    for one in solutions:
+    assert contest.may_win(first)
+    for one in entrants:
         contest.enter(one, 1.02)
     assert limits == [None, 981]
-    assert contest.best == (solutions[2], Timed(970))
+    assert contest.best == (entrants[2], Timed(970))
     assert contest.total == 970
-    assert contest.may_win(price)
-    assert contest.may_win(price, 969 / price.total)
-    assert not contest.may_win(price, 970 / price.total)
+    assert contest.may_win(first)
+    assert contest.may_win(first, 969 / first.price.total)
+    assert not contest.may_win(first, 970 / first.price.total)
