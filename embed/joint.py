@@ -45,8 +45,8 @@ _SECONDS = 0.4
 """What making a program may take of a time limit: so the number of programs is the same on every machine."""
 
 
-def roofline(embedding: Embedding, price: Costs) -> int:
-    """The modelled cycles of the embedding and of its packing."""
+def roofline(_: Embedding, price: Costs) -> int:
+    """The modelled cycles of an embedding and of its packing."""
     return price.total
 
 
