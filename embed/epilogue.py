@@ -14,13 +14,15 @@ from dataflow.expression import COMMUTATIVE, Apply, Cast, Const, Expression, Rea
 from dataflow.operator import Operator
 from embed.binding import named_accesses, unused_name
 from embed.errors import NoEmbedding
-from isa.model import FIELD, Instruction, Isa
+from embed.moves import update, writes_external
+from isa.model import Isa
 
 _WIDEST_SHIFT = 15
 """VTA's HLS core keeps a signed 5-bit shift amount (tvm-vta, vta.cc): wider shifts take two passes."""
 
-_NOT_IN_HARDWARE = frozenset({"alu_mul_imm", "alu_mul_reg", "alu_shr_reg"})
-"""VTA's cores have no MUL, and shift by the low bits of a register only (tvm-vta, Chisel TensorAlu and vta.cc)."""
+_NOT_IN_HARDWARE = frozenset({("mul", True), ("mul", False), ("shr", False)})
+"""(operation, takes an immediate) that micro-operations are not used for: VTA's cores have no MUL, and shift by the low
+bits of a register only (tvm-vta, Chisel TensorAlu and vta.cc)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,19 +121,13 @@ def _planes(operator: Operator, target: Isa) -> int:
     An ISA file that says nothing of stores leaves them out of the question.
     """
     dtype = operator.output.dtype
-    stores = [entry.pattern for entry in target.instructions.values() if _is_store(entry, target)]
-    widths = {bits(pattern.tensors[0].dtype) for pattern in stores if pattern is not None}
+    stored = [entry.output for entry in target.instructions.values() if writes_external(entry, target)]
+    widths = {bits(operand.tensor.dtype) for operand in stored if operand is not None}
     if not widths or bits(dtype) in widths:
         return 1
     if not is_integer(dtype) or 8 not in widths:
         raise NoEmbedding(f"{target.name} cannot store {dtype} results; it stores {sorted(widths)} bits")
     return bits(dtype) // 8
-
-
-def _is_store(entry: Instruction, target: Isa) -> bool:
-    if entry.pattern is None or entry.output is None or entry.output.memory == FIELD:
-        return False
-    return target.memories[entry.output.memory].kind == "external"
 
 
 def check_elementwise(statement: Computation, operator: Operator) -> None:
@@ -203,9 +199,10 @@ class _Chooser:
         self.accesses = named_accesses(operator.main)
         self.extras: dict[Read, str] = {}
         self.known: dict[tuple[str, bool], str] = {}
+        unused = _NOT_IN_HARDWARE if target.micro_operations else frozenset()
         for entry in target.instructions.values():
-            found = _elementwise(entry)
-            if found is not None and entry.name not in _NOT_IN_HARDWARE:
+            found = update(entry)
+            if found is not None and found not in unused:
                 self.known.setdefault(found, entry.name)
 
     def passes(self, body: Expression, value: Expression) -> list[Pass]:
@@ -273,13 +270,3 @@ def _reaches(node: Expression, value: Expression) -> bool:
         case Apply(_, arguments):
             return any(_reaches(argument, value) for argument in arguments)
     return node == value
-
-
-def _elementwise(entry: Instruction) -> tuple[str, bool] | None:
-    """(operation, takes an immediate) of an instruction that updates an operand in place."""
-    if entry.pattern is None or entry.pattern.accumulate:
-        return None
-    match entry.pattern.body:
-        case Apply(operation, (Read() as left, Read() as right)) if left == entry.pattern.output:
-            return operation, entry.operands[right.tensor].memory == FIELD
-    return None

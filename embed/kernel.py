@@ -58,8 +58,7 @@ class Machine(Enum):
         if target.processor:
             return cls.CPU
         encoded = any(entry.pattern and entry.encoding for entry in target.instructions.values())
-        micro_operations = any(memory.format for memory in target.memories.values())
-        return cls.MICRO_OPERATIONS if encoded and micro_operations else cls.ABSTRACT
+        return cls.MICRO_OPERATIONS if encoded and target.micro_operations else cls.ABSTRACT
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Entries that clear, load and store words, found by their patterns: no name of an entry is known here."""
+"""Entries that clear, load, store and update words, found by their patterns: no name of an entry is known here."""
 
 from collections.abc import Iterable, Iterator
 
@@ -25,6 +25,37 @@ def is_zero(entry: Instruction) -> bool:
     return False
 
 
+def is_load(entry: Instruction, target: Isa) -> bool:
+    """Whether the entry copies elements from external memory, converted or not."""
+    return _moves(entry) and _is_external(source(entry), target)
+
+
+def is_store(entry: Instruction, target: Isa) -> bool:
+    """Whether the entry copies elements to external memory, converted or not."""
+    return _moves(entry) and writes_external(entry, target)
+
+
+def writes_external(entry: Instruction, target: Isa) -> bool:
+    """Whether what the entry writes lies in external memory."""
+    return entry.output is not None and _is_external(entry.output, target)
+
+
+def update(entry: Instruction) -> tuple[str, bool] | None:
+    """(operation, takes an immediate) of an entry that updates each element of an operand in place."""
+    if entry.pattern is None or entry.pattern.accumulate:
+        return None
+    match entry.pattern.body:
+        case Apply(operation, (Read() as left, Read() as right)) if left == entry.pattern.output:
+            return operation, entry.operands[right.tensor].memory == FIELD
+    return None
+
+
+def source(entry: Instruction) -> Operand:
+    """The operand that an entry reads first."""
+    assert entry.pattern is not None
+    return entry.operands[entry.pattern.reads[0].tensor]
+
+
 def resets(target: Isa, operand: Operand) -> Iterator[Instruction]:
     """Unmasked entries that clear an operand, whole or in equal parts, the widest first."""
     yield from _widest((entry for entry in target.instructions.values() if is_zero(entry)), operand)
@@ -32,15 +63,15 @@ def resets(target: Isa, operand: Operand) -> Iterator[Instruction]:
 
 def loads(target: Isa, operand: Operand) -> Iterator[Instruction]:
     """Unmasked entries that copy an operand from external memory bit for bit, the widest first."""
-    yield from _widest(
-        (entry for entry in _moves(target) if _copies(entry) and _reads_external(entry, target)), operand
-    )
+    entries = (entry for entry in target.instructions.values() if is_load(entry, target) and _copies(entry))
+    yield from _widest(entries, operand)
 
 
 def stores(target: Isa, operand: Operand) -> Iterator[Instruction]:
     """Unmasked entries that write an operand to external memory, narrowed or not, the widest first."""
-    found = [entry for entry in _moves(target) if _writes_external(entry, target) and _fits(_source(entry), operand)]
-    yield from sorted(found, key=lambda entry: -tensor_bits(_source(entry).tensor))
+    entries = (entry for entry in target.instructions.values() if is_store(entry, target) and not entry.mask)
+    found = [entry for entry in entries if _fits(source(entry), operand)]
+    yield from sorted(found, key=lambda entry: -tensor_bits(source(entry).tensor))
 
 
 def pieces(entry: Instruction, operand: Operand) -> int:
@@ -54,25 +85,12 @@ def tensor_bits(tensor: Tensor) -> int:
     return tensor.size * bits(tensor.dtype)
 
 
-def _moves(target: Isa) -> Iterator[Instruction]:
-    """Entries that copy elements, converted or not."""
-    for entry in target.instructions.values():
-        match entry.pattern:
-            case Computation(accumulate=False, body=Read() | Cast(argument=Read())):
-                yield entry
-
-
-def _source(entry: Instruction) -> Operand:
-    assert entry.pattern is not None
-    return entry.operands[entry.pattern.reads[0].tensor]
-
-
-def _reads_external(entry: Instruction, target: Isa) -> bool:
-    return _is_external(_source(entry), target)
-
-
-def _writes_external(entry: Instruction, target: Isa) -> bool:
-    return entry.output is not None and not entry.mask and _is_external(entry.output, target)
+def _moves(entry: Instruction) -> bool:
+    """Whether the entry copies elements, converted or not."""
+    match entry.pattern:
+        case Computation(accumulate=False, body=Read() | Cast(argument=Read())):
+            return True
+    return False
 
 
 def _is_external(operand: Operand, target: Isa) -> bool:

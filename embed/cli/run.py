@@ -168,7 +168,8 @@ def _timed(kernel: VtaKernel, trace: Path | None) -> TimingReport:
     """A timed run, drawn where asked for."""
     timing = kernel.timing()
     if trace:
-        write_trace(trace, f"{kernel.embedding.operator.title} on {kernel.target.name}", kernel.code, timing)
+        title = f"{kernel.embedding.operator.title} on {kernel.target.name}"
+        write_trace(trace, title, kernel.code, kernel.machine, timing)
     return timing
 
 

@@ -9,28 +9,31 @@ from pathlib import Path
 from dataflow.errors import UserError
 from embed.cli.files import write_whole
 from embed.html import document, hint, legend, table
-from embed.vta.engines import Engine, Queue, steps
+from embed.vta.engines import Engine, Queue
+from embed.vta.machine import Machine
 from embed.vta.program import Program
+from embed.vta.roles import Job, Role, Scratchpad
 from embed.vta.simulator import TimingReport
-from embed.vta.simulator.report import BUS, END, FETCH
+from embed.vta.simulator.report import BUS, END, FETCH, INSTRUCTIONS
+from embed.vta.steps import steps
 from isa.machine import MachineInstruction
 
 _WIDTH, _ROW, _LEFT = 1100, 40, 76
 _COLOURS = {
-    "load": "#2563eb",
-    "gemm": "#059669",
-    "reset": "#84cc16",
-    "alu": "#d97706",
-    "store": "#7c3aed",
-    "finish": "#6b7280",
+    Job.LOAD: "#2563eb",
+    Job.GEMM: "#059669",
+    Job.RESET: "#84cc16",
+    Job.ALU: "#d97706",
+    Job.STORE: "#7c3aed",
+    Job.FINISH: "#6b7280",
 }
 _MEANS = {
-    "load": "load: a tile into a scratchpad",
-    "gemm": "gemm: multiply and add",
-    "reset": "reset: clear accumulators",
-    "alu": "alu: shift, bias, clip",
-    "store": "store: results to memory",
-    "finish": "finish",
+    Job.LOAD: "load: a tile into a scratchpad",
+    Job.GEMM: "gemm: multiply and add",
+    Job.RESET: "reset: clear accumulators",
+    Job.ALU: "alu: shift, bias, clip",
+    Job.STORE: "store: results to memory",
+    Job.FINISH: "finish",
 }
 _OWN_LOAD = "#93c5fd"
 _NARROWEST = 0.4
@@ -57,12 +60,12 @@ _WAITS = {
     Queue.STORE_TO_COMPUTE.label: "results to be stored",
 }
 _MEMORIES = {
-    "insn": "instructions",
-    "uop": "micro-ops",
-    "inp": "inputs",
-    "wgt": "weights",
-    "acc": "biases",
-    "out": "results, written",
+    INSTRUCTIONS: "instructions",
+    Scratchpad.UOP: "micro-ops",
+    Scratchpad.INP: "inputs",
+    Scratchpad.WGT: "weights",
+    Scratchpad.ACC: "biases",
+    Scratchpad.OUT: "results, written",
 }
 
 
@@ -71,17 +74,21 @@ class Span:
     """One instruction on its engine, in cycles."""
 
     index: int
-    engine: Engine
+    role: Role
     instruction: MachineInstruction
     start: int
     end: int
 
+    @property
+    def engine(self) -> Engine:
+        return self.role.engine
 
-def spans(program: Program, report: TimingReport) -> list[Span]:
+
+def spans(program: Program, machine: Machine, report: TimingReport) -> list[Span]:
     """Every instruction with its engine and its time, in program order."""
     return [
-        Span(step.index, step.engine, step.instruction, int(report.start[step.index]), int(report.end[step.index]))
-        for step in steps(program.instructions)
+        Span(step.index, step.role, step.instruction, int(report.start[step.index]), int(report.end[step.index]))
+        for step in steps(program.instructions, machine.roles)
     ]
 
 
@@ -91,9 +98,9 @@ def check_ending(path: Path | None) -> None:
         raise UserError(f"--trace: {path} does not end in {' or '.join(_MAKERS)}")
 
 
-def write_trace(path: Path, title: str, program: Program, report: TimingReport) -> None:
+def write_trace(path: Path, title: str, program: Program, machine: Machine, report: TimingReport) -> None:
     """Write a page (.html) or trace events (.json)."""
-    write_whole(path, _MAKERS[path.suffix](title, spans(program, report), report))
+    write_whole(path, _MAKERS[path.suffix](title, spans(program, machine, report), report))
 
 
 def chrome(title: str, found: Sequence[Span], report: TimingReport) -> str:
@@ -119,7 +126,7 @@ def page(title: str, found: Sequence[Span], report: TimingReport) -> str:
     parts = [
         f"<p>{report.cycles:,} cycles, {len(found):,} instructions</p>",
         hint(_SAID),
-        legend({_MEANS[kind]: colour for kind, colour in _COLOURS.items()} | {"load by the compute unit": _OWN_LOAD}),
+        legend({_MEANS[job]: colour for job, colour in _COLOURS.items()} | {"load by the compute unit": _OWN_LOAD}),
         "<h2>The whole program</h2>",
         timeline(found, 0, report.cycles),
         f"<h3>How it starts: the first {part:,} cycles</h3>",
@@ -184,11 +191,8 @@ def _bar(group: Sequence[Span]) -> tuple[int, int, str, str]:
 
 
 def _colour(span: Span) -> str:
-    name = span.instruction.name
-    if name.startswith("load") and span.engine is Engine.COMPUTE:
-        return _OWN_LOAD
-    kind = "reset" if name.endswith("reset") else name.partition("_")[0]
-    return _COLOURS.get(kind, "#6b7280")
+    own = span.role.job is Job.LOAD and span.engine is Engine.COMPUTE
+    return _OWN_LOAD if own else _COLOURS[span.role.job]
 
 
 def _engines(report: TimingReport) -> str:

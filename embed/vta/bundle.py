@@ -21,6 +21,7 @@ from embed.nest import Nest, Schedule
 from embed.pinned import Held
 from embed.vta.machine import Machine
 from embed.vta.program import Program
+from embed.vta.roles import Scratchpad
 from isa.model import Isa
 
 
@@ -70,10 +71,11 @@ def save(kernel: Saved, directory: Path, arrays: Mapping[str, Array]) -> None:
 
 def config(target: Isa) -> str:
     """The configuration in upstream's notation, such as 1x16_i8w8a32_15_15_18_17."""
-    sizes = "_".join(str(int(log2(target.parameters[f"{name}_bytes"]))) for name in ("uop", "inp", "wgt", "acc"))
-    blocks = dict.fromkeys(target.parameters[name] for name in ("block_in", "block_out"))
-    block = "x".join(map(str, blocks))
-    return f"{target.parameters['batch']}x{block}_i8w8a32_{sizes}"
+    machine = Machine.of(target)
+    pads = (Scratchpad.UOP, Scratchpad.INP, Scratchpad.WGT, Scratchpad.ACC)
+    sizes = "_".join(str(int(log2(machine.depths[pad] * machine.element_bytes[pad]))) for pad in pads)
+    block = "x".join(map(str, dict.fromkeys((machine.block_in, machine.block_out))))
+    return f"{machine.batch}x{block}_i8w8a32_{sizes}"
 
 
 def _write(kernel: Saved, bound: Program, expected: Array, draft: Path) -> None:
@@ -102,7 +104,7 @@ def _description(bound: Program, kernel: Saved) -> dict[str, Any]:
     ]
     return {
         "insn_count": len(bound.instructions),
-        "uop_count": bound.segment("uops").size // Machine.of(kernel.target).element_bytes["uop"],
+        "uop_count": bound.segment("uops").size // Machine.of(kernel.target).element_bytes[Scratchpad.UOP],
         "memory": memory,
         "outputs": [segment.name for segment in bound.outputs],
         "config": config(kernel.target),

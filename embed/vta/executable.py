@@ -12,7 +12,7 @@ from dataflow.reference import by_name
 from embed.costs import rates
 from embed.embedding import Array, Embedding, TileLoop
 from embed.epilogue import plan
-from embed.moves import loads
+from embed.errors import NoEmbedding
 from embed.nest import Nest, Schedule, build
 from embed.nest.build import derive
 from embed.nest.choose import choose
@@ -24,10 +24,9 @@ from embed.vta import bundle, memory
 from embed.vta.lower import lower
 from embed.vta.machine import Machine
 from embed.vta.program import Program, Segment
+from embed.vta.roles import OPERANDS, Job, Scratchpad, roles_of
 from embed.vta.simulator import TimingModel, TimingReport, simulate, time_program
 from isa.model import Isa
-
-_OPERAND_TYPES = {"inp": "i8", "wgt": "i8", "acc": "i32"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class VtaKernel:
         """The program with packed arrays in its segments."""
         segments = []
         for segment in self.code.segments:
-            if segment.name in self.nest.layouts and segment.memory in _OPERAND_TYPES:
+            if segment.name in self.nest.layouts and segment.memory in OPERANDS:
                 segments.append(self._filled(segment, arrays))
             else:
                 segments.append(segment)
@@ -77,7 +76,8 @@ class VtaKernel:
 
     def _packed(self, name: str, arrays: Mapping[str, Array]) -> Array:
         layout = self.nest.layouts[name]
-        return layout.pack(self.held.taken(layout.tensor, arrays), _OPERAND_TYPES[self.plan.places[name].memory])
+        element = self.machine.roles.elements[self.plan.places[name].memory]
+        return layout.pack(self.held.taken(layout.tensor, arrays), element.dtype)
 
     def unpack(self, data: Array) -> Array:
         """The user's output array, lying as pinned, from the bytes of the output segment."""
@@ -142,8 +142,8 @@ def task_of(embedding: Embedding, target: Isa) -> Task:
     return Task(embedding, layouts, price, room_of(embedding, target))
 
 
-def lowered(nest: Nest, schedule: Schedule, target: Isa, homes: Mapping[str, str], held: Held) -> VtaKernel:
-    """Lower a nest under its schedule; `homes` names each tensor's scratchpad, `held` says how arrays lie."""
+def lowered(nest: Nest, schedule: Schedule, target: Isa, homes: Mapping[str, Scratchpad], held: Held) -> VtaKernel:
+    """Lower a nest under its schedule; `homes` are the tensors' scratchpads, `held` says how arrays lie."""
     places = memory.plan(nest, schedule, Machine.of(target), homes)
     code = _code(nest, schedule, target, places, nest.whole)
     return VtaKernel(nest.embedding, target, schedule, nest, places, code, held)
@@ -152,30 +152,26 @@ def lowered(nest: Nest, schedule: Schedule, target: Isa, homes: Mapping[str, str
 def _code(nest: Nest, schedule: Schedule, target: Isa, places: memory.Plan, ranges: Ranges) -> Program:
     """The program over `ranges` of the tile loops, with its segments still without data."""
     stream = lower(nest, schedule, target, places, ranges)
-    instructions = stream.finished(places.end // Machine.of(target).element_bytes["uop"])
-    segments = [Segment("uops", "uop", places.end, stream.image.nbytes, stream.image.view(np.uint8))]
+    instructions = stream.finished(places.end // Machine.of(target).element_bytes[Scratchpad.UOP])
+    segments = [Segment("uops", Scratchpad.UOP, places.end, stream.image.nbytes, stream.image.view(np.uint8))]
     for name, place in places.places.items():
         if name != nest.output:
             segments.append(Segment(name, place.memory, place.address, place.bytes))
     result = nest.embedding.operator.output.name
-    segments.append(Segment(result, "out", places.result.address, places.result.bytes))
+    segments.append(Segment(result, Scratchpad.OUT, places.result.address, places.result.bytes))
     return Program(target.name, dict(target.parameters), instructions, tuple(segments))
 
 
-def tensor_homes(embedding: Embedding, target: Isa) -> dict[str, str]:
+def tensor_homes(embedding: Embedding, target: Isa) -> dict[str, Scratchpad]:
     """The scratchpad of each tensor; those that only the epilogue reads lie with the output."""
-    operands = target.instruction(embedding.name).operands
+    roles, operands = roles_of(target), target.instruction(embedding.name).operands
+    role = roles.entries.get(embedding.name)
+    if role is None or role.job is not Job.GEMM:
+        raise NoEmbedding(f"'{embedding.name}' of {target.name} is not the product that its programs are made of")
     own = embedding.binding.operands
     output = embedding.pattern.output.tensor
     layouts = derive(embedding, plan(embedding.operator, target))
-    return {tensor: operands[own.get(tensor, output)].memory for tensor in layouts}
-
-
-def _loads(embedding: Embedding, target: Isa) -> list[str]:
-    """The entries that load the inputs."""
-    operands = target.instruction(embedding.name).operands
-    found = (next(loads(target, operands[tensor.name]), None) for tensor in embedding.pattern.inputs)
-    return [entry.name for entry in found if entry is not None]
+    return {tensor: roles.memories[operands[own.get(tensor, output)].memory] for tensor in layouts}
 
 
 def _fixed_cycles(target: Isa) -> dict[str, int]:
@@ -196,10 +192,11 @@ def room_of(embedding: Embedding, target: Isa) -> Room:
     machine = Machine.of(target)
     output = embedding.operator.main.output.tensor
     costs = target.timing.costs if target.timings else {}
+    loads = [machine.roles.name(Job.LOAD, homes[tensor]) for tensor in embedding.inputs]
     return Room(
         words={tensor: machine.depths[home] for tensor, home in homes.items()},
         shared=tuple(tensor for tensor in homes if tensor not in embedding.inputs and tensor != output),
-        load_start=max((costs[name].start for name in _loads(embedding, target) if name in costs), default=0),
+        load_start=max((costs[name].start for name in loads if name in costs), default=0),
         pass_start=costs[embedding.name].start if embedding.name in costs else 0,
         passes=1 + len(epilogue.passes) + (epilogue.planes - 1) * len(epilogue.between),
         longest_load=min(machine.depths.values()),

@@ -7,11 +7,16 @@ from embed.solver.search import Solution
 from embed.solver.settings import Settings
 from embed.vta.executable import scheduled, task_of
 from embed.vta.refine import refined
+from embed.vta.roles import roles_of
 from isa.model import Isa
 
 
 def choose(operator: Operator, target: Isa, settings: Settings) -> tuple[Solution, Schedule]:
-    """The best embedding under the objective with its schedule; raises NoEmbedding where none has one that fits."""
+    """The best embedding under the objective with its schedule; raises NoEmbedding where none has one that fits.
+
+    Raises UserError where the file lacks what programs are made of.
+    """
+    roles_of(target)  # before anything is solved
     solution, schedule = joint.choose(
         operator,
         target,

@@ -25,7 +25,9 @@ from embed.nest.ir import (
 from embed.nest.schedule import Schedule
 from embed.vta.dma import dense, transfers
 from embed.vta.kernels import Kernel, Limits, TileLoop, kernel
+from embed.vta.machine import Machine
 from embed.vta.memory import Place, Plan
+from embed.vta.roles import OPERANDS, Job, Scratchpad
 from embed.vta.stream import Draft, Stream, Uop
 from embed.vta.tokens import InputTokens, ResultTiles
 from isa.model import Isa
@@ -39,9 +41,10 @@ _LONGEST_UOPS = 1024
 
 def lower(nest: Nest, schedule: Schedule, target: Isa, plan: Plan, ranges: Ranges) -> Stream:
     """Issue the program over `ranges` of the tile loops; addresses are those of `plan`."""
-    lowering = _Lowering(nest, schedule, target, plan)
+    machine = Machine.of(target)
+    lowering = _Lowering(nest, schedule, machine, plan, Stream(target, machine))
     lowering.walk(nest.body, ranges)
-    finish = lowering.stream.issue("finish")
+    finish = lowering.stream.issue(machine.roles.name(Job.FINISH))
     lowering.results.finish(finish)
     return lowering.stream
 
@@ -92,18 +95,17 @@ class _Lowering:
 
     nest: Nest
     schedule: Schedule
-    target: Isa
+    machine: Machine
     plan: Plan
+    stream: Stream
     results: ResultTiles = field(init=False)
     inputs: InputTokens = field(default_factory=InputTokens)
-    stream: Stream = field(init=False)
     resident: dict[str, _Residents] = field(default_factory=dict)
     tile: int = 0
     tile_box: tuple[range, ...] = ()
     compute: Draft | None = None
 
     def __post_init__(self) -> None:
-        self.stream = Stream(self.target)
         self.resident = {name: _Residents(place.buffers) for name, place in self.plan.places.items()}
         self.results = ResultTiles(self.schedule.result_buffers)
 
@@ -140,7 +142,7 @@ class _Lowering:
             return
         base = place.buffer(held.loads)
         overwritten = held.evict()
-        longest = _LONGEST_INPUT_LOAD if place.memory == "inp" else self.target.memories[place.memory].count or 1
+        longest = _LONGEST_INPUT_LOAD if place.memory is Scratchpad.INP else self.machine.depths[place.memory]
         drafts = self.load(layout, place, wanted, base, longest)
         held.add(_Slot(wanted, base, self.inputs.load(drafts[0], drafts[-1], overwritten)))
 
@@ -152,16 +154,12 @@ class _Lowering:
         if not held.find(wanted):
             held.evict()
             held.add(_Slot(wanted, place.buffer(0), -1))
-            self.load(layout, place, wanted, place.buffer(0), self.target.memories["acc"].count or 1)
+            self.load(layout, place, wanted, place.buffer(0), self.machine.depths[place.memory])
 
     def load(self, layout: Layout, place: Place, wanted: tuple[range, ...], base: int, longest: int) -> list[Draft]:
+        name = self.machine.roles.name(Job.LOAD, place.memory)
         return [
-            self.stream.issue(
-                f"load_{place.memory}",
-                sram_base=base + move.local,
-                dram_base=place.word + move.external,
-                **move.fields,
-            )
+            self.stream.issue(name, sram_base=base + move.local, dram_base=place.word + move.external, **move.fields)
             for move in transfers(layout, wanted, longest)
         ]
 
@@ -171,7 +169,7 @@ class _Lowering:
         loops = [TileLoop(len(span), (stride, stride)) for span, stride in self._axes(self.tile_box, self.tile_box)]
         found = kernel(loops, self._alu_limits())
         base = self.plan.places[self.nest.output].buffer(self.results.count % self.results.buffers)
-        drafts = self.issue("gemm_reset", found, (base, 0), {}, copies=(0,))
+        drafts = self.issue(self.machine.roles.name(Job.RESET), found, (base, 0), {}, copies=(0,))
         self.tile = self.plan.places[self.nest.output].buffer(self.results.begin(drafts[0]))
 
     def kernel(self, node: Node, ranges: Mapping[str, range]) -> None:
@@ -179,13 +177,13 @@ class _Lowering:
         names = _point_loops(node)
         tensors = [tensor for _, tensor in self.nest.embedding.binding.pairs]
         memories = {self.plan.places[tensor].memory: tensor for tensor in tensors}
-        order = [memories[memory] for memory in ("acc", "inp", "wgt")]
+        order = [memories[memory] for memory in OPERANDS]
         read = [self.resident[tensor].at_hand for tensor in order[1:]]
         held = [self.tile_box, *(slot.box for slot in read)]
         strides = [self._strides(tensor, tile) for tensor, tile in zip(order, held, strict=True)]
         loops = [TileLoop(len(ranges[name]), tuple(found.get(name, 0) for found in strides)) for name in names]
         found = kernel(loops, self._gemm_limits())
-        drafts = self.issue("gemm", found, (self.tile, *(slot.base for slot in read)), {})
+        drafts = self.issue(self.nest.embedding.name, found, (self.tile, *(slot.base for slot in read)), {})
         for slot in read:
             slot.kernel = self.inputs.next_kernel
         self.inputs.compute(drafts[0], drafts[-1], max(slot.load for slot in read))
@@ -215,13 +213,14 @@ class _Lowering:
     def drain(self, plane: int, ranges: Mapping[str, range]) -> None:
         layout, place = self.nest.layouts[self.nest.output], self.plan.result
         assert self.compute is not None
-        first, longest = place.word + plane * layout.words, self.target.memories["acc"].count or 1
+        first, longest = place.word + plane * layout.words, self.machine.depths[place.memory]
+        name = self.machine.roles.name(Job.STORE, place.memory)
         drafts = []
         for part in _dense_parts(self.tile_box, box(layout, ranges)):
             base = self.tile + _offset(self.tile_box, part)
             for move in transfers(layout, part, longest):
                 fields = {"sram_base": base + move.local, "dram_base": first + move.external, **move.fields}
-                drafts.append(self.stream.issue("store", **fields))
+                drafts.append(self.stream.issue(name, **fields))
         self.results.store(self.compute, drafts[0], drafts[-1], plane < self.nest.planes - 1)
 
     def issue(
@@ -262,14 +261,12 @@ class _Lowering:
         return strides
 
     def _gemm_limits(self) -> Limits:
-        memories = self.target.memories
-        factors = tuple((memories[name].count or 1) - 1 for name in ("acc", "inp", "wgt"))
+        factors = tuple(self.machine.depths[pad] - 1 for pad in OPERANDS)
         return Limits(_TRIPS, factors, min(_LONGEST_UOPS, self.stream.capacity))
 
     def _alu_limits(self) -> Limits:
-        memories = self.target.memories
-        factor = min(memories["acc"].count or 1, memories["inp"].count or 1) - 1
-        return Limits(_TRIPS, ((memories["acc"].count or 1) - 1, factor), min(_LONGEST_UOPS, self.stream.capacity))
+        acc, inp = self.machine.depths[Scratchpad.ACC], self.machine.depths[Scratchpad.INP]
+        return Limits(_TRIPS, (acc - 1, min(acc, inp) - 1), min(_LONGEST_UOPS, self.stream.capacity))
 
 
 def _offset(tile: tuple[range, ...], part: tuple[range, ...]) -> int:

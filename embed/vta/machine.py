@@ -1,40 +1,38 @@
-"""The sizes of one VTA configuration, read from the ISA file's parameters and memories."""
+"""The sizes of one VTA configuration and the roles of its entries, read from the ISA file."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
+from functools import cached_property
 
+from embed.vta.roles import Roles, Scratchpad, roles_of
 from isa.model import Isa
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Machine:
     """Block shape and scratchpad depths; every depth counts elements of that memory, as VTA's own fields do."""
 
     batch: int
     block_in: int
     block_out: int
-    depths: dict[str, int]
+    depths: Mapping[Scratchpad, int]
+    roles: Roles
 
     @classmethod
     def of(cls, target: Isa) -> "Machine":
-        """Read the machine from an ISA with memories uop, inp, wgt, acc and parameters batch, block_in, block_out."""
-        parameters = target.parameters
-        depths = {name: target.memories[name].count or 0 for name in ("uop", "inp", "wgt", "acc", "out")}
-        return cls(parameters["batch"], parameters["block_in"], parameters["block_out"], depths)
+        """Read the machine from an ISA; raises UserError where the file lacks what VTA needs."""
+        roles = roles_of(target)
+        depths = {pad: target.memories[name].count or 0 for name, pad in roles.memories.items()}
+        batch, block_in = roles.elements[Scratchpad.INP].shape
+        block_out, _ = roles.elements[Scratchpad.WGT].shape
+        return cls(batch, block_in, block_out, {**depths, Scratchpad.OUT: depths[Scratchpad.ACC]}, roles)
 
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
+    @cached_property
+    def shapes(self) -> dict[Scratchpad, tuple[int, ...]]:
         """Shape of one element of each memory."""
-        return {
-            "uop": (),
-            "inp": (self.batch, self.block_in),
-            "wgt": (self.block_out, self.block_in),
-            "acc": (self.batch, self.block_out),
-            "out": (self.batch, self.block_out),
-        }
+        return {pad: element.shape for pad, element in self.roles.elements.items()}
 
-    @property
-    def element_bytes(self) -> dict[str, int]:
+    @cached_property
+    def element_bytes(self) -> dict[Scratchpad, int]:
         """Bytes of one element of each memory; external addresses are counted in these units."""
-        widths = {"uop": 4, "inp": 1, "wgt": 1, "acc": 4, "out": 1}
-        return {name: prod(shape) * widths[name] for name, shape in self.shapes.items()}
+        return {pad: element.bytes for pad, element in self.roles.elements.items()}

@@ -9,6 +9,7 @@ from embed.layout import Layout
 from embed.nest.ir import Nest, box
 from embed.nest.schedule import Schedule
 from embed.vta.machine import Machine
+from embed.vta.roles import Scratchpad
 
 _LAST_ADDRESS = 1 << 32
 """Physical addresses have 32 bits (fsim, and the shells of the Pynq and DE10 boards)."""
@@ -21,7 +22,7 @@ _PAGE = 4096
 class Place:
     """Where a tensor lies: element `word` of external memory, and `buffers` of `size` words from `base` in `memory`."""
 
-    memory: str
+    memory: Scratchpad
     word: int
     address: int
     bytes: int
@@ -43,7 +44,7 @@ class Plan:
     end: int
 
 
-def plan(nest: Nest, schedule: Schedule, machine: Machine, homes: Mapping[str, str]) -> Plan:
+def plan(nest: Nest, schedule: Schedule, machine: Machine, homes: Mapping[str, Scratchpad]) -> Plan:
     """Lay out external memory and the scratchpads; raises UserError when external memory does not reach."""
     places: dict[str, Place] = {}
     unit = lcm(_PAGE, *machine.element_bytes.values())
@@ -60,9 +61,9 @@ def plan(nest: Nest, schedule: Schedule, machine: Machine, homes: Mapping[str, s
         places[tensor] = Place(memory, address // element, address, stored, base, size, buffers)
         address = _aligned(address + stored, unit)
         top += size * buffers if memory == homes[nest.output] else 0
-    element = machine.element_bytes["out"]
+    element = machine.element_bytes[Scratchpad.OUT]
     stored = nest.layouts[nest.output].words * element * nest.planes
-    result = Place("out", address // element, address, stored)
+    result = Place(Scratchpad.OUT, address // element, address, stored)
     end = _aligned(address + stored, unit)
     if end > _LAST_ADDRESS:
         raise UserError(f"the packed tensors take {end} bytes; VTA addresses {_LAST_ADDRESS}: split the operator")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from embed.vta.roles import Scratchpad
 from isa.machine import MachineInstruction
 
 
@@ -13,12 +14,12 @@ from isa.machine import MachineInstruction
 class Segment:
     """A contiguous piece of external memory.
 
-    `memory` names the scratchpad whose element type the bytes have (uop, inp, wgt, acc, out);
+    `memory` is the scratchpad whose element type the bytes have;
     `address` and `size` are in bytes; `data` is None for what the program itself writes.
     """
 
     name: str
-    memory: str
+    memory: Scratchpad
     address: int
     size: int
     data: npt.NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)

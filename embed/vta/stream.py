@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from embed.vta.machine import Machine
+from embed.vta.roles import Job, Scratchpad
 from isa.machine import MachineInstruction
 from isa.model import Isa
 
@@ -30,6 +32,7 @@ class Stream:
     """Instructions in program order; `uops` is the image of the micro-op segment, whose first byte is at `uop_base`."""
 
     target: Isa
+    machine: Machine
     drafts: list[Draft] = field(default_factory=list)
     uops: list[int] = field(default_factory=list)
     _images: dict[tuple[Uop, ...], int] = field(default_factory=dict)
@@ -54,9 +57,9 @@ class Stream:
         """
         if self.uops and not self._evicted:
             whole = {"sram_base": 0, "dram_base": 0, "y_size": 1, "x_size": len(self.uops), "x_stride": len(self.uops)}
-            self.drafts = [Draft("load_uop", whole), *(draft for draft in self.drafts if draft.name != "load_uop")]
+            self.drafts = [Draft(self._load, whole), *(draft for draft in self.drafts if draft.name != self._load)]
         for draft in self.drafts:
-            if draft.name == "load_uop" and draft.fields.get("x_size"):
+            if draft.name == self._load and draft.fields.get("x_size"):
                 draft.fields["dram_base"] += uop_base
         return [MachineInstruction(draft.name, draft.fields) for draft in self.drafts]
 
@@ -67,7 +70,11 @@ class Stream:
     @property
     def capacity(self) -> int:
         """Micro-ops that every implementation holds."""
-        return min(self.target.memories["uop"].count or 0, _PORTABLE_UOPS) - 1
+        return min(self.machine.depths[Scratchpad.UOP], _PORTABLE_UOPS) - 1
+
+    @property
+    def _load(self) -> str:
+        return self.machine.roles.name(Job.LOAD, Scratchpad.UOP)
 
     def _place(self, uops: tuple[Uop, ...]) -> int:
         if uops in self._resident:
@@ -76,9 +83,8 @@ class Stream:
             self._resident.clear()
             self._used, self._evicted = 0, True
         begin = self._used
-        self.issue(
-            "load_uop", sram_base=begin, dram_base=self._image(uops), y_size=1, x_size=len(uops), x_stride=len(uops)
-        )
+        sizes = {"y_size": 1, "x_size": len(uops), "x_stride": len(uops)}
+        self.issue(self._load, sram_base=begin, dram_base=self._image(uops), **sizes)
         self._resident[uops] = begin
         self._used += len(uops)
         return begin
@@ -87,5 +93,6 @@ class Stream:
         if uops not in self._images:
             self._images[uops] = len(self.uops)
             for dst, src, wgt in uops:
-                self.uops.append(self.target.encode_format("uop", {"dst": dst, "src": src, "wgt": wgt}))
+                fields = {"dst": dst, "src": src, "wgt": wgt}
+                self.uops.append(self.target.encode_format(self.machine.roles.uop_format, fields))
         return self._images[uops]

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embed.vta.machine import Machine
+from embed.vta.roles import OPERANDS
 
 Indices = npt.NDArray[np.intp]
 
@@ -22,7 +23,7 @@ def decode(words: npt.NDArray[np.uint32], machine: Machine) -> Uops:
     """Split words from bit 0: dst, src and wgt, as wide as the indices of acc, inp and wgt are."""
     values = words.astype(np.int64)
     fields = []
-    for memory in ("acc", "inp", "wgt"):
+    for memory in OPERANDS:
         width = index_bits(machine.depths[memory])
         fields.append((values & ((1 << width) - 1)).astype(np.intp))
         values >>= width

@@ -47,6 +47,11 @@ class Isa:
         counts = {f"{memory.name}.count": memory.count for memory in self.memories.values() if memory.count is not None}
         return {**self.parameters, **bits, **counts}
 
+    @property
+    def micro_operations(self) -> Memory | None:
+        """The memory of micro-operations, whose words have a format; None where there is none."""
+        return next((memory for memory in self.memories.values() if memory.format), None)
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of all that the file says, parameters and what it extends included; not of how it is written."""

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from vta_machine import MACHINE, ScalarVta, base, in_sequence, instruction, program, segment, uop_words, with_fields
 
+import isa
 from embed.vta.engines import Engine, Queue
 from embed.vta.machine import Machine
 from embed.vta.simulator import CHISEL, FSIM, Semantics, SimulationError, simulate
@@ -19,6 +20,13 @@ BLOCKS = [(1, 16, 16), (1, 4, 8), (2, 4, 4), (4, 16, 16), (1, 64, 64)]
 UOPS = 64
 
 
+def small(batch: int, block_in: int, block_out: int) -> Machine:
+    """A machine whose scratchpads have the depths `SMALL`."""
+    bits = {"uop": 32, "inp": 8 * batch * block_in, "wgt": 8 * block_out * block_in, "acc": 32 * batch * block_out}
+    sizes = {f"{memory}_bytes": SMALL[memory] * bits[memory] // 8 for memory in bits}
+    return Machine.of(isa.load("vta", {"batch": batch, "block_in": block_in, "block_out": block_out, **sizes}))
+
+
 class Programs:
     """Random straight-line programs that stay inside the scratchpads of a small machine."""
 
@@ -26,7 +34,7 @@ class Programs:
         self.draw = draw
         self.hardware = hardware
         batch, block_in, block_out = draw.choice(BLOCKS)
-        self.machine = Machine(batch=batch, block_in=block_in, block_out=block_out, depths=SMALL)
+        self.machine = small(batch, block_in, block_out)
         spread = draw.choice([3, 16])
         fields = [(draw.randrange(spread), draw.randrange(spread), draw.randrange(8)) for _ in range(UOPS)]
         words = np.array([dst | src << 6 | wgt << 12 for dst, src, wgt in fields], np.uint32)

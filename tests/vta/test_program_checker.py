@@ -16,6 +16,7 @@ from embed.vta.checker.fields import field_limits
 from embed.vta.engines import FLAGS, Engine
 from embed.vta.machine import Machine
 from embed.vta.program import Program, Segment
+from embed.vta.roles import Scratchpad
 from embed.vta.simulator import CHISEL, FSIM, SimulationError, simulate, time_program
 from isa.machine import MachineInstruction
 
@@ -281,7 +282,7 @@ def _load_what_is_being_stored(draft: Draft) -> None:
 
 @breaks("uninitialised", "input 2")
 def _load_what_is_never_stored(draft: Draft) -> None:
-    draft.segments["more"] = Segment("more", "out", 0x300000, 256)
+    draft.segments["more"] = Segment("more", Scratchpad.OUT, 0x300000, 256)
     draft.set("input 2", dram_base=0x300000 // 16)
 
 
@@ -330,17 +331,17 @@ def _unaligned_weights(draft: Draft) -> None:
 
 @breaks("segment", "program")
 def _segment_in_page_zero(draft: Draft) -> None:
-    draft.segments["low"] = Segment("low", "out", 0, 16)
+    draft.segments["low"] = Segment("low", Scratchpad.OUT, 0, 16)
 
 
 @breaks("segment", "program")
 def _overlapping_segments(draft: Draft) -> None:
-    draft.segments["more"] = Segment("more", "out", 0x200000 + 16 * 31, 64)
+    draft.segments["more"] = Segment("more", Scratchpad.OUT, 0x200000 + 16 * 31, 64)
 
 
 @breaks("segment", "program")
 def _short_data(draft: Draft) -> None:
-    draft.segments["more"] = Segment("more", "inp", 0x300000, 64, np.zeros(48, np.uint8))
+    draft.segments["more"] = Segment("more", Scratchpad.INP, 0x300000, 64, np.zeros(48, np.uint8))
 
 
 def _names(mutation: tuple[str, str, Mutation]) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from vta_machine import BASES, CORES, DE10, MACHINE, PYNQ, base, instruction, program, with_fields
 
+import isa
 from dataflow.errors import UserError
 from embed.vta.engines import Engine
 from embed.vta.machine import Machine
@@ -276,7 +277,7 @@ def test_a_model_is_made_from_a_table_of_the_same_names() -> None:
 
 def test_a_wider_block_takes_the_beats_of_its_elements() -> None:
     """Section LOAD of the same measurement, scaled: beats are bytes over the 8 bytes of the bus."""
-    machine = Machine(batch=4, block_in=32, block_out=16, depths=MACHINE.depths)
+    machine = Machine.of(isa.load("vta", {"batch": 4, "block_in": 32}))
     stream = program(ordered(instruction("load_inp", dram_base=512, x_size=10, y_size=1)), [])
     result = time_program(stream, machine, DE10)
     assert result.end[0] - result.start[0] == 23 + 10 * 128 // 8

@@ -19,7 +19,7 @@ from embed.vta.engines import Engine
 OPERATOR = requantise(conv2d(c=32, h=14, w=14, k=32, r=3, s=3, pad=1), bias=True)
 KERNEL = embed.compile(OPERATOR, isa.load("vta"))
 REPORT = KERNEL.timing()
-SPANS = spans(KERNEL.code, REPORT)
+SPANS = spans(KERNEL.code, KERNEL.machine, REPORT)
 
 
 def test_events_are_the_instructions() -> None:
@@ -66,7 +66,7 @@ def test_the_page_stands_alone_and_its_bars_cover_what_was_busy() -> None:
 
 def test_files_by_their_ending(tmp_path: Path) -> None:
     for name in ("t.html", "t.json"):
-        write_trace(tmp_path / name, "t", KERNEL.code, REPORT)
+        write_trace(tmp_path / name, "t", KERNEL.code, KERNEL.machine, REPORT)
         assert (tmp_path / name).stat().st_size > 1000
     with pytest.raises(UserError, match=r"does not end in \.html or \.json"):
         check_ending(tmp_path / "t.svg")

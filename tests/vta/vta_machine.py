@@ -5,17 +5,21 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 import isa
-from embed.vta.engines import ENGINE_OF, Engine
+from embed.vta.engines import Engine
 from embed.vta.machine import Machine
 from embed.vta.program import Program, Segment
+from embed.vta.roles import Scratchpad
 from embed.vta.simulator import TimingModel
 from isa.machine import MachineInstruction
 
-DEPTHS = {"uop": 8192, "inp": 2048, "wgt": 1024, "acc": 2048, "out": 2048}
-MACHINE = Machine(batch=1, block_in=16, block_out=16, depths=DEPTHS)
+MACHINE = Machine.of(isa.load("vta"))
 CORES = {name: TimingModel.from_table(each.constants) for name, each in isa.load("vta").timings.items()}
 DE10, PYNQ = CORES["de10"], CORES["pynq"]
 BASES = {"uop": 0x1000, "inp": 0x10000, "wgt": 0x80000, "acc": 0x100000, "out": 0x200000}
+
+
+def engine_of(name: str) -> Engine:
+    return MACHINE.roles.entries[name].engine
 
 
 def instruction(name: str, **fields: int) -> MachineInstruction:
@@ -31,9 +35,9 @@ def segment(memory: str, data: np.ndarray | int, machine: Machine = MACHINE) -> 
     """A segment at the usual place of its memory: of the given array, or an output of so many elements."""
     if isinstance(data, int):
         size = data * machine.element_bytes[memory]
-        return Segment(memory, memory, BASES[memory], size)
+        return Segment(memory, Scratchpad(memory), BASES[memory], size)
     flat = np.ascontiguousarray(data).view(np.uint8).reshape(-1)
-    return Segment(memory, memory, BASES[memory], flat.size, flat)
+    return Segment(memory, Scratchpad(memory), BASES[memory], flat.size, flat)
 
 
 def base(memory: str, offset: int = 0, machine: Machine = MACHINE) -> int:
@@ -184,7 +188,7 @@ def in_sequence(instructions: Sequence[MachineInstruction]) -> list[MachineInstr
     placed: list[MachineInstruction] = []
     previous: Engine | None = None
     for each in [*instructions, instruction("finish")]:
-        engine = ENGINE_OF[each.name]
+        engine = engine_of(each.name)
         if previous is not None and engine is not previous:
             if Engine.COMPUTE not in (engine, previous):
                 _hand_over(placed, previous, instruction("load_uop"))
@@ -197,7 +201,7 @@ def in_sequence(instructions: Sequence[MachineInstruction]) -> list[MachineInstr
 
 
 def _hand_over(placed: list[MachineInstruction], previous: Engine, following: MachineInstruction) -> None:
-    push, pop = _HANDOVER[previous, ENGINE_OF[following.name]]
+    push, pop = _HANDOVER[previous, engine_of(following.name)]
     placed[-1] = with_fields(placed[-1], **{push: 1})
     placed.append(with_fields(following, **{pop: 1}))
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embed.vta.machine import Machine
+from embed.vta.roles import OPERANDS, Scratchpad
 from embed.vta.simulator.indices import Loops, Places, compact
 from embed.vta.uops import Indices, Uops, decode
 
@@ -47,21 +48,18 @@ class Accesses:
 
 
 def _access(loops: Loops, uops: Uops, alu: bool, machine: Machine) -> Access:
-    factors = {"dst": loops.dst, "src": loops.src, "wgt": loops.wgt}
-    memories = {"dst": "acc", "src": "acc" if alu else "inp", "wgt": "wgt"}
-    names = ("dst", "src") if alu else ("dst", "src", "wgt")
-    places: dict[str, Places] = dict.fromkeys(("dst", "src", "wgt"), slice(0, 0))
-    for name in names:
-        indices, depth = getattr(uops, name), machine.depths[memories[name]]
-        highest = int(indices.max()) + _reach(factors[name], loops.extents)
-        if highest >= depth:
-            return _beyond(f"{memories[name]} index {highest} is beyond the last element {depth - 1}")
-        places[name] = compact(_named(indices, factors[name], loops.extents))
+    places: list[Places] = []
+    pads = (Scratchpad.ACC, Scratchpad.ACC) if alu else OPERANDS
+    for pad, indices, factors in zip(pads, uops, (loops.dst, loops.src, loops.wgt), strict=False):
+        highest = int(indices.max()) + _reach(factors, loops.extents)
+        if highest >= machine.depths[pad]:
+            return _beyond(f"{pad} index {highest} is beyond the last element {machine.depths[pad] - 1}")
+        places.append(compact(_named(indices, factors, loops.extents)))
     dst, src = _executed(loops, uops) if alu else (uops.dst, uops.src)
     return Access(
-        places["dst"],
-        places["src"],
-        places["wgt"],
+        places[0],
+        places[1],
+        slice(0, 0) if alu else places[2],
         None,
         alu and bool((dst == src).all()),
         _apart(uops.dst, uops.dst),

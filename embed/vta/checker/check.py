@@ -5,9 +5,10 @@ from embed.vta.checker.fields import check_fields
 from embed.vta.checker.order import check_finish, check_tokens, find_order
 from embed.vta.checker.violation import Findings, ProgramError, Violation
 from embed.vta.checker.walk import Walk
-from embed.vta.engines import ENGINE_OF, Step, steps
 from embed.vta.machine import Machine
 from embed.vta.program import Program
+from embed.vta.roles import Roles
+from embed.vta.steps import Step, steps
 
 
 def check(program: Program, machine: Machine) -> list[Violation]:
@@ -17,7 +18,7 @@ def check(program: Program, machine: Machine) -> list[Violation]:
     """
     findings = Findings()
     check_segments(program.segments, machine, findings)
-    placed = _placed(program, findings)
+    placed = _placed(program, machine.roles, findings)
     if placed is not None:
         check_fields(placed, machine, findings)
         order = find_order(placed, findings)
@@ -35,8 +36,9 @@ def verify(program: Program, machine: Machine) -> None:
         raise ProgramError(violations)
 
 
-def _placed(program: Program, findings: Findings) -> list[Step] | None:
-    unknown = [(index, each.name) for index, each in enumerate(program.instructions) if each.name not in ENGINE_OF]
+def _placed(program: Program, roles: Roles, findings: Findings) -> list[Step] | None:
+    instructions = enumerate(program.instructions)
+    unknown = [(index, each.name) for index, each in instructions if each.name not in roles.entries]
     for index, name in unknown:
         findings.add(index, "instruction", f"VTA has no instruction {name}")
-    return None if unknown else steps(program.instructions)
+    return None if unknown else steps(program.instructions, roles)

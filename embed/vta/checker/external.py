@@ -9,10 +9,12 @@ import numpy.typing as npt
 
 from embed.vta.checker.stamps import Stamps
 from embed.vta.checker.violation import PROGRAM, Findings
-from embed.vta.engines import LOAD_MEMORIES, Engine, Step
+from embed.vta.engines import Engine
 from embed.vta.machine import Machine
 from embed.vta.program import Segment
+from embed.vta.roles import Scratchpad
 from embed.vta.simulator.dma import Shape
+from embed.vta.steps import Step
 
 LOWEST, HIGHEST = 4096, 2**32
 """Physical page 0 does not exist, and addresses have 32 bits."""
@@ -64,7 +66,7 @@ class External:
 
     def area(self, step: Step, shape: Shape, findings: Findings) -> Area | None:
         """Where a transfer goes, or None (and a violation) if that is not inside a fitting segment."""
-        memory = "out" if step.name == "store" else LOAD_MEMORIES[step.name]
+        memory = step.role.pad
         element = self._sizes[memory]
         stride = step.instruction["x_stride"]
         address = step.instruction["dram_base"] * element
@@ -88,10 +90,10 @@ class External:
             self._stamps[segment.name] = Stamps(count, Engine.STORE, Engine.LOAD, Engine.COMPUTE)
         return self._stamps[segment.name]
 
-    def _fits(self, memory: str, other: str) -> bool:
+    def _fits(self, memory: Scratchpad, other: Scratchpad) -> bool:
         if memory == other:
             return True
-        return {memory, other} == {"inp", "out"} and self._sizes["inp"] == self._sizes["out"]
+        return {memory, other} == {Scratchpad.INP, Scratchpad.OUT} and self._sizes[memory] == self._sizes[other]
 
 
 def data_rows(area: Area, element: int) -> npt.NDArray[np.uint8]:

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 
 from embed.vta.checker.violation import Findings
-from embed.vta.engines import ENGINE_OF, FLAGS, LOAD_MEMORIES, Step, moves_data
+from embed.vta.engines import FLAGS
 from embed.vta.machine import Machine
+from embed.vta.roles import OPERANDS, Job, Scratchpad
 from embed.vta.simulator.dma import shape_of
 from embed.vta.simulator.indices import loops_of
+from embed.vta.steps import Step, moves_data
 from embed.vta.uops import index_bits
 
 UOP_ENTRIES = 2048
@@ -23,23 +25,26 @@ Limits = dict[str, tuple[int, int]]
 
 def field_limits(machine: Machine) -> dict[str, Limits]:
     """Smallest and largest value of every field, by instruction name (VTA instruction words)."""
+    limits = _limits(machine)
+    return {name: limits[role.job] for name, role in machine.roles.entries.items()}
+
+
+def _limits(machine: Machine) -> dict[Job, Limits]:
     flags = dict.fromkeys(FLAGS, (0, 1))
     transfer = {"sram_base": 16, "dram_base": 32, "y_size": 16, "x_size": 16, "x_stride": 16}
     transfer |= dict.fromkeys(("y_pad_0", "y_pad_1", "x_pad_0", "x_pad_1"), 4)
-    bits = {memory: index_bits(machine.depths[memory]) for memory in ("uop", "inp", "wgt", "acc")}
-    loops = {"uop_bgn": bits["uop"], "uop_end": bits["uop"] + 1, "iter_out": 14, "iter_in": 14}
-    loops |= {"dst_factor_out": bits["acc"], "dst_factor_in": bits["acc"]}
-    loops |= {"src_factor_out": bits["inp"], "src_factor_in": bits["inp"]}
-    gemm = loops | {"wgt_factor_out": bits["wgt"], "wgt_factor_in": bits["wgt"]}
-    limits: dict[str, Limits] = {"finish": flags}
-    for name in (*LOAD_MEMORIES, "store"):
-        limits[name] = flags | _unsigned(transfer)
-    for name in ("gemm", "gemm_reset"):
-        limits[name] = flags | _unsigned(gemm)
-    for name in ENGINE_OF:
-        if name.startswith("alu_"):
-            limits[name] = flags | _unsigned(loops) | {"imm": (-(2**15), 2**15 - 1)}
-    return limits
+    uop, acc, inp, wgt = (index_bits(machine.depths[pad]) for pad in (Scratchpad.UOP, *OPERANDS))
+    loops = {"uop_bgn": uop, "uop_end": uop + 1, "iter_out": 14, "iter_in": 14}
+    loops |= {"dst_factor_out": acc, "dst_factor_in": acc, "src_factor_out": inp, "src_factor_in": inp}
+    gemm = flags | _unsigned(loops | {"wgt_factor_out": wgt, "wgt_factor_in": wgt})
+    return {
+        Job.LOAD: flags | _unsigned(transfer),
+        Job.STORE: flags | _unsigned(transfer),
+        Job.GEMM: gemm,
+        Job.RESET: gemm,
+        Job.ALU: flags | _unsigned(loops) | {"imm": (-(2**15), 2**15 - 1)},
+        Job.FINISH: flags,
+    }
 
 
 def _unsigned(widths: dict[str, int]) -> Limits:
@@ -49,14 +54,13 @@ def _unsigned(widths: dict[str, int]) -> Limits:
 def check_fields(program: list[Step], machine: Machine, findings: Findings) -> None:
     """Check every instruction by itself."""
     limits = field_limits(machine)
-    rules = _rules()
     for step in program:
         _check_ranges(step, limits[step.name], findings)
         if step.illegal:
             text = f"the {step.engine.label} engine has no {', '.join(step.illegal)}"
             findings.add(step.index, "illegal-flag", text)
         if step.index not in findings.broken:
-            rules[step.name](step, findings)
+            _RULES[step.role.job](step, findings)
 
 
 def _check_ranges(step: Step, limits: Limits, findings: Findings) -> None:
@@ -70,33 +74,23 @@ def _check_ranges(step: Step, limits: Limits, findings: Findings) -> None:
             findings.add(step.index, "field-range", text, broken=True)
 
 
-Rule = Callable[[Step, Findings], None]
-
-
-def _rules() -> dict[str, Rule]:
-    rules: dict[str, Rule] = dict.fromkeys(LOAD_MEMORIES, _check_load)
-    rules |= {"store": _check_store, "gemm": _check_loops, "gemm_reset": _check_loops}
-    rules |= {name: _check_alu for name in ENGINE_OF if name.startswith("alu_")}
-    return rules | {"finish": _accept}
-
-
 def _accept(_step: Step, _findings: Findings) -> None:
     """FINISH has nothing but flags."""
 
 
 def _check_load(step: Step, findings: Findings) -> None:
-    if step.name == "load_acc8":
+    if step.role.widens:
         findings.add(step.index, "fsim-only", "ACC_8BIT does not exist in hardware", broken=True)
     if not moves_data(step.instruction):
         return
     shape = shape_of(step.instruction)
     _check_rows(step, findings)
-    if step.name == "load_uop" and (shape.rows > 1 or shape.padded):
+    if step.role.pad is Scratchpad.UOP and (shape.rows > 1 or shape.padded):
         findings.add(step.index, "uop-load-shape", "LOAD UOP must have y_size 1 and no pads")
-    if step.name == "load_wgt" and shape.padded:
+    if step.role.pad is Scratchpad.WGT and shape.padded:
         findings.add(step.index, "wgt-pad", "LOAD WGT must have no pads")
     elements = shape.rows * shape.columns
-    if step.name == "load_inp" and elements >= INP_LOAD_LIMIT:
+    if step.role.pad is Scratchpad.INP and elements >= INP_LOAD_LIMIT:
         text = f"LOAD INP of {elements} elements; the most is {INP_LOAD_LIMIT - 1}"
         findings.add(step.index, "inp-load-size", text)
 
@@ -125,12 +119,22 @@ def _check_loops(step: Step, findings: Findings) -> None:
 
 def _check_alu(step: Step, findings: Findings) -> None:
     _check_loops(step, findings)
-    _, operation, form = step.name.split("_")
+    operation = step.role.operation
     if operation == "mul":
         findings.add(step.index, "fsim-only", "MUL does not exist in hardware")
     immediate = step.instruction["imm"]
     # In the register form the hardware takes the direction of the shift from the unused immediate.
-    lowest = -SHIFT_LIMIT if form == "imm" else 0
+    lowest = -SHIFT_LIMIT if step.role.immediate else 0
     if operation == "shr" and not lowest <= immediate <= SHIFT_LIMIT:
         text = f"imm {immediate} of a shift is not in {lowest}..{SHIFT_LIMIT}"
         findings.add(step.index, "shift-amount", text)
+
+
+_RULES: dict[Job, Callable[[Step, Findings], None]] = {
+    Job.LOAD: _check_load,
+    Job.STORE: _check_store,
+    Job.GEMM: _check_loops,
+    Job.RESET: _check_loops,
+    Job.ALU: _check_alu,
+    Job.FINISH: _accept,
+}

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from embed.vta.checker.violation import PROGRAM, Findings
-from embed.vta.engines import Engine, Queue, Step
+from embed.vta.engines import Engine, Queue
+from embed.vta.roles import Job
+from embed.vta.steps import Step
 
 TOKEN_LIMIT = 255
 """Tokens that a queue's 8-bit counter holds (Chisel)."""
@@ -65,7 +67,7 @@ def check_tokens(order: Order, complete: bool, findings: Findings) -> None:
 
 def check_finish(program: list[Step], order: Order, findings: Findings) -> None:
     """Check that FINISH is there once, last, and after everything."""
-    finishes = [step for step in program if step.name == "finish"]
+    finishes = [step for step in program if step.role.job is Job.FINISH]
     if not finishes:
         findings.add(PROGRAM, "finish", "there is no FINISH")
         return

@@ -11,11 +11,13 @@ from embed.vta.checker.fields import SHIFT_LIMIT, UOP_ENTRIES
 from embed.vta.checker.order import Clock, Order
 from embed.vta.checker.stamps import Stamps
 from embed.vta.checker.violation import Findings
-from embed.vta.engines import ENGINE_OF, LOAD_MEMORIES, Engine, Step, by_engine, moves_data
+from embed.vta.engines import Engine
 from embed.vta.machine import Machine
 from embed.vta.program import Program
+from embed.vta.roles import Job, Role, Scratchpad
 from embed.vta.simulator.dma import Shape, shape_of
 from embed.vta.simulator.indices import Places, loops_of
+from embed.vta.steps import Step, by_engine, moves_data
 
 _Conflict = tuple[Engine, int] | None
 
@@ -32,47 +34,49 @@ class Walk:
         self._by_engine = by_engine(sorted(order.sequence, key=lambda step: step.index))
         self._external = External(program.segments, machine)
         self._accesses = Accesses(machine)
-        self._uop = np.zeros(depths["uop"], np.uint32)
-        self._uop_known = np.zeros(depths["uop"], bool)
-        self._inp = Stamps(depths["inp"], Engine.LOAD, Engine.COMPUTE)
-        self._wgt = Stamps(depths["wgt"], Engine.LOAD, Engine.COMPUTE)
-        self._acc = Stamps(depths["acc"], Engine.COMPUTE, Engine.STORE)
-        self._storable = np.zeros(depths["acc"], bool)
-        self._amounts = np.zeros(depths["acc"], bool)
-        self._shifts_by_register = any(step.name == "alu_shr_reg" for step in order.sequence)
+        self._uop = np.zeros(depths[Scratchpad.UOP], np.uint32)
+        self._uop_known = np.zeros(depths[Scratchpad.UOP], bool)
+        self._inputs = {
+            pad: Stamps(depths[pad], Engine.LOAD, Engine.COMPUTE) for pad in (Scratchpad.INP, Scratchpad.WGT)
+        }
+        self._acc = Stamps(depths[Scratchpad.ACC], Engine.COMPUTE, Engine.STORE)
+        self._storable = np.zeros(depths[Scratchpad.ACC], bool)
+        self._amounts = np.zeros(depths[Scratchpad.ACC], bool)
+        self._shifts_by_register = any(_shifts_by_register(step.role) for step in order.sequence)
 
     def run(self) -> None:
         """Follow every instruction whose fields made sense, in an order that the tokens allow."""
-        actions = self._actions()
+        actions: dict[Job, Callable[[Step, Clock], None]] = {
+            Job.LOAD: self._load,
+            Job.STORE: self._store,
+            Job.GEMM: self._gemm,
+            Job.RESET: self._reset,
+            Job.ALU: self._alu,
+            Job.FINISH: self._finish,
+        }
         for step in self._order.sequence:
             if step.index not in self._findings.broken:
-                actions[step.name](step, self._order.clocks[step.index])
-
-    def _actions(self) -> dict[str, Callable[[Step, Clock], None]]:
-        actions: dict[str, Callable[[Step, Clock], None]] = dict.fromkeys(LOAD_MEMORIES, self._load)
-        actions |= {"store": self._store, "gemm": self._gemm, "gemm_reset": self._gemm}
-        actions |= {name: self._alu for name in ENGINE_OF if name.startswith("alu_")}
-        return actions | {"finish": self._finish}
+                actions[step.role.job](step, self._order.clocks[step.index])
 
     def _load(self, step: Step, clock: Clock) -> None:
         if not moves_data(step.instruction):
             return
         shape = shape_of(step.instruction)
-        memory = LOAD_MEMORIES[step.name]
+        memory = step.role.pad
         places = self._range(step, shape, memory)
         area = self._external.area(step, shape, self._findings)
         if places is None or area is None:
             return
         self._read_area(step, area, clock)
-        if memory == "uop":
+        if memory is Scratchpad.UOP:
             self._load_uops(step, area, shape, places)
-        elif memory == "acc":
+        elif memory is Scratchpad.ACC:
             self._write_acc(step, places, clock, storable=False)
             if self._shifts_by_register:
                 self._amounts[places] = self._loaded_amounts(area, shape)
         else:
-            stamps = self._inp if memory == "inp" else self._wgt
-            self._race(step, stamps.write(places, clock), f"{memory} is overwritten before it is read")
+            conflict = self._inputs[memory].write(places, clock)
+            self._race(step, conflict, f"{memory} is overwritten before it is read")
 
     def _load_uops(self, step: Step, area: Area, shape: Shape, places: slice) -> None:
         if places.stop > UOP_ENTRIES:
@@ -83,7 +87,7 @@ class Walk:
             self._findings.add(step.index, "uninitialised", text)
             return
         image = np.zeros((shape.height, shape.width), np.uint32)
-        words = data_rows(area, self._sizes["uop"]).view(np.uint32)
+        words = data_rows(area, self._sizes[Scratchpad.UOP]).view(np.uint32)
         image[shape.top : shape.top + shape.rows, shape.left : shape.left + shape.columns] = words
         self._uop[places] = image.reshape(-1)
         self._uop_known[places] = True
@@ -95,7 +99,7 @@ class Walk:
         if area.segment.data is None:
             data[...] = False
             return safe.reshape(-1)
-        values = data_rows(area, self._sizes["acc"]).view(np.int32)
+        values = data_rows(area, self._sizes[Scratchpad.ACC]).view(np.int32)
         lanes = values.reshape(shape.rows, shape.columns, -1)
         data[...] = ((lanes >= 0) & (lanes <= SHIFT_LIMIT)).all(axis=2)
         return safe.reshape(-1)
@@ -104,7 +108,7 @@ class Walk:
         if not moves_data(step.instruction):
             return
         shape = shape_of(step.instruction)
-        places = self._range(step, shape, "out")
+        places = self._range(step, shape, step.role.pad)
         if places is not None:
             self._read_out(step, places, clock)
         area = self._external.area(step, shape, self._findings)
@@ -122,7 +126,7 @@ class Walk:
         area.of(stamps.written)[...] = clock[Engine.STORE]
 
     def _read_out(self, step: Step, places: slice, clock: Clock) -> None:
-        self._require_initialised(step, self._acc, places, "out")
+        self._require_initialised(step, self._acc, places, Scratchpad.OUT)
         if not self._storable[places].all() and self._acc.initialised(places):
             text = "an element was written last by LOAD ACC or a resetting GEMM, which hardware does not store"
             self._findings.add(step.index, "last-writer", text)
@@ -146,7 +150,7 @@ class Walk:
         self._race(step, conflict, f"segment {name} may be loaded before it is stored")
         area.of(stamps.read[step.engine])[...] = clock[step.engine]
 
-    def _range(self, step: Step, shape: Shape, memory: str) -> slice | None:
+    def _range(self, step: Step, shape: Shape, memory: Scratchpad) -> slice | None:
         start = step.instruction["sram_base"]
         end = start + shape.height * shape.width
         depth = self._machine.depths[memory]
@@ -159,33 +163,32 @@ class Walk:
         access = self._access(step, alu=False)
         if access is None:
             return
-        if step.name == "gemm_reset":
-            self._write_acc(step, access.dst, clock, storable=False)
-            return
-        for stamps, places, memory in (
-            (self._inp, access.src, "inp"),
-            (self._wgt, access.wgt, "wgt"),
-        ):
+        for (memory, stamps), places in zip(self._inputs.items(), (access.src, access.wgt), strict=True):
             self._require_initialised(step, stamps, places, memory)
             conflict = stamps.note_read(places, clock, Engine.COMPUTE)
             self._race(step, conflict, f"{memory} may be read before it is loaded")
-        self._require_initialised(step, self._acc, access.dst, "acc")
+        self._require_initialised(step, self._acc, access.dst, Scratchpad.ACC)
         self._write_acc(step, access.dst, clock, storable=True)
+
+    def _reset(self, step: Step, clock: Clock) -> None:
+        access = self._access(step, alu=False)
+        if access is not None:
+            self._write_acc(step, access.dst, clock, storable=False)
 
     def _alu(self, step: Step, clock: Clock) -> None:
         access = self._access(step, alu=True)
         if access is None:
             return
-        register = step.name.endswith("_reg")
+        register = not step.role.immediate
         if not register and not access.same_source:
             self._findings.add(step.index, "imm-source", "src differs from dst, and hardware reads src")
         if not access.write_distance or (register and not access.read_distance):
             text = "an element is needed within two iterations of being written"
             self._findings.add(step.index, "alu-distance", text)
-        self._require_initialised(step, self._acc, access.dst, "acc")
+        self._require_initialised(step, self._acc, access.dst, Scratchpad.ACC)
         if register:
-            self._require_initialised(step, self._acc, access.src, "acc")
-        if step.name == "alu_shr_reg" and not self._amounts[access.src].all():
+            self._require_initialised(step, self._acc, access.src, Scratchpad.ACC)
+        if _shifts_by_register(step.role) and not self._amounts[access.src].all():
             text = f"a shift amount is not a loaded constant of 0..{SHIFT_LIMIT}"
             self._findings.add(step.index, "register-shift", text)
         self._write_acc(step, access.dst, clock, storable=True)
@@ -217,7 +220,7 @@ class Walk:
     def _finish(self, _step: Step, _clock: Clock) -> None:
         """FINISH touches no memory."""
 
-    def _require_initialised(self, step: Step, stamps: Stamps, places: Places, memory: str) -> None:
+    def _require_initialised(self, step: Step, stamps: Stamps, places: Places, memory: Scratchpad) -> None:
         if not stamps.initialised(places):
             self._findings.add(step.index, "uninitialised", f"{memory} is read where nothing was written")
 
@@ -230,3 +233,7 @@ class Walk:
 
     def _out_of_bounds(self, step: Step, text: str) -> None:
         self._findings.add(step.index, "sram-bounds", text)
+
+
+def _shifts_by_register(role: Role) -> bool:
+    return role.operation == "shr" and not role.immediate

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from embed.vta.engines import Step
+from embed.vta.roles import Scratchpad
 from embed.vta.simulator.errors import SimulationError
 from embed.vta.simulator.indices import Loops, Places, compact, loops_of, require_below
 from embed.vta.simulator.state import State
+from embed.vta.steps import Step
 from embed.vta.uops import Indices, decode
 
 Ints = npt.NDArray[np.int32]
@@ -33,23 +34,21 @@ class AluUnit:
 
     def run(self, state: State, step: Step) -> None:
         """Execute one ALU instruction on `state`, as if iteration by iteration."""
-        _, operation, form = step.name.split("_")
-        semantics = state.semantics
+        role, semantics = step.role, state.semantics
         loops = loops_of(step.instruction)
-        if operation == "mul" and not semantics.fsim_only:
+        if role.operation == "mul" and not semantics.fsim_only:
             raise SimulationError(step.index, "the hardware has no MUL")
         if not loops.iterations:
             if not semantics.fsim_only:
                 raise SimulationError(step.index, "an empty loop runs away on the hardware")
             return
-        kernel = self._kernel(state, step, loops, form == "imm")
+        kernel = self._kernel(state, step, loops, role.immediate)
         state.counters.alu_uops += kernel.iterations
         immediate = step.instruction["imm"]
         for dst, src in kernel.runs:
-            read_src = form == "reg" or semantics.immediate_reads_src
-            left = state.acc[src if form == "imm" and read_src else dst]
-            right = np.int32(immediate) if form == "imm" else state.acc[src]
-            state.acc[dst] = _apply(operation, left, right, immediate, state, step.index)
+            left = state.acc[src if role.immediate and semantics.immediate_reads_src else dst]
+            right = np.int32(immediate) if role.immediate else state.acc[src]
+            state.acc[dst] = _apply(role.operation, left, right, immediate, state, step.index)
         state.mirror(kernel.touched)
 
     def _kernel(self, state: State, step: Step, loops: Loops, immediate: bool) -> Kernel:
@@ -76,9 +75,9 @@ def _analyse(
 ) -> Kernel:
     uops = decode(words, state.machine)
     dst_offsets, src_offsets = loops.offsets(loops.dst), loops.offsets(loops.src)
-    depth = state.machine.depths["acc"]
-    require_below(step.index, "acc", uops.dst, dst_offsets, depth)
-    require_below(step.index, "acc", uops.src, src_offsets, depth)
+    depth = state.machine.depths[Scratchpad.ACC]
+    require_below(step.index, Scratchpad.ACC, uops.dst, dst_offsets, depth)
+    require_below(step.index, Scratchpad.ACC, uops.src, src_offsets, depth)
     dst = (dst_offsets[:, None] + uops.dst[None, :]).reshape(-1)
     src = (src_offsets[:, None] + uops.src[None, :]).reshape(-1)
     previous = last_writes(dst, dst) if reads_dst else np.full(len(dst), -1, np.intp)

@@ -4,10 +4,12 @@ from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from embed.vta.roles import Scratchpad
 from embed.vta.simulator.costs import Traffic
+from embed.vta.simulator.report import FETCH
 from embed.vta.simulator.timing import TimingModel
 
-CLIENTS = ("fetch", "uop", "inp", "wgt", "acc")
+CLIENTS = (FETCH, Scratchpad.UOP, Scratchpad.INP, Scratchpad.WGT, Scratchpad.ACC)
 """Who reads, highest priority first (tvm-vta Chisel: the read arbiter of the memory engine)."""
 
 

@@ -13,6 +13,7 @@ from embed.vta.simulator.bus import Bus
 from embed.vta.simulator.costs import Traffic
 from embed.vta.simulator.errors import SimulationError
 from embed.vta.simulator.kinds import Kind, KindTable
+from embed.vta.simulator.report import FETCH
 from embed.vta.simulator.timing import TimingModel
 
 FETCH_WAIT, BUS_WAIT, TOKEN_WAIT = 0, 1, 2
@@ -66,6 +67,7 @@ class Clockwork:
         self.beats = 0
         self.blocked: Engine | None = None
         self.events: list[tuple[int, int, int]] = []
+        self._readers = {kind.cost.client: self.lanes[kind.role.engine] for kind in table.kinds if kind.cost.traffic}
         self._kinds: list[Kind] = [table.kinds[number] for number in table.numbers.tolist()]
         self._chunk_end = 0
         self._fetch(0)
@@ -108,7 +110,7 @@ class Clockwork:
 
     def _deliver(self, time: int) -> None:
         """Hand one instruction to its engine, or wait until the engine's queue has room."""
-        engine = self._kinds[self.next].engine
+        engine = self._kinds[self.next].role.engine
         lane = self.lanes[engine]
         if lane.tail - lane.head >= self.model.queue_entries:
             self.blocked = engine
@@ -124,7 +126,7 @@ class Clockwork:
 
     def _request(self, time: int, item: int) -> None:
         if item < 0:
-            traffic, client = _instruction_traffic(self._chunk_end - self.next, self.model), "fetch"
+            traffic, client = _instruction_traffic(self._chunk_end - self.next, self.model), FETCH
         else:
             cost = self._kinds[item].cost
             assert cost.traffic is not None
@@ -134,10 +136,10 @@ class Clockwork:
 
     def _received(self, client: str, time: int) -> None:
         """All bursts of a client's transfer are granted; its last beat ends at `time`."""
-        if client == "fetch":
+        if client == FETCH:
             self._post(time, Event.FETCHED, 0)
             return
-        lane = self.lanes[Engine.LOAD if client in ("inp", "wgt") else Engine.COMPUTE]
+        lane = self._readers[client]
         index = lane.places[lane.head]
         floor = lane.start[lane.head] + self._kinds[index].cost.floor
         self._post(max(time, floor), Event.DONE, index)
@@ -174,7 +176,7 @@ class Clockwork:
 
     def _done(self, time: int, index: int) -> None:
         kind = self._kinds[index]
-        lane = self.lanes[kind.engine]
+        lane = self.lanes[kind.role.engine]
         lane.waiting[BUS_WAIT] += time - lane.start[lane.head] - kind.cost.cycles
         lane.busy += kind.cost.cycles
         lane.end[lane.head] = time
@@ -182,7 +184,7 @@ class Clockwork:
         lane.running, lane.free = False, time
         for queue in kind.pushes:
             self._push(queue, time, index)
-        if self.blocked is kind.engine:
+        if self.blocked is kind.role.engine:
             self.blocked = None
             self._post(time, Event.DELIVER, 0)
         self._try_start(lane, time)
@@ -200,7 +202,7 @@ class Clockwork:
 
 def _lanes(table: KindTable) -> list[Lane]:
     """Empty lanes, in the order of `Engine`."""
-    engines = np.array([kind.engine for kind in table.kinds], np.int64)[table.numbers]
+    engines = np.array([kind.role.engine for kind in table.kinds], np.int64)[table.numbers]
     lanes = []
     for engine in Engine:
         places = array("q", np.flatnonzero(engines == engine).astype(np.int64).tobytes())

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from embed.vta.engines import LOAD_MEMORIES, Step, moves_data
+from embed.vta.roles import Job, Scratchpad
 from embed.vta.simulator.dma import shape_of
 from embed.vta.simulator.indices import loops_of
 from embed.vta.simulator.timing import TimingModel
+from embed.vta.steps import Step, moves_data
 
 
 class Traffic(NamedTuple):
@@ -34,26 +35,30 @@ class Cost(NamedTuple):
     floor: int = 0
 
 
-def cost_of(step: Step, element_bytes: Mapping[str, int], model: TimingModel) -> Cost:
+def cost_of(step: Step, element_bytes: Mapping[Scratchpad, int], model: TimingModel) -> Cost:
     """The cost of one instruction, from its fields."""
-    if step.name in LOAD_MEMORIES or step.name == "store":
-        if not moves_data(step.instruction):
-            return Cost(model.token_cycles)
-        return _store(step, element_bytes, model) if step.name == "store" else _load(step, element_bytes, model)
-    if step.name == "finish":
-        return Cost(model.finish_cycles)
+    role = step.role
+    if role.moves and not moves_data(step.instruction):
+        return Cost(model.token_cycles)
     iterations = loops_of(step.instruction).iterations
-    if step.name.startswith("gemm"):
-        return Cost(model.gemm_overhead + model.gemm_cycles * iterations)
-    register = step.name.endswith("_reg")
-    return Cost(model.alu_overhead + (model.alu_reg_cycles if register else model.alu_imm_cycles) * iterations)
+    match role.job:
+        case Job.LOAD:
+            return _load(step, element_bytes, model)
+        case Job.STORE:
+            return _store(step, element_bytes, model)
+        case Job.ALU:
+            trip = model.alu_imm_cycles if role.immediate else model.alu_reg_cycles
+            return Cost(model.alu_overhead + trip * iterations)
+        case Job.FINISH:
+            return Cost(model.finish_cycles)
+        case Job.GEMM | Job.RESET:
+            return Cost(model.gemm_overhead + model.gemm_cycles * iterations)
 
 
-def traffic_of(step: Step, element_bytes: Mapping[str, int], model: TimingModel) -> Traffic:
+def traffic_of(step: Step, element_bytes: Mapping[Scratchpad, int], model: TimingModel) -> Traffic:
     """Beats, bursts and bytes of a LOAD or STORE that moves data; pads cause none."""
     instruction = step.instruction
-    memory = "out" if step.name in ("store", "load_acc8") else LOAD_MEMORIES[step.name]
-    element = element_bytes[memory]
+    element = element_bytes[step.role.element]
     get = instruction.fields.get
     return _rows(
         instruction["dram_base"] * element % model.burst_bytes,
@@ -78,19 +83,19 @@ def _rows(start: int, length: int, stride: int, rows: int, burst: int, bus: int)
     return Traffic(beats, bursts, rows * length)
 
 
-def _load(step: Step, element_bytes: Mapping[str, int], model: TimingModel) -> Cost:
+def _load(step: Step, element_bytes: Mapping[Scratchpad, int], model: TimingModel) -> Cost:
     traffic = traffic_of(step, element_bytes, model)
     shape = shape_of(step.instruction)
     pads = shape.height * shape.width - shape.rows * shape.columns
     floor = model.pad_overhead + pads + traffic.beats if pads else 0
-    lead = model.load_uop_overhead if step.name == "load_uop" else model.load_overhead
+    lead = model.load_uop_overhead if step.role.pad is Scratchpad.UOP else model.load_overhead
     cycles = max(lead + model.memory_latency + traffic.beats, floor)
-    return Cost(cycles, LOAD_MEMORIES[step.name], traffic, lead, floor)
+    return Cost(cycles, step.role.pad, traffic, lead, floor)
 
 
-def _store(step: Step, element_bytes: Mapping[str, int], model: TimingModel) -> Cost:
+def _store(step: Step, element_bytes: Mapping[Scratchpad, int], model: TimingModel) -> Cost:
     traffic = traffic_of(step, element_bytes, model)
     shape = shape_of(step.instruction)
     elements = shape.rows * shape.columns
     cycles = model.store_overhead + elements * model.store_element + traffic.beats
-    return Cost(cycles + traffic.bursts * model.store_burst, "out")
+    return Cost(cycles + traffic.bursts * model.store_burst, step.role.pad)

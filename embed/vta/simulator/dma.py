@@ -4,10 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from embed.vta.engines import LOAD_MEMORIES, Step, moves_data
+from dataflow.dtypes import numpy_dtype
+from embed.vta.roles import Scratchpad
 from embed.vta.simulator.dram import Bytes, OutsideSegments
 from embed.vta.simulator.errors import SimulationError
 from embed.vta.simulator.state import State
+from embed.vta.steps import Step, moves_data
 from isa.machine import MachineInstruction
 
 
@@ -49,19 +51,20 @@ def shape_of(instruction: MachineInstruction) -> Shape:
 
 def load(state: State, step: Step) -> None:
     """Copy rows into a scratchpad, surrounded by zeros; x_size 0 does nothing."""
+    if step.role.widens and not state.semantics.fsim_only:
+        raise SimulationError(step.index, "the hardware has no 8-bit accumulator load")
     if not moves_data(step.instruction):
         return
     shape = shape_of(step.instruction)
     _require_rows(state, step, shape)
-    memory = LOAD_MEMORIES[step.name]
     base = step.instruction["sram_base"]
-    _require_sram(step, memory, base + shape.height * shape.width, state.machine.depths[memory])
-    image = getattr(state, memory)[base : base + shape.height * shape.width]
+    _require_sram(state, step, base + shape.height * shape.width)
+    image = state.loaded[step.role.pad][base : base + shape.height * shape.width]
     image = image.reshape(shape.height, shape.width, *image.shape[1:])
     if shape.padded:
         image[...] = 0
     if shape.rows:
-        data = _typed(_external(state, step, shape), state, step.name)
+        data = _typed(_external(state, step, shape), state, step.role.element)
         image[shape.top : shape.top + shape.rows, shape.left : shape.left + shape.columns] = data
 
 
@@ -74,7 +77,7 @@ def store(state: State, step: Step) -> None:
     if shape.padded:
         raise SimulationError(step.index, "a STORE cannot pad; its four pad fields must be 0")
     base, count = step.instruction["sram_base"], shape.rows * shape.columns
-    _require_sram(step, "out", base + count, state.machine.depths["out"])
+    _require_sram(state, step, base + count)
     source = state.out if state.semantics.out_buffer else state.acc
     values = source[base : base + count].astype(np.int8, casting="unsafe")
     if shape.rows:
@@ -86,7 +89,9 @@ def _require_rows(state: State, step: Step, shape: Shape) -> None:
         raise SimulationError(step.index, "y_size 0 hangs the hardware; the smallest y_size is 1")
 
 
-def _require_sram(step: Step, memory: str, end: int, depth: int) -> None:
+def _require_sram(state: State, step: Step, end: int) -> None:
+    memory = step.role.pad
+    depth = state.machine.depths[memory]
     if end > depth:
         raise SimulationError(step.index, f"{memory} index {end - 1} is beyond the last element {depth - 1}")
 
@@ -94,8 +99,8 @@ def _require_sram(step: Step, memory: str, end: int, depth: int) -> None:
 def _external(state: State, step: Step, shape: Shape) -> Bytes:
     """The rows of DRAM that a transfer touches, uint8[rows, bytes of a row], counted in `state.counters`."""
     instruction = step.instruction
-    memory = "out" if step.name == "store" else LOAD_MEMORIES[step.name]
-    element = state.element_bytes["out" if step.name == "load_acc8" else memory]
+    memory = step.role.pad
+    element = state.element_bytes[step.role.element]
     length = shape.columns * element
     place = (
         instruction["dram_base"] * element,
@@ -105,21 +110,13 @@ def _external(state: State, step: Step, shape: Shape) -> Bytes:
     )
     state.counters.bytes[memory] += shape.rows * length
     try:
-        return state.dram.writable_rows(*place) if memory == "out" else state.dram.rows(*place)
+        return state.dram.writable_rows(*place) if memory is Scratchpad.OUT else state.dram.rows(*place)
     except OutsideSegments as error:
         raise SimulationError(step.index, str(error)) from None
 
 
-def _typed(rows: Bytes, state: State, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
-    """Bytes of each row as elements of the scratchpad: [rows, columns, *element]."""
-    machine = state.machine
-    if name == "load_uop":
-        return rows.view(np.uint32)
-    if name == "load_wgt":
-        weights = rows.view(np.int8).reshape(len(rows), -1, machine.block_out, machine.block_in)
-        return weights.swapaxes(2, 3)
-    if name == "load_acc":
-        return rows.view(np.int32).reshape(len(rows), -1, machine.batch, machine.block_out)
-    if name == "load_acc8":
-        return rows.view(np.int8).reshape(len(rows), -1, machine.batch, machine.block_out)
-    return rows.view(np.int8).reshape(len(rows), -1, machine.batch, machine.block_in)
+def _typed(rows: Bytes, state: State, element: Scratchpad) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+    """Bytes of each row as elements of a scratchpad: [rows, columns, *element]."""
+    tensor = state.machine.roles.elements[element]
+    typed = rows.view(numpy_dtype(tensor.dtype)).reshape(len(rows), -1, *tensor.shape)
+    return typed.swapaxes(2, 3) if element is Scratchpad.WGT else typed

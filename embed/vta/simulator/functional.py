@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from embed.vta.engines import ENGINE_OF, LOAD_MEMORIES, Engine, Queue, Step, by_engine, steps
+from embed.vta.engines import Engine, Queue
 from embed.vta.machine import Machine
 from embed.vta.program import Program
+from embed.vta.roles import Job
 from embed.vta.simulator.alu import AluUnit
 from embed.vta.simulator.dma import load, store
 from embed.vta.simulator.dram import Dram
@@ -16,6 +17,7 @@ from embed.vta.simulator.errors import SimulationError
 from embed.vta.simulator.gemm import GemmUnit
 from embed.vta.simulator.semantics import FSIM, Semantics
 from embed.vta.simulator.state import Counters, State
+from embed.vta.steps import Step, by_engine, steps
 
 Action = Callable[[State, Step], None]
 
@@ -45,7 +47,7 @@ def simulate(
     first (zeros, or random from `sram_seed`). Raises SimulationError where VTA would hang, fault or lose work.
     """
     state = State(machine, Dram(program.segments), semantics, sram_seed)
-    scheduler = _Scheduler(steps(program.instructions), state)
+    scheduler = _Scheduler(steps(program.instructions, machine.roles), state)
     scheduler.run(start_engine)
     memory = state.dram.contents()
     outputs = {segment.name: memory[segment.name] for segment in program.outputs}
@@ -88,12 +90,12 @@ class _Scheduler:
                 break
             for pop in step.pops:
                 tokens[pop] -= 1
-            self._actions[step.name](self._state, step)
+            self._actions[step.role.job](self._state, step)
             for push in step.pushes:
                 tokens[push] += 1
             position += 1
             self._next[engine] = position
-            if step.name == "finish":
+            if step.role.job is Job.FINISH:
                 self._finish(step)
         return position > first
 
@@ -114,18 +116,16 @@ class _Scheduler:
         return SimulationError(min(waits)[0], "deadlock: " + "; ".join(text for _, text in waits))
 
 
-def _actions(state: State) -> dict[str, Action]:
+def _actions(state: State) -> dict[Job, Action]:
     gemm, alu = GemmUnit(state.machine), AluUnit()
-    actions: dict[str, Action] = dict.fromkeys(LOAD_MEMORIES, load)
-    actions["load_acc8"] = _load_acc8
-    actions |= {"gemm": gemm.run, "gemm_reset": gemm.run, "store": store, "finish": _nothing}
-    return actions | {name: alu.run for name in ENGINE_OF if name.startswith("alu_")}
-
-
-def _load_acc8(state: State, step: Step) -> None:
-    if not state.semantics.fsim_only:
-        raise SimulationError(step.index, "the hardware has no 8-bit accumulator load")
-    load(state, step)
+    return {
+        Job.LOAD: load,
+        Job.STORE: store,
+        Job.GEMM: gemm.run,
+        Job.RESET: gemm.run,
+        Job.ALU: alu.run,
+        Job.FINISH: _nothing,
+    }
 
 
 def _nothing(_state: State, _step: Step) -> None:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embed.vta.engines import Step
 from embed.vta.machine import Machine
+from embed.vta.roles import OPERANDS, Job
 from embed.vta.simulator.errors import SimulationError
 from embed.vta.simulator.indices import Loops, Places, compact, loops_of, require_below
 from embed.vta.simulator.state import Floats, State
+from embed.vta.steps import Step
 from embed.vta.uops import Indices, Uops, decode
 
 EXACT_TERMS = 2**24 // 2**14
@@ -62,7 +63,7 @@ class GemmUnit:
         self._cached = 0
 
     def run(self, state: State, step: Step) -> None:
-        """Execute a gemm or gemm_reset on `state`."""
+        """Execute a GEMM or a reset on `state`."""
         loops = loops_of(step.instruction)
         if not loops.iterations:
             _require_empty_allowed(state, step)
@@ -70,7 +71,7 @@ class GemmUnit:
         if loops.end > state.uop_depth:
             raise SimulationError(step.index, f"uop_end {loops.end} is beyond the uop memory of {state.uop_depth}")
         kernel = self._kernel(state, step, loops)
-        if step.name == "gemm_reset":
+        if step.role.job is Job.RESET:
             state.acc[kernel.touched] = 0
             return
         state.counters.gemm_uops += kernel.iterations
@@ -199,6 +200,5 @@ def _require_empty_allowed(state: State, step: Step) -> None:
 
 
 def _require_in_bounds(index: int, loops: Loops, uops: Uops, machine: Machine) -> None:
-    require_below(index, "acc", uops.dst, loops.offsets(loops.dst), machine.depths["acc"])
-    require_below(index, "inp", uops.src, loops.offsets(loops.src), machine.depths["inp"])
-    require_below(index, "wgt", uops.wgt, loops.offsets(loops.wgt), machine.depths["wgt"])
+    for pad, indices, factors in zip(OPERANDS, uops, (loops.dst, loops.src, loops.wgt), strict=True):
+        require_below(index, pad, indices, loops.offsets(factors), machine.depths[pad])

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from embed.vta.roles import Scratchpad
 from embed.vta.simulator.errors import SimulationError
 from embed.vta.uops import Indices
 from isa.machine import MachineInstruction
@@ -46,7 +47,7 @@ def loops_of(instruction: MachineInstruction) -> Loops:
     )
 
 
-def require_below(index: int, memory: str, indices: Indices, offsets: Indices, depth: int) -> None:
+def require_below(index: int, memory: Scratchpad, indices: Indices, offsets: Indices, depth: int) -> None:
     """Refuse indices + offsets beyond a memory of `depth` elements (both arrays are non-negative)."""
     highest = int(indices.max()) + int(offsets.max())
     if highest >= depth:

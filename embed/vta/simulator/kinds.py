@@ -6,12 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from embed.vta.engines import FLAGS, LOAD_MEMORIES, Engine, Queue, Step, moves_data, steps
+from embed.vta.engines import FLAGS, Queue
+from embed.vta.machine import Machine
+from embed.vta.roles import Job, Role
 from embed.vta.simulator.costs import Cost, cost_of, traffic_of
 from embed.vta.simulator.dma import shape_of
 from embed.vta.simulator.errors import SimulationError
 from embed.vta.simulator.indices import loops_of
 from embed.vta.simulator.timing import TimingModel
+from embed.vta.steps import Step, moves_data, steps
 from isa.machine import MachineInstruction
 
 _SHAPE = (*FLAGS, "x_size", "y_size", "y_pad_0", "y_pad_1", "x_pad_0", "x_pad_1")
@@ -23,7 +26,7 @@ class Kind:
     """Instructions that time cannot tell apart; `bytes` are what one moves to or from external memory."""
 
     name: str
-    engine: Engine
+    role: Role
     pops: tuple[Queue, ...]
     pushes: tuple[Queue, ...]
     cost: Cost
@@ -44,45 +47,49 @@ class KindTable:
         return found
 
 
-def kinds_of(program: Sequence[MachineInstruction], element_bytes: Mapping[str, int], model: TimingModel) -> KindTable:
+def kinds_of(program: Sequence[MachineInstruction], machine: Machine, model: TimingModel) -> KindTable:
     """Sort a program into kinds; raises SimulationError on the first instruction that the hardware lacks."""
     numbers: dict[Hashable, int] = {}
     kinds: list[Kind] = []
+    moved = {name: machine.element_bytes[role.element] for name, role in machine.roles.entries.items() if role.moves}
     row = np.empty(len(program), np.int32)
     for index, instruction in enumerate(program):
-        key = _key(instruction, element_bytes, model.burst_bytes)
+        key = _key(instruction, moved, model.burst_bytes)
         number = numbers.get(key)
         if number is None:
             number = numbers[key] = len(kinds)
-            kinds.append(_kind(index, instruction, element_bytes, model))
+            kinds.append(_kind(index, instruction, machine, model))
         row[index] = number
     return KindTable(kinds, row)
 
 
-def _key(instruction: MachineInstruction, element_bytes: Mapping[str, int], burst: int) -> Hashable:
-    """All that the cost and the tokens of an instruction depend on: of addresses, their place in a burst."""
+def _key(instruction: MachineInstruction, moved: Mapping[str, int], burst: int) -> Hashable:
+    """All that the cost and the tokens of an instruction depend on: of addresses, their place in a burst.
+
+    `moved` is the size of an element by the name of a load or store.
+    """
     name, get = instruction.name, instruction.fields.get
-    if name in LOAD_MEMORIES or name == "store":
-        element = element_bytes["out" if name in ("store", "load_acc8") else LOAD_MEMORIES[name]]
+    if name in moved:
+        element = moved[name]
         place = (get("dram_base", 0) * element % burst, get("x_stride", 0) * element % burst)
         return (name, place, *[get(field, 0) for field in _SHAPE])
     return (name, get("uop_end", 0) - get("uop_bgn", 0), *[get(field, 0) for field in _LOOPS])
 
 
-def _kind(index: int, instruction: MachineInstruction, element_bytes: Mapping[str, int], model: TimingModel) -> Kind:
-    [step] = steps([instruction], index)
+def _kind(index: int, instruction: MachineInstruction, machine: Machine, model: TimingModel) -> Kind:
+    [step] = steps([instruction], machine.roles, index)
     _require_hardware(step)
-    cost = cost_of(step, element_bytes, model)
-    traffic = cost.traffic or (traffic_of(step, element_bytes, model) if cost.client else None)
-    return Kind(step.name, step.engine, step.pops, step.pushes, cost, traffic.bytes if traffic else 0)
+    cost = cost_of(step, machine.element_bytes, model)
+    traffic = cost.traffic or (traffic_of(step, machine.element_bytes, model) if cost.client else None)
+    return Kind(step.name, step.role, step.pops, step.pushes, cost, traffic.bytes if traffic else 0)
 
 
 def _require_hardware(step: Step) -> None:
     if step.illegal:
         raise SimulationError(step.index, f"the {step.engine.label} engine has no {', '.join(step.illegal)}")
-    if step.name.startswith("alu_mul") or step.name == "load_acc8":
+    if not step.role.in_hardware:
         raise SimulationError(step.index, f"the hardware has no {step.name}")
-    loops = step.name.startswith(("gemm", "alu"))
+    loops = step.role.job in (Job.GEMM, Job.RESET, Job.ALU)
     if loops and not loops_of(step.instruction).iterations:
         raise SimulationError(step.index, "an empty loop runs away on the hardware; every extent must be at least 1")
     if not loops and moves_data(step.instruction) and not shape_of(step.instruction).rows:

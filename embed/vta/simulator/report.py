@@ -11,6 +11,10 @@ FETCH, BUS, END = "fetch", "bus", "end"
 """Causes of waiting besides the four token queues: no instruction delivered yet, other readers on the bus, all done."""
 
 
+INSTRUCTIONS = "insn"
+"""What is read besides the contents of scratchpads."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineTime:
     """Cycles of one engine. `busy` and the `waiting` cycles by cause add up to the cycles of the program."""

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embed.vta.machine import Machine
+from embed.vta.roles import Scratchpad
 from embed.vta.simulator.dram import Dram
 from embed.vta.simulator.indices import Places
 from embed.vta.simulator.semantics import Semantics
@@ -20,7 +21,7 @@ class Counters:
 
     gemm_uops: int = 0
     alu_uops: int = 0
-    bytes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("uop", "inp", "wgt", "acc", "out"), 0))
+    bytes: dict[Scratchpad, int] = field(default_factory=lambda: dict.fromkeys(Scratchpad, 0))
 
 
 class State:
@@ -28,7 +29,7 @@ class State:
 
     inp (float32[depth, batch, block_in]) and wgt (float32[depth, block_in, block_out], transposed) hold
     int8 values as floats, ready for exact float matrix products. acc is int32[depth, batch, block_out],
-    out int8 of the same shape, uop uint32[depth].
+    out int8 of the same shape, uop uint32[depth]. `loaded` are those that loads fill.
     """
 
     def __init__(self, machine: Machine, dram: Dram, semantics: Semantics, seed: int | None = None) -> None:
@@ -40,15 +41,18 @@ class State:
         self.counters = Counters()
         random = None if seed is None else np.random.default_rng(seed)
         block = (machine.block_in, machine.block_out)
-        self.uop: npt.NDArray[np.uint32] = _fill(random, np.uint32, (depths["uop"],))
-        self.inp: Floats = _fill(random, np.int8, (depths["inp"], *shapes["inp"])).astype(np.float32)
-        self.wgt: Floats = _fill(random, np.int8, (depths["wgt"], *block)).astype(np.float32)
-        self.acc: npt.NDArray[np.int32] = _fill(random, np.int32, (depths["acc"], *shapes["acc"]))
-        self.out: npt.NDArray[np.int8] = _fill(random, np.int8, (depths["out"], *shapes["out"]))
+        uop, inp, wgt, acc, out = ((depths[pad], *shapes[pad]) for pad in Scratchpad)
+        self.uop: npt.NDArray[np.uint32] = _fill(random, np.uint32, uop)
+        self.inp: Floats = _fill(random, np.int8, inp).astype(np.float32)
+        self.wgt: Floats = _fill(random, np.int8, (wgt[0], *block)).astype(np.float32)
+        self.acc: npt.NDArray[np.int32] = _fill(random, np.int32, acc)
+        self.out: npt.NDArray[np.int8] = _fill(random, np.int8, out)
+        arrays: tuple[npt.NDArray[Any], ...] = (self.uop, self.inp, self.wgt, self.acc)
+        self.loaded = dict(zip(Scratchpad, arrays, strict=False))
 
     @property
     def uop_depth(self) -> int:
-        depth = self.machine.depths["uop"]
+        depth = self.machine.depths[Scratchpad.UOP]
         return depth if self.semantics.uop_depth is None else min(depth, self.semantics.uop_depth)
 
     def mirror(self, places: Places) -> None:

@@ -10,11 +10,12 @@ import numpy.typing as npt
 from embed.vta.engines import Engine, Queue
 from embed.vta.machine import Machine
 from embed.vta.program import Program
+from embed.vta.roles import Job, Scratchpad
 from embed.vta.simulator.clockwork import BUS_WAIT, FETCH_WAIT, TOKEN_WAIT, Clockwork, Lane
 from embed.vta.simulator.errors import SimulationError
 from embed.vta.simulator.kinds import KindTable, kinds_of
 from embed.vta.simulator.repeats import Repeats
-from embed.vta.simulator.report import BUS, END, FETCH, EngineTime, TimingReport
+from embed.vta.simulator.report import BUS, END, FETCH, INSTRUCTIONS, EngineTime, TimingReport
 from embed.vta.simulator.timing import TimingModel
 
 _CAUSES = {FETCH_WAIT: FETCH, BUS_WAIT: BUS, **{TOKEN_WAIT + queue: queue.label for queue in Queue}}
@@ -27,7 +28,7 @@ def time_program(program: Program, machine: Machine, model: TimingModel, *, leap
     Raises SimulationError on what the hardware lacks, on deadlock (tokens or full instruction queues),
     on a lost token and on work that is left when FINISH ends.
     """
-    table = kinds_of(program.instructions, machine.element_bytes, model)
+    table = kinds_of(program.instructions, machine, model)
     clock = Clockwork(table, model)
     repeats = Repeats(clock) if leaps else None
     while clock.settle():
@@ -43,7 +44,8 @@ def _report(clock: Clockwork, table: KindTable) -> TimingReport:
     start = _in_program_order(clock, [lane.start for lane in clock.lanes])
     end = _in_program_order(clock, [lane.end for lane in clock.lanes])
     names = [kind.name for kind in table.kinds]
-    finishes = [index for index in clock.lanes[Engine.COMPUTE].places if names[table.numbers[index]] == "finish"]
+    ends = [kind.role.job is Job.FINISH for kind in table.kinds]
+    finishes = [index for index in clock.lanes[Engine.COMPUTE].places if ends[table.numbers[index]]]
     if not finishes:
         raise SimulationError(len(end), "the program ends without FINISH")
     cycles = int(end[finishes[0]])
@@ -73,8 +75,7 @@ def _engine_time(lane: Lane, cycles: int) -> EngineTime:
 
 def _bytes(table: KindTable, model: TimingModel) -> dict[str, int]:
     """DRAM bytes by memory."""
-    total = dict.fromkeys(("insn", "uop", "inp", "wgt", "acc", "out"), 0)
-    total["insn"] = len(table.numbers) * model.instruction_bytes
+    total: dict[str, int] = {INSTRUCTIONS: len(table.numbers) * model.instruction_bytes, **dict.fromkeys(Scratchpad, 0)}
     for kind, count in zip(table.kinds, table.counts, strict=True):
         if kind.cost.client:
             total[kind.cost.client] += count * kind.bytes
