@@ -221,12 +221,12 @@ def _lacking(target: Isa, job: Job, pad: Scratchpad) -> UserError:
 
 def _check_units(roles: Roles, target: Isa) -> None:
     """Raise UserError where the file times an entry on the unit of an engine that does not run it."""
+    units = {name: cost.unit for name, cost in target.timing.costs.items()} if target.timings else {}
     anchors = (roles.name(Job.GEMM), roles.name(Job.STORE, Scratchpad.OUT), roles.name(Job.LOAD, Scratchpad.INP))
-    units = {target.unit(name): roles.entries[name].engine for name in anchors}
-    if "" in units or len(units) < len(Engine):
+    engines = {units[name]: roles.entries[name].engine for name in anchors if units.get(name)}
+    if len(engines) < len(Engine):
         return
     for name, role in roles.entries.items():
-        unit = target.unit(name)
-        if units.get(unit, role.engine) is not role.engine:
-            said = f"'{name}' is timed on unit '{unit}', but it is the {role.engine.label} engine that runs it"
+        if engines.get(units.get(name, ""), role.engine) is not role.engine:
+            said = f"'{name}' is timed on unit '{units[name]}', but it is the {role.engine.label} engine that runs it"
             raise UserError(f"{target.path}: {said}")
