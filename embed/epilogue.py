@@ -215,9 +215,10 @@ class _Chooser:
             case Apply(operation, (left, right)):
                 inner, other = self._sides(operation, left, right, value)
                 return [*self.passes(inner, value), *self._step(operation, other)]
-        raise NoEmbedding(
-            f"{self.target.name} cannot compute the epilogue '{render(body)}': write it as operations on the sums"
+        remedy = (
+            "write it as operations on the sums" if self.known else "leave it out; the file has no element-wise entries"
         )
+        raise NoEmbedding(f"{self.target.name} cannot compute the epilogue '{render(body)}': {remedy}")
 
     def immediate(self, operation: str, value: int) -> list[Pass]:
         name = self._named(operation, True)
@@ -258,8 +259,9 @@ class _Chooser:
 
     def _named(self, operation: str, immediate: bool) -> str:
         if (operation, immediate) not in self.known:
-            there = ", ".join(sorted({name for name, _ in self.known})) or "none"
-            raise NoEmbedding(f"{self.target.name} has no element-wise '{operation}' for the epilogue; it has: {there}")
+            there = ", ".join(sorted({name for name, _ in self.known}))
+            has = f"it has: {there}" if there else "leave it out, or add entries such as `dst[i] = max(dst[i], imm)`"
+            raise NoEmbedding(f"{self.target.name} has no element-wise '{operation}' for the epilogue; {has}")
         return self.known[operation, immediate]
 
 

@@ -18,6 +18,7 @@ from embed.cpu.compile import compile_cpu
 from embed.cpu.kernel import CpuKernel
 from embed.demands import Demand, check
 from embed.embedding import Embedding
+from embed.epilogue import plan
 from embed.parse import moved
 from embed.solver import search
 from embed.solver.questions import held_under
@@ -102,6 +103,8 @@ def compile_kernel(operator: Operator, target: Isa, wanted: Wanted) -> VtaKernel
 
 def best_embedding(operator: Operator, target: Isa, settings: Settings) -> search.Solution:
     """The embedding that the compiler takes: the best together with its schedule; raises NoEmbedding."""
+    if Machine.of(target) is not Machine.CPU:
+        plan(operator, target)
     if Machine.of(target) is Machine.MICRO_OPERATIONS:
         return joint.choose(operator, target, settings)[0]
     if Machine.of(target) is Machine.ABSTRACT:
@@ -117,6 +120,7 @@ def _on_scratchpads(operator: Operator, target: Isa, wanted: Wanted, machine: Ma
         if machine is not Machine.MICRO_OPERATIONS:
             return compile_abstract(asked, target, held=held)
         return compile_vta(asked, target, schedule_of(asked, target), held)
+    plan(operator, target)  # what the machine has no instructions for needs no search
     if machine is not Machine.MICRO_OPERATIONS:
         solution, kernel = abstract.choose(operator, target, settings, held)
         return replace(kernel, note=solution.note)

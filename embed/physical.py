@@ -201,7 +201,10 @@ class Physical:
             raise UserError(f"'{name}' has dtype {array.dtype}, not {dtype}")
         wanted = tuple(stride * dtype.itemsize for stride in self.strides())
         if any(s != w for s, w, n in zip(array.strides, wanted, self.shape, strict=True) if n > 1):
-            raise UserError(f"'{name}' does not lie as {self.name}; give numpy strides {wanted}, not {array.strides}")
+            rows = self.blocks or list(self.order) == sorted(self.order)
+            makes = "np.ascontiguousarray(array)" if rows else f"embed.Physical.of(tensor, '{self.name}').pack(array)"
+            said = f"'{name}' does not lie as {self.name}; give numpy strides {wanted}, not {array.strides}"
+            raise UserError(f"{said}, as {makes} has them")
         return array
 
     def _check_shape(self, array: Array, shape: tuple[int, ...]) -> None:

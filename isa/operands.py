@@ -110,7 +110,8 @@ def _typed(node: Node, kind: Node, memory: Memory | None, index: Mapping[str, in
     size = tensor.size * bits(tensor.dtype)
     narrow = memory is not None and memory.kind == "register" and size < memory.bits
     if memory and size % memory.bits and not narrow:
-        raise kind.error(f"{kind.value} is {size} bits but one word of '{memory.name}' is {memory.bits} bits")
+        worked_out = f"{tensor.dtype}{list(shape)}, {size} bits," if shape else f"{size} bits"
+        raise kind.error(f"{kind.value} is {worked_out} but one word of '{memory.name}' is {memory.bits} bits")
     if memory is None and (shape or not is_integer(tensor.dtype)):
         raise kind.error(f"a field holds one integer, not {kind.value}")
     return tensor

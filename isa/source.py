@@ -11,6 +11,7 @@ from isa.positions import Path as KeyPath
 from isa.positions import Place, line_and_column, locate
 
 _TOML_PLACE = re.compile(r" \(at line (\d+), column (\d+)\)$")
+_UNQUOTED = re.compile(r"=\s*(\w+\s*[-+*/%]|[A-Za-z_(])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,4 +86,6 @@ def _toml_error(message: str, text: str, label: str) -> IsaError:
         return pointed(label, text, len(text.rstrip("\n")), f"not TOML: {what}")
     lines = text.split("\n")
     at = sum(len(line) + 1 for line in lines[: int(match[1]) - 1]) + int(match[2]) - 1
-    return pointed(label, text, at, f"not TOML: {what}")
+    unquoted = any(found.start() < at <= found.end() for found in _UNQUOTED.finditer(text))
+    remedy = "; texts and formulas stand in quotes" if unquoted else ""
+    return pointed(label, text, at, f"not TOML: {what}{remedy}")

@@ -43,6 +43,10 @@ class AbstractKernel:
     held: Held
     note: str = field(default="", compare=False, repr=False)
 
+    def __str__(self) -> str:
+        """The operator, the ISA, the embedding and the schedule, in a line."""
+        return f"{self.held.own.title} on {self.target.name}: {self.embedding}, {self.schedule}"
+
     def __call__(self, *arrays: Array, **named: Array) -> Array:
         """Interpret the program on arrays in the shapes and dtypes of the operator's inputs, lying as pinned."""
         names = [tensor.name for tensor in self.embedding.operator.inputs]

@@ -13,7 +13,7 @@ from isa.model import Instruction, Isa, Timing
 
 def card(target: Isa) -> Iterator[RenderableType]:
     """The card, piece by piece."""
-    yield Text(f"{target.name}: {target.doc}\n", style="bold")
+    yield Text(f"{title(target)}\n", style="bold")
     if target.parameter_list:
         yield parameter_table(target)
     yield memory_table(target)
@@ -22,6 +22,12 @@ def card(target: Isa) -> Iterator[RenderableType]:
         yield format_table(target)
     for timing in target.timings.values():
         yield timing_table(timing)
+
+
+def title(target: Isa) -> str:
+    """Name and doc; one that begins with the name says it already."""
+    named = target.doc.casefold().startswith(f"{target.name.casefold()}:")
+    return target.doc if named else ": ".join(filter(None, (target.name, target.doc)))
 
 
 def parameter_table(target: Isa) -> Table:

@@ -16,7 +16,7 @@ _LONGEST = 16
 
 def entry_card(target: Isa, entry: Instruction) -> Iterator[RenderableType]:
     """The card, piece by piece."""
-    yield Text(f"{entry.name} of {target.name}: {entry.doc}\n", style="bold")
+    yield Text(f"{entry.name} of {target.name}{entry.doc and f': {entry.doc}'}\n", style="bold")
     yield facts(entry)
     if entry.operands:
         yield operands(target, entry)

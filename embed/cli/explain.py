@@ -19,6 +19,7 @@ from embed.embedding import Digit, Embedding
 from embed.epilogue import plan as plan_epilogue
 from embed.errors import NoEmbedding
 from embed.kernel import Machine
+from embed.lanes import slides
 from embed.nest.single import single
 from embed.pareto import lane_strides
 from isa.model import Isa
@@ -94,7 +95,8 @@ def cost_table(target: Isa, solution: Solution, objective: str) -> Table:
     table = new_table("costs")
     table.add_row("invocations", f"{price.invocations:,}")
     table.add_row("utilisation", f"{price.utilisation:.4f}{_fixed_note(target, solution)}")
-    table.add_row("cycles, modelled", f"{price.cycles:,}")
+    untimed = "" if target.timings else " (an invocation each: the file has no timing)"
+    table.add_row("cycles, modelled", f"{price.cycles:,}{untimed}")
     table.add_row("bytes, packed", f"{price.bytes:,}{_copies_note(solution.embedding)}")
     if price.added_bytes:
         table.add_row("adding the parts", f"{price.added_bytes:,} bytes, {price.adding:,} cycles")
@@ -105,7 +107,9 @@ def cost_table(target: Isa, solution: Solution, objective: str) -> Table:
 
 
 def _copies_note(embedding: Embedding) -> str:
-    """Bytes of elements that packed inputs hold once more."""
+    """Bytes of elements that packed inputs hold once more; nothing where lanes slide and share them in a word."""
+    if slides(embedding.operator.main, embedding.pattern, embedding.binding):
+        return ""
     types = {name: embedding.pattern.tensor(embedding.binding.operands[name]).dtype for name in embedding.inputs}
     size = sum(copies(embedding, name) * bits(dtype) // 8 for name, dtype in types.items())
     return f" ({size:,} of them copies)" if size else ""

@@ -50,9 +50,13 @@ def check_command(file: File, settings: Settings = None) -> None:
     """Read a file and say what is wrong with it, or that nothing is."""
     target = isa_files.load(file, read_settings(settings or ()))
     counts = [
-        f"{len(target.memories)} memories",
-        f"{len(target.formats)} formats",
-        f"{len(target.instructions)} instructions",
-        f"{len(target.timings)} timings",
+        _counted(len(target.memories), "memory", "memories"),
+        _counted(len(target.formats), "format", "formats"),
+        _counted(len(target.instructions), "instruction", "instructions"),
+        _counted(len(target.timings), "timing", "timings"),
     ]
     typer.echo(f"{file}: ok: {target.name} with {', '.join(counts)}")
+
+
+def _counted(count: int, one: str, several: str) -> str:
+    return f"{count} {one if count == 1 else several}"

@@ -9,6 +9,8 @@ from operator import is_
 from pathlib import Path
 from typing import get_type_hints
 
+import numpy as np
+
 from dataflow import serial as operators
 from dataflow.errors import UserError
 from dataflow.operator import Operator
@@ -149,7 +151,8 @@ class CpuKernel:
     def __call__(self, *arrays: Array, out: Array | None = None, **named: Array) -> Array:
         """Run; inputs that are not fixed come in the operator's order or by name. Raises UserError for wrong arrays.
 
-        The output is allocated unless `out` is given. The same arrays as in the call before need no checks.
+        The output is allocated unless `out` is given, which must share no memory with an input. The same arrays as in
+        the call before need no checks.
         """
         call = self._last.pop("call", None)
         if call is None or out is not call.out or named or not _same(arrays, call.arrays):
@@ -172,12 +175,23 @@ class CpuKernel:
         """Whether the operator has a value for each element of its output; the others are zero."""
         return self.operator.main.is_whole
 
+    def __getstate__(self) -> dict[str, object]:
+        """What is pickled and copied: not the code at its address, nor the arrays of the last call."""
+        return {name: value for name, value in vars(self).items() if name != "function"} | {"_last": {}}
+
+    def __str__(self) -> str:
+        """The operator, the ISA, the embedding and the schedule, in a line."""
+        return f"{self.operator.title} on {self.target.name}: {self.embedding}, {self.schedule}"
+
     def _bind(self, arrays: Sequence[Array], named: Mapping[str, Array], out: Array | None) -> _Call:
         """What a call with these arrays runs on."""
         given = self._given(arrays, named)
         physical = self.physical[self.operator.output.name]
         result = physical.empty() if out is None else _writable(physical.check(out))
         users = {name: self.physical[name].check(array) for name, array in given.items()}
+        shared = next((name for name, array in users.items() if np.may_share_memory(array, result)), None)
+        if shared is not None:
+            raise UserError(f"out shares memory with '{shared}', which is read while it is written; give another array")
         users[self.operator.output.name] = result
         moved = {
             name: _Moved(found.feed, users[found.tensor], found.feed.room())

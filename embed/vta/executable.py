@@ -45,6 +45,10 @@ class VtaKernel:
     held: Held
     note: str = field(default="", compare=False, repr=False)
 
+    def __str__(self) -> str:
+        """The operator, the ISA, the embedding and the schedule, in a line."""
+        return f"{self.held.own.title} on {self.target.name}: {self.embedding}, {self.schedule}"
+
     def __call__(self, *arrays: Array, **named: Array) -> Array:
         """Run on numpy arrays of the inputs' shapes and dtypes, lying as pinned; returns the output."""
         names = [tensor.name for tensor in self.embedding.operator.inputs]

@@ -1,9 +1,12 @@
 """One way to compile for every machine: what is chosen, what is refused; kernels under many threads and compiles."""
 
+import copy
 import gc
 import os
+import pickle
 import resource
 import signal
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +19,7 @@ import isa
 from dataflow import Operator, UserError, conv2d, evaluate, gemm
 from dataflow.dtypes import numpy_dtype
 from embed.cpu.compile import compile_cpu
+from embed.cpu.kernel import CpuKernel
 
 GEMM = gemm(m=5, n=6, k=7, dtype="f32")
 CONV = conv2d(c=5, h=7, w=7, k=6, r=3, s=3, pad=1, dtype="f32")
@@ -125,7 +129,7 @@ def test_wrong_arrays() -> None:
         ((a.astype(np.float64), b), "'a' has dtype float64, not float32"),
         ((wide[:, ::2], b), r"'a' does not lie as RC; give numpy strides \(28, 4\), not \(56, 8\)"),
         ((wide[:, :7], b), r"not \(56, 4\)"),
-        ((np.asfortranarray(a), b), "'a' does not lie as RC"),
+        ((np.asfortranarray(a), b), r"'a' does not lie as RC.* as np.ascontiguousarray\(array\) has them"),
         ((a, [[0.0]]), "'b' is a list, not a numpy array"),
         ((a,), "input 'b' is missing; the inputs are a, b"),
         ((a, b, b), "the inputs are a, b, each once"),
@@ -140,9 +144,27 @@ def test_wrong_arrays() -> None:
         (np.zeros((6, 5), np.float32), "'out' has shape"),
         (np.zeros((5, 6)), "'out' has dtype"),
         (fixed, "cannot be written"),
+        (wide.reshape(-1)[:30].reshape(5, 6), "out shares memory with 'a'"),
     ):
         with pytest.raises(UserError, match=said):
-            kernel(a, b, out=out)
+            kernel(wide.reshape(-1)[20:55].reshape(5, 7), b, out=out)
+
+
+@NATIVE
+@pytest.mark.parametrize("passed", [copy.copy, copy.deepcopy, lambda kernel: pickle.loads(pickle.dumps(kernel))])
+def test_a_used_kernel_goes_to_other_processes(passed: Callable[[CpuKernel], CpuKernel]) -> None:
+    kernel = embed.compile(GEMM, TARGET)
+    given = arrays(kernel)
+    assert np.array_equal(kernel(**given), passed(kernel)(**given))
+    kernel(*given.values())
+    assert np.array_equal(kernel(**given), passed(kernel)(**given))
+
+
+def test_a_kernel_is_printed_in_a_line() -> None:
+    for target in (TARGET, "vta", "edge"):
+        operator = GEMM if target is TARGET else gemm(m=5, n=6, k=7)
+        kernel = embed.compile(operator, target)
+        assert str(kernel).startswith(f"{operator.title} on {kernel.target.name}: {kernel.embedding}, ")
 
 
 @NATIVE

@@ -116,14 +116,29 @@ def fallback(operator: Operator, target: Isa, settings: Settings) -> Plan | None
 
     Raises NoEmbedding with the reason.
     """
+    reason: NoEmbedding | None = None
     if not any(statement.accumulate for statement in operator.epilogue):
         try:
             if next(problems(operator, target), None):
                 return None
-        except NoEmbedding:
+        except NoEmbedding as error:
             if not _any_match(operator, target):
                 raise
-    return plan(operator, target, settings)
+            reason = error
+    try:
+        return plan(operator, target, settings)
+    except NoEmbedding:
+        if reason is not None and operator.epilogue and _does_sums(operator, target):
+            raise reason from None  # of the epilogue, for which the machine has no instructions
+        raise
+
+
+def _does_sums(operator: Operator, target: Isa) -> bool:
+    """Whether some instruction does the operator's first statement."""
+    try:
+        return next(problems(replace(operator, statements=operator.statements[:1]), target), None) is not None
+    except NoEmbedding:
+        return False
 
 
 def usable(target: Isa) -> Iterator[Instruction]:
