@@ -149,7 +149,8 @@ def _best_of_all(
     others = listing.rivals(operator, target, settings, contest.total)
     contest.enter_all(_entrants(others))
     rewritten = [one.embedding for one in _entrants(others) if one.embedding.relaxed and contest.may_win(one, _NEAR)]
-    siblings = listing.siblings(rewritten, operator, target, settings)
+    below = None if contest.total is None else int(contest.total / _NEAR) + 1
+    siblings = listing.siblings(rewritten, operator, target, settings, below)
     done = contest.enter_all([*_entrants(others), *_entrants(siblings)], _NEAR)
     if contest.best is None:
         assert contest.reason is not None

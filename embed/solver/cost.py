@@ -33,8 +33,51 @@ class CostTerms:
     in_place: Mapping[str, cp_model.IntVar]
 
 
+@dataclass(frozen=True, slots=True)
+class _Amounts:
+    """What a placement says of its program: invocations, packed words by tensor, bytes of the packed inputs."""
+
+    invocations: Expression
+    words: Mapping[str, Expression]
+    reading: Expression
+
+    def at_most(self, model: cp_model.CpModel, problem: Problem, cycles: Expression) -> None:
+        """No unit of the machine is busy for more cycles."""
+        rates, results = problem.rates, self.words[problem.operator.main.output.tensor]
+        model.add(rates.per * cycles >= rates.invocation * self.invocations + rates.result * results)
+        model.add(rates.per * cycles >= rates.store * results)
+        if rates.bus:
+            model.add(rates.bus * cycles >= self.reading)
+
+
 def build(model: cp_model.CpModel, problem: Problem, variables: Variables) -> CostTerms:
     """Add the cost variables; `cycles` is bounded from below and so exact only where it is minimised."""
+    rates, amounts = problem.rates, _amounts(model, problem, variables)
+    cycles = model.new_int_var(1, _longest(problem), "cycles")
+    amounts.at_most(model, problem, cycles)
+    added = added_bytes(problem.relaxed)
+    written = rates.result_bytes * amounts.words[problem.operator.main.output.tensor]
+    packed: Expression = amounts.reading + written + added
+    total: Expression = cycles + rates.moving(added)
+    holds: dict[str, cp_model.IntVar] = {}
+    for access, pin in rates.pins.items():
+        holds[access] = in_place.build(model, problem, variables, access, pin)
+        moved, spent = _copy(model, problem, access, pin, amounts.words[access], holds[access])
+        packed, total = packed + moved, total + spent
+    return CostTerms(amounts.invocations, amounts.words, packed, total, holds)
+
+
+def limit(model: cp_model.CpModel, problem: Problem, variables: Variables, below: int) -> None:
+    """Only placements of fewer cycles, whatever packing pinned layouts leave.
+
+    Every added variable follows from the placement, so that each is still enumerated once.
+    """
+    most = below - 1 - problem.rates.moving(added_bytes(problem.relaxed))
+    _amounts(model, problem, variables).at_most(model, problem, model.new_constant(max(0, most)))
+
+
+def _amounts(model: cp_model.CpModel, problem: Problem, variables: Variables) -> _Amounts:
+    """The products that costs are made of."""
     rates, operands = problem.rates, problem.binding.operands
     points = prod(problem.extents.values())
     factors = [(extent, variables.outer[dim]) for dim, extent in problem.extents.items()]
@@ -49,20 +92,7 @@ def build(model: cp_model.CpModel, problem: Problem, variables: Variables) -> Co
         if tensor != output:
             size = rates.input_bytes[operands[tensor]] if tensor in operands else rates.extra_bytes
             reading = reading + size * words[tensor]
-    cycles = model.new_int_var(1, _longest(problem), "cycles")
-    model.add(rates.per * cycles >= rates.invocation * invocations + rates.result * words[output])
-    model.add(rates.per * cycles >= rates.store * words[output])
-    if rates.bus:
-        model.add(rates.bus * cycles >= reading)
-    added = added_bytes(problem.relaxed)
-    packed: Expression = reading + rates.result_bytes * words[output] + added
-    total: Expression = cycles + rates.moving(added)
-    holds: dict[str, cp_model.IntVar] = {}
-    for access, pin in rates.pins.items():
-        holds[access] = in_place.build(model, problem, variables, access, pin)
-        moved, spent = _copy(model, problem, access, pin, words[access], holds[access])
-        packed, total = packed + moved, total + spent
-    return CostTerms(invocations, words, packed, total, holds)
+    return _Amounts(invocations, words, reading)
 
 
 def _copy(

@@ -97,22 +97,28 @@ def written(operator: Operator, target: Isa, settings: Settings, dominated: bool
     return found
 
 
-def siblings(embeddings: Iterable[Embedding], operator: Operator, target: Isa, settings: Settings) -> Alternatives:
-    """Every embedding of the rewritings of the operator that some are of, with their instructions and bindings."""
+def siblings(
+    embeddings: Iterable[Embedding], operator: Operator, target: Isa, settings: Settings, below: int | None
+) -> Alternatives:
+    """What may have less than `below` cycles of the rewritings of the operator that some embeddings are of, with their
+    instructions and bindings.
+    """
     lies = held_under(operator, target, settings).lies
     asked = (problem_of(embedding, target, lies) for embedding in embeddings)
-    return _listed(asked, replace(settings, dump=None), Deadline(settings.time_limit), maximal=False)
+    return _listed(asked, replace(settings, dump=None), Deadline(settings.time_limit), maximal=False, below=below)
 
 
-def _listed(asked: Iterable[Problem], settings: Settings, deadline: Deadline, maximal: bool) -> Alternatives:
-    """The embeddings of some problems that meet the demands."""
+def _listed(
+    asked: Iterable[Problem], settings: Settings, deadline: Deadline, maximal: bool, below: int | None = None
+) -> Alternatives:
+    """The embeddings of some problems that meet the demands; with `below` only those of fewer cycles."""
     start = time.perf_counter()
     found: list[tuple[Embedding, Costs]] = []
     left: list[str] = []
     number = 0
     for number, problem in enumerate(asked, 1):
         placements = Placements(problem)
-        streamed = placements.stream(settings, deadline, maximal)
+        streamed = placements.stream(settings, deadline, maximal, below)
         priced = ((embedding, evaluate(embedding, problem.rates)) for embedding in streamed)
         found += [one for one in priced if all(meets(demand, *one) for demand in settings.demands)]
         left += [] if streamed.complete else [str(problem)]
@@ -124,23 +130,19 @@ def _listed(asked: Iterable[Problem], settings: Settings, deadline: Deadline, ma
 
 
 def rivals(operator: Operator, target: Isa, settings: Settings, below: int | None) -> Alternatives:
-    """What may have less than `below` of the objective's first term: all embeddings of the operator, and the best one
-    of each rewriting that has less of it than all of these.
+    """What may have less than `below` of the objective's first term: embeddings of the operator, and the best one of
+    each rewriting that has less of it than all of these.
     """
     start, deadline = time.perf_counter(), Deadline(settings.time_limit)
     held, order = held_under(operator, target, settings), order_of(settings)
     asked = list(problems(held.operator, target, held.lies))
-    bound = [] if below is None else [below - 1]
 
     def solved(problem: Problem, limit: list[int]) -> Found | None:
         placements = PricedPlacements(problem, settings.demands)
         return placements.minimise(order, limit, settings, deadline)
 
-    found: list[tuple[Embedding, Costs]] = []
-    left: tuple[str, ...] = ()
-    if any(solved(problem, bound) for problem in asked):
-        plain = _listed(asked, settings, deadline, maximal=False)
-        found, left = list(plain.ranked), plain.progress.left
+    plain = _listed(asked, settings, deadline, maximal=False, below=below if order[0] == "cycles" else None)
+    found, left = list(plain.ranked), plain.progress.left
     plainly = [int(_rank(order, price, embedding)[0]) for embedding, price in found]
     least = min([*plainly, *([] if below is None else [below])], default=None)
     hopeful = list(promising(asked, target, relaxations(target, settings), held.lies, order[0], lambda: least))

@@ -50,12 +50,14 @@ class Placements:
         """Write the model as CP-SAT's text proto."""
         dump_model(self.proto, path)
 
-    def stream(self, settings: Settings, deadline: Deadline, maximal: bool) -> "Stream":
+    def stream(self, settings: Settings, deadline: Deadline, maximal: bool, below: int | None = None) -> "Stream":
         """Placements whose digits fill what lanes they can, each once; `maximal`: only what no dim more would help.
 
-        Where lanes slide, a dim more is often not allowed, and all are kept.
+        Where lanes slide, a dim more is often not allowed, and all are kept. With `below` only those of fewer cycles.
         """
         saving = filled.build(self.proto, self.problem, self.variables)
+        if below is not None:
+            cost.limit(self.proto, self.problem, self.variables, below)
         if maximal and not self.problem.slides:
             filled.only_maximal(self.proto, self.variables, saving)
         solver = new_solver(settings, deadline)

@@ -1,17 +1,24 @@
 """The solver's schedule against every schedule of the same model, priced one by one, and against the simulator."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
 from itertools import product
+from math import prod
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import dataflow
 import embed
 import isa
 from dataflow import Operator, conv2d, gemm, requantise
 from embed import serial
-from embed.nest.price import MOST_PIECES, fits, price, schedule
+from embed.nest.floor import Floor
+from embed.nest.price import MOST_PIECES, fits, price, schedule, tile_words
 from embed.nest.task import Choice, Room, Task
+from embed.nest.tilings import Tilings
 from embed.solver.schedule import plan
 from embed.vta.executable import compile_vta, task_of
 
@@ -53,6 +60,61 @@ def test_no_schedule_is_cheaper(operator: Operator) -> None:
     assert found.proven
     assert fits(task, found.choice)
     assert price(task, found.choice) == found.cycles == min(price(task, c) for c in every(task) if fits(task, c))
+
+
+@pytest.mark.parametrize(("operator", "share"), [(SMALL[0], 3), (SMALL[1], 1), (SMALL[2], 2), (SMALL[3], 3)])
+def test_no_schedule_is_below_the_floor(operator: Operator, share: int) -> None:
+    task = task_of(embed.best(operator, LITTLE).embedding, LITTLE)
+    task = replace(task, room=replace(task.room, words={name: n // share for name, n in task.room.words.items()}))
+    floor = Floor(task)
+    for order in task.orders:
+        least = min(price(task, choice) for choice in every(task) if choice.order == order and fits(task, choice))
+        assert 0.8 * least < floor.least(order) <= least
+
+
+LARGER = {
+    "padded": requantise(conv2d(n=2, c=64, h=14, w=28, k=128, r=3, s=3, pad=1), bias=True),
+    "strided": requantise(conv2d(n=4, c=48, h=15, w=15, k=96, r=3, s=3, stride=2), bias=True),
+}
+
+
+@cache
+def larger(name: str) -> Task:
+    return task_of(embed.best(LARGER[name], VTA).embedding, VTA)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data(), st.sampled_from(list(LARGER)))
+def test_no_schedule_of_a_layer_is_below_the_floor(data: st.DataObject, name: str) -> None:
+    task = larger(name)
+    room = {tensor: data.draw(st.integers(words // 8, words)) for tensor, words in task.room.words.items()}
+    task = replace(task, room=replace(task.room, words=room, store_burst=data.draw(st.integers(0, 9))))
+    order = data.draw(st.sampled_from(task.orders))
+    tiles = {loop: data.draw(st.sampled_from(sizes)) for loop, sizes in task.options.items()}
+    kept = {tensor: data.draw(st.integers(0, len(order))) for tensor in task.inputs}
+    whole = tuple(tensor for tensor in task.room.shared if data.draw(st.booleans()))
+    pieces, buffers = data.draw(st.integers(1, MOST_PIECES)), data.draw(st.integers(1, task.room.result_buffers))
+    choice = Choice(tiles, order, kept, data.draw(st.booleans()), buffers, whole, pieces)
+    if fits(task, choice):
+        assert Floor(task).least(order) <= price(task, choice)
+
+
+@pytest.mark.parametrize("name", LARGER)
+def test_all_tile_sizes_at_once_are_what_each_is(name: str) -> None:
+    task = larger(name)
+    found = Tilings.fitting(task)
+    assert found is not None
+    for number in range(0, found.number, max(1, found.number // 200)):
+        tiles = {loop: task.options[loop][place[number]] for loop, place in found.places.items()}
+        for tensor in task.layouts:
+            assert found.words[tensor][number] == tile_words(task, tensor, tiles)
+        for tensor in task.inputs:
+            axes = task.layouts[tensor].axes
+            assert found.parts[tensor][number] == task.parts(tensor, tiles)
+            assert found.reads[tensor][number] == prod(task.reads(axis, tiles) for axis in axes)
+    every_tile = (dict(zip(task.options, sizes, strict=True)) for sizes in product(*task.options.values()))
+    alone = (Choice(tiles, task.orders[0], dict.fromkeys(task.inputs, 9), False, 1, (), 1) for tiles in every_tile)
+    assert found.number == sum(fits(task, choice) for choice in alone)
 
 
 def test_the_same_input_gives_the_same_schedule() -> None:

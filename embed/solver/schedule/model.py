@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ortools.sat.python import cp_model
 
 from embed.errors import NoEmbedding
+from embed.nest.floor import Floor
 from embed.nest.price import price
 from embed.nest.task import Choice, Task
 from embed.solver.schedule import inputs, results
@@ -42,8 +43,12 @@ def plan(task: Task, below: int | None = None) -> Planned:
     """
     best: Planned | None = None
     bound: int | None = None
+    floor = Floor(task)
     for order in task.orders:
         limit = best.cycles if best else below
+        if limit is not None and floor.least(order) >= limit:
+            bound = limit if bound is None else min(bound, limit)
+            continue
         found, lowest = Model(task, order).solve(limit - 1 if limit is not None else None)
         if found is not None:
             cycles = price(task, found)
