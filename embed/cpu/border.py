@@ -1,6 +1,6 @@
 """How large the array must be that a kernel reads: a border of zeros, and room behind the last word."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import prod
 
 from dataflow.expression import Read
@@ -10,16 +10,22 @@ from embed.physical import Physical
 
 
 def bordered(
-    embedding: Embedding, read: Read, physical: Physical, rounding: Mapping[int, int]
+    embedding: Embedding,
+    read: Read,
+    physical: Physical,
+    rounding: Mapping[int, int],
+    inside: Collection[int],
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Zeros before each dimension and the bordered shape; empty where neither lanes nor the access reach outside.
+
+    It is known that the access does not along the dimensions `inside`.
 
     `rounding` names dimensions that lanes run along, with how many lanes there are: zeros fill them up to that. Words
     start at the first index that is read.
     """
     before, shape = [], []
     for number, (index, size) in enumerate(zip(read.index, physical.tensor.shape, strict=True)):
-        low, high = index.bounds(embedding.extents)
+        low, high = (0, size - 1) if number in inside else index.bounds(embedding.extents)
         before.append(max(0, -low))
         reach = before[number] + max(size, high + 1)
         shape.append(reach + (max(0, low) - reach) % rounding.get(number, 1))

@@ -17,16 +17,13 @@ from embed.cpu.model import invocation_cycles
 from embed.cpu.place import options, register_instructions
 from embed.cpu.program import slots_of
 from embed.cpu.rank import Candidate, Ranking, rank, search
-from embed.cpu.regions import regions
 from embed.cpu.schedules import priced
 from embed.cpu.site import Site
-from embed.cpu.streams import Stream
 from embed.demands import Demand
 from embed.embedding import Embedding
 from embed.epilogue import Epilogue
 from embed.errors import NoEmbedding
 from embed.nest.build import build
-from embed.nest.schedule import Schedule
 from embed.parse import moved
 from embed.physical import Physical
 from embed.solver.deadline import Deadline
@@ -87,22 +84,12 @@ def kernel_of(
     roles = site.roles
     chosen = site.plan.storing(roles.part_stores.get(next(iter(streams.values())).bytes, ""))
     slots = {name: slots_of(target, name) for name in (*roles.moves, *chosen.moves)}
-    cut = regions(embedding, schedule, _linear(schedule, [*streams.values(), *extras.values()]))
-    items = lower(target, nest, roles, slots, streams, site.registers, Finish(chosen, extras, slots), cut)
+    finish = Finish(chosen, extras, slots)
+    items = lower(target, nest, roles, slots, streams, site.registers, finish, reached.regions)
     tables = (*site.masks, *chosen.table)
     every = {**streams, **extras}
     physical = _physical(operator, layouts)
     return CpuKernel(operator, embedding, target, schedule, nest, physical, every, items, threads, tables)
-
-
-def _linear(schedule: Schedule, streams: Sequence[Stream]) -> set[str]:
-    """Loops inside the outermost along which tensors move from tile to tile as they do from point to point."""
-    _, *inner = schedule.order
-    return {
-        loop
-        for loop in inner
-        if all(found.tile.get(loop, 0) == schedule.tiles[loop] * found.point.get(loop, 0) for found in streams)
-    }
 
 
 def candidates(

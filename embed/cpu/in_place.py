@@ -41,7 +41,13 @@ class InPlace:
 
 
 def in_place(
-    embedding: Embedding, operand: str, read: Read, physical: Physical, masked: bool, quiet: bool = False
+    embedding: Embedding,
+    operand: str,
+    read: Read,
+    physical: Physical,
+    masked: bool,
+    quiet: bool = False,
+    inside: Collection[int] = (),
 ) -> InPlace | None:
     """A tensor read as `read` in words like those of `operand`, with or without `masked` moves of parts of words.
 
@@ -49,6 +55,7 @@ def in_place(
     or only some dimensions of a matrix of results are in use. Idle lanes of a sum, and without masks all idle lanes,
     are read and written: they must not lie where other words do, as those of a group would, and a border fills them
     with zeros. Of a group in `quiet` lanes what idle ones read does not matter, if only it lies in the array.
+    Beyond the dimensions `inside` nothing is read, whatever the indices say.
     """
     digits = moving_digits(embedding, operand, read)
     lanes, results, filled = word_lanes(embedding, operand), embedding.pattern.output_dims, embedding.lanes
@@ -64,7 +71,7 @@ def in_place(
     rounding = {} if quiet else _rounded(embedding, read, plain, digits, groups if masked else lanes, groups)
     if rounding is None:
         return None
-    before, shape = bordered(embedding, read, physical, rounding)
+    before, shape = bordered(embedding, read, physical, rounding, inside)
     words = prod([filled[lane] for lane in (groups if spread else lanes)])
     if quiet:
         shape = reaching(embedding, read, plain, before, shape, words)

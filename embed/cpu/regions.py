@@ -11,6 +11,8 @@ from itertools import groupby
 from math import prod
 from operator import itemgetter
 
+from dataflow.affine import Affine
+from dataflow.expression import Read
 from embed.embedding import Embedding
 from embed.nest.schedule import Schedule
 
@@ -33,6 +35,10 @@ class Region:
     runs: int
     size: int
     taps: Taps = field(default_factory=dict)
+
+
+Regions = Mapping[str, tuple[Region, ...]]
+"""The regions of some loops over results, by loop."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ class _Window:
         return [Region(runs, size, {self.window: taps}) for runs, size in ((full, tile), (1, rest)) if runs and size]
 
 
-def regions(embedding: Embedding, schedule: Schedule, linear: Collection[str]) -> dict[str, tuple[Region, ...]]:
+def regions(embedding: Embedding, schedule: Schedule, linear: Collection[str]) -> Regions:
     """The regions of each loop over a result that is worth cutting.
 
     Tiles keep their places unless a loop is in `linear`: every tensor then moves alike from iteration to iteration.
@@ -94,22 +100,52 @@ def regions(embedding: Embedding, schedule: Schedule, linear: Collection[str]) -
     return found
 
 
+def inside(embedding: Embedding, cut: Regions, read: Read, shape: Sequence[int]) -> frozenset[int]:
+    """The dimensions of a tensor beyond which no tap is read that regions leave."""
+    found = []
+    for number, (index, size) in enumerate(zip(read.index, shape, strict=True)):
+        window = _window(embedding, index, size)
+        if window is not None and window.loop in cut and _stays(window, cut[window.loop]):
+            found.append(number)
+    return frozenset(found)
+
+
+def _stays(window: _Window, regions: Sequence[Region]) -> bool:
+    """Whether all taps lie inside: taps of a later iteration that do so begin and end earlier."""
+    at = 0
+    for region in regions:
+        if window.window not in region.taps:
+            return False
+        taps, last = region.taps[window.window], at + region.runs * region.size - 1
+        ends = [window.inside(at), window.inside(last)]
+        if taps and not all(real and real.start <= taps.start and taps.stop <= real.stop for real in ends):
+            return False
+        at = last + 1
+    return True
+
+
 def _windows(embedding: Embedding) -> Sequence[_Window]:
-    """Where an input is read along a loop of the output and a window's."""
+    """Where inputs are read along a loop of the output and a window's."""
     main = embedding.operator.main
-    free = set(embedding.outer_dims)
     found: dict[str, _Window] = {}
     for read in main.reads:
         for index, size in zip(read.index, main.tensor(read.tensor).shape, strict=True):
-            if len(index.terms) != 2 or not free.issuperset(index.dims):
-                continue
-            (result, step), (window, gap) = sorted(index.terms, key=lambda term: term[0] not in main.output_dims)
-            if result not in main.output_dims or window in main.output_dims or step <= 0 or gap <= 0:
-                continue
-            extents = main.extents[result], main.extents[window]
-            found.setdefault(result, _Window(result, window, step, gap, index.constant, size, *extents))
+            window = _window(embedding, index, size)
+            if window is not None:
+                found.setdefault(window.loop, window)
     windows = [each.window for each in found.values()]
     return [each for each in found.values() if windows.count(each.window) == 1]
+
+
+def _window(embedding: Embedding, index: Affine, size: int) -> _Window | None:
+    """The window along one dimension of a tensor, if an index into it is one whose dims are loops."""
+    main = embedding.operator.main
+    if len(index.terms) != 2 or not set(embedding.outer_dims).issuperset(index.dims):
+        return None
+    (result, step), (window, gap) = sorted(index.terms, key=lambda term: term[0] not in main.output_dims)
+    if result not in main.output_dims or window in main.output_dims or step <= 0 or gap <= 0:
+        return None
+    return _Window(result, window, step, gap, index.constant, size, main.extents[result], main.extents[window])
 
 
 def _tiled(window: _Window, tile: int) -> list[Region]:

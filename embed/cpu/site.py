@@ -8,14 +8,17 @@ import numpy as np
 
 from dataflow.contraction import is_contraction
 from dataflow.dtypes import bits, is_integer
+from dataflow.expression import Read
 from embed.cpu.epilogue import extra_accesses, is_packed
+from embed.cpu.in_place import InPlace, in_place
 from embed.cpu.indexed import Indexed
 from embed.cpu.machine import machine_of
 from embed.cpu.moves import Moves
 from embed.cpu.packed import Packed
+from embed.cpu.regions import Regions, inside, regions
 from embed.cpu.roles import Roles, find, indexed_operand, mask_memories, pair_load
 from embed.cpu.select import Plan
-from embed.cpu.streams import Stream, gathered, moving_digits
+from embed.cpu.streams import Stream, gathered, linear, moving_digits
 from embed.cpu.sums import Registers
 from embed.cpu.ways import Way, neighbours, way
 from embed.embedding import Embedding
@@ -26,10 +29,11 @@ from isa.model import Instruction, Isa, Memory
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """How a kernel reaches its tensors: those of the sums by operand, those of the epilogue by access."""
+    """How a kernel reaches its tensors: those of the sums by operand, those of the epilogue by access; its regions."""
 
     streams: Mapping[str, Stream]
     extras: Mapping[str, Stream]
+    regions: Regions
 
 
 @dataclass(frozen=True)
@@ -150,11 +154,26 @@ class Site:
         return find(self.target, self.embedding.name, self.memory.bits, spread, output.size)
 
     def reached(self, schedule: Schedule) -> Reached:
-        """How a kernel with a schedule reaches its tensors."""
+        """How a kernel with a schedule reaches its tensors: without a border where regions leave out all taps in it."""
         streams = {operand: found.stream(schedule) for operand, found in self.ways.items()}
+        extras = {access: found.stream(schedule) for access, found in self.extra_ways.items()}
+        cut = regions(self.embedding, schedule, linear(schedule, [*streams.values(), *extras.values()]))
+        for operand, access in self.embedding.binding.pairs[1:] if cut else ():
+            found = self._inside(operand, self.embedding.accesses[access], cut)
+            streams[operand] = found.stream(schedule) if found else streams[operand]
         if self.index is not None:
             streams[self.index.operand] = gathered(streams[self.index.operand], self.index.lanes, self.along)
-        return Reached(streams, {access: found.stream(schedule) for access, found in self.extra_ways.items()})
+        return Reached(streams, extras, cut)
+
+    def _inside(self, operand: str, read: Read, cut: Regions) -> InPlace | None:
+        """The way to a tensor without the border that it has, if taps in it are left out."""
+        known = self.ways[operand]
+        if not isinstance(known, InPlace) or known.feed.is_exact:
+            return None
+        physical = self.physical[read.tensor]
+        kept = inside(self.embedding, cut, read, physical.tensor.shape)
+        found = in_place(self.embedding, operand, read, physical, bool(mask_memories(self.target)), inside=kept)
+        return found if found and found.feed.is_exact else None
 
 
 def _reach(entry: Instruction, count: int) -> dict[str, int]:

@@ -7,6 +7,7 @@ from dataflow.expression import Read
 from embed.cpu.feed import Feed
 from embed.embedding import Digit, Embedding
 from embed.layout import word_lanes
+from embed.nest.schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,16 @@ class Stream:
     lanes: int = 1
     along: str = ""
     start: int = 0
+
+
+def linear(schedule: Schedule, streams: Sequence[Stream]) -> set[str]:
+    """Loops inside the outermost along which tensors move from tile to tile as they do from point to point."""
+    _, *inner = schedule.order
+    return {
+        loop
+        for loop in inner
+        if all(found.tile.get(loop, 0) == schedule.tiles[loop] * found.point.get(loop, 0) for found in streams)
+    }
 
 
 def gathered(found: Stream, lanes: int, along: str) -> Stream:

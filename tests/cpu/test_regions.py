@@ -1,17 +1,22 @@
 """Regions of rows and columns: the taps that are left out are those that read padding, and the sums stay the same."""
 
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
 import numpy as np
 import pytest
-from here import NATIVE, TARGET
+from here import NATIVE, TARGET, Array
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dataflow import Operator, UserError, conv2d, evaluate
-from embed.cpu.compile import candidates, compile_cpu
+from embed.cpu.compile import candidates, compile_cpu, kernel_of
 from embed.cpu.count import count
-from embed.cpu.regions import regions
+from embed.cpu.kernel import CpuKernel
+from embed.cpu.regions import Region, regions
 
 PADDED = {"c": 16, "h": 7, "w": 7, "k": 512, "r": 1, "s": 1, "stride": 2, "pad": 3, "dtype": "f32"}
+MARGIN = 2000
 LAYOUTS = [{"inp": "NHWC", "out": "NHWC"}, {"inp": "NCHW8c", "out": "NCHW16c"}, {}]
 
 
@@ -56,11 +61,23 @@ def test_an_image_with_more_padding_than_pixels(layouts: dict[str, str]) -> None
     agrees(conv2d(**PADDED), layouts, 1)
 
 
+def among_nans(array: Array) -> Array:
+    """The same in memory in which a sum that reads an element more is no number."""
+    memory = np.full(2 * MARGIN + array.size, np.nan, array.dtype)
+    found = np.lib.stride_tricks.as_strided(memory[MARGIN:], array.shape, array.strides)
+    found[...] = array
+    return found
+
+
 def agrees(operator: Operator, layouts: dict[str, str], threads: int) -> None:
-    kernel = compile_cpu(operator, TARGET, layouts=layouts, threads=threads)
+    results(compile_cpu(operator, TARGET, layouts=layouts, threads=threads))
+
+
+def results(kernel: CpuKernel) -> None:
+    operator = kernel.operator
     rng = np.random.default_rng(0)
     arrays = {t.name: rng.integers(-9, 9, t.shape).astype(np.float32) for t in operator.inputs}
-    out = kernel(**{name: kernel.physical[name].pack(array) for name, array in arrays.items()})
+    out = kernel(**{name: among_nans(kernel.physical[name].pack(array)) for name, array in arrays.items()})
     assert np.array_equal(out, kernel.physical["out"].pack(evaluate(operator, arrays)))
 
 
@@ -70,3 +87,27 @@ def test_multiply_accumulates_that_are_left() -> None:
     lanes = kernel.embedding.pattern.tensors[0].size
     left = count(kernel).multiply_accumulates * lanes / operator.main.points
     assert 9 / 49 <= left < 0.25, "3 of 7 rows and columns read pixels; tiles of two rows read some padding"
+
+
+@NATIVE
+def test_an_image_has_a_border_where_sums_read_it() -> None:
+    bordered = set()
+    operators = [conv2d(n=n, **{**PADDED, "k": 48}) for n in (1, 2)]
+    found = [candidates(each, TARGET, layouts=LAYOUTS[0], thorough=True).candidates for each in operators]
+    for chosen in chain.from_iterable(found):
+        reached = chosen.site.reached(chosen.schedule)
+        if {"y", "x"} <= reached.regions.keys() and "inp" in reached.streams["a"].tensor:
+            read = [at for found in reached.regions.values() for at in iterations(found)]
+            feed = reached.streams["a"].feed
+            assert feed.is_exact == all(0 <= 2 * at - 3 < 7 for at in read)
+            bordered.add(bool(feed.shape))
+            results(kernel_of(chosen.embedding.operator, chosen, layouts=LAYOUTS[0]))
+    assert bordered == {True, False}
+
+
+def iterations(found: Sequence[Region]) -> Iterator[int]:
+    """Those that have taps left."""
+    at = 0
+    for region in found:
+        at += region.runs * region.size
+        yield from range(at - region.runs * region.size, at) if all(region.taps.values()) else ()
