@@ -54,6 +54,7 @@ def schedule_to_json(schedule: Schedule) -> dict[str, Any]:
         "tail": schedule.tail,
         "reload": schedule.reload,
         "cycles": [schedule.cycles, schedule.bound],
+        "block": schedule.block,
     }
 
 
@@ -66,9 +67,10 @@ def schedule_from_json(value: Mapping[str, Any]) -> Schedule:
         whole = tuple(map(str, value["whole"]))
         reload, cycles = bool(value["reload"]), (int(value["cycles"][0]), int(value["cycles"][1]))
         tail = (str(value["tail"][0]), int(value["tail"][1])) if value["tail"] else None
+        block = (str(value["block"][0]), int(value["block"][1])) if value.get("block") else None
     except _WRONG as error:
         raise UserError(f"not a saved schedule: {type(error).__name__} {error}") from None
-    sizes = [*tiles.values(), *buffers, *slots.values(), *([tail[1]] if tail else [])]
+    sizes = [*tiles.values(), *buffers, *slots.values(), *(cut[1] for cut in (tail, block) if cut)]
     if sorted(order) != sorted(tiles) or min(sizes) < 1:
         raise UserError("not a saved schedule: it has one tile of at least 1 for each loop of its order, and buffers")
-    return Schedule(tiles, order, *buffers, slots, whole, tail, reload, *cycles)
+    return Schedule(tiles, order, *buffers, slots, whole, tail, reload, *cycles, block)

@@ -17,7 +17,7 @@ from isa.node import Node
 from isa.operands import memory_of, read_mask, read_operand, read_tensors
 from isa.patterns import read_patterns
 from isa.rounding import SUMMATIONS
-from isa.schema import DENORMALS
+from isa.schema import CACHES, DENORMALS
 from isa.sdm import Place, SdmError, features, read_form
 from isa.sequences import read_sequence, with_sequence
 
@@ -91,6 +91,7 @@ def _instruction(entry: Entry, context: Context) -> Instruction:
         like=entry.text("like") or None,
         mask=mask,
         denormals=_one_of(entry, "denormals", DENORMALS),
+        caches=_one_of(entry, "caches", CACHES),
         summation=_one_of(entry, "summation", tuple(SUMMATIONS)),
         form=_form(entry, operands, mask, context),
         c=_c(entry, operands, choice, mask),

@@ -34,6 +34,7 @@ ORDERS = ("lsb", "msb")
 IDLE = ("zero", "keep")
 PROCESSORS = ("x86_64", "aarch64")
 DENORMALS = ("zero",)
+CACHES = ("past",)
 PLAIN = "plain"
 """In `members`: an integer, or a formula in a string."""
 
@@ -110,6 +111,11 @@ TABLES: dict[str, dict[str, Key]] = {
             "text",
             "zero: denormal floats are read and written as zero, whatever the control register",
             one_of=DENORMALS,
+        ),
+        "caches": Key(
+            "text",
+            "past: what it stores goes past the caches, at an address that is a multiple of its size",
+            one_of=CACHES,
         ),
         "emit": Key("table", "the entry in other languages", table="emit"),
         "summation": Key("text", "how a float `+=` is rounded, where it matters; a name of isa/rounding.py"),

@@ -39,6 +39,7 @@ def facts(entry: Instruction) -> Table:
         "when": str(entry.when or ""),
         "mask": _mask(entry),
         "floats": " ".join(filter(None, (entry.denormals and "denormals are zero", entry.summation))),
+        "caches": "past them, at addresses that are multiples of its size" if entry.caches else "",
         "syntax": entry.syntax,
         "encoding": entry.notation,
         "requires": " ".join(entry.requires),

@@ -14,6 +14,7 @@ from embed.cpu.finish import Finish
 from embed.cpu.kernel import CpuKernel
 from embed.cpu.lower import lower
 from embed.cpu.model import invocation_cycles
+from embed.cpu.past import past_caches
 from embed.cpu.place import options, register_instructions
 from embed.cpu.program import slots_of
 from embed.cpu.rank import Candidate, Ranking, rank, search
@@ -89,7 +90,8 @@ def kernel_of(
     tables = (*site.masks, *chosen.table)
     every = {**streams, **extras}
     physical = _physical(operator, layouts)
-    return CpuKernel(operator, embedding, target, schedule, nest, physical, every, items, threads, tables)
+    past = past_caches(site, chosen.store, next(iter(streams.values())))
+    return CpuKernel(operator, embedding, target, schedule, nest, physical, every, items, threads, tables, past)
 
 
 def candidates(

@@ -20,6 +20,7 @@ from embed.cpu import sealed
 from embed.cpu.control import Item
 from embed.cpu.feed import Feed
 from embed.cpu.machine import Call, Code, Function, load, machine_of
+from embed.cpu.past import stored_bytes, swapped
 from embed.cpu.program import Part, listing
 from embed.cpu.streams import Stream
 from embed.embedding import Embedding
@@ -74,8 +75,9 @@ class CpuKernel:
     """A compiled operator. Call it with arrays in the shapes and dtypes of its inputs, lying as `layouts` say.
 
     `constants` are inputs given once, packed when the kernel is made; `span` are the tiles of the outermost loop that
-    it computes, all if None. `note` says what a time limit left out when the kernel was chosen. The embedding is one in
-    `operator`, or where blocks of a layout became dims of their own, in the operator over the arrays.
+    it computes, all if None. `past` are stores past the caches by those they stand for, where an output starts at a
+    multiple of what they write. `note` says what a time limit left out when the kernel was chosen. The embedding is one
+    in `operator`, or where blocks of a layout became dims of their own, in the operator over the arrays.
     """
 
     operator: Operator
@@ -88,6 +90,7 @@ class CpuKernel:
     program: Sequence[Part] = field(repr=False)
     threads: int = 1
     tables: tuple[Array, ...] = field(default=(), repr=False)
+    past: Mapping[str, str] = field(default_factory=dict)
     span: range | None = None
     note: str = field(default="", compare=False, repr=False)
     _constants: CONSTANTS = field(default_factory=dict, repr=False)
@@ -146,7 +149,8 @@ class CpuKernel:
             "constants": writer.write(self._constants, CONSTANTS),
         }
         text = json.dumps(manifest, separators=(",", ":")).encode()
-        return sealed.join([text, self.code, _isa_text(target), *writer.blobs])
+        past = self.assembled_past.code if self.past else b""
+        return sealed.join([text, self.code, past, _isa_text(target), *writer.blobs])
 
     def __call__(self, *arrays: Array, out: Array | None = None, **named: Array) -> Array:
         """Run; inputs that are not fixed come in the operator's order or by name. Raises UserError for wrong arrays.
@@ -200,7 +204,7 @@ class CpuKernel:
         }
         lying = {**users, **self._constants}
         held = tuple(moved[name].room if name in moved else lying[s.tensor] for name, s in self.streams.items())
-        run = self.function((*held, *self.tables))
+        run = self.function_for(held[0])((*held, *self.tables))
         first = next(iter(self.streams))
         inputs = tuple(each for name, each in moved.items() if name != first)
         return _Call(tuple(arrays), result, run, held, inputs, (moved[first],) if first in moved else ())
@@ -237,6 +241,21 @@ class CpuKernel:
     def function(self) -> Function:
         """The code, ready to run; raises UserError where this machine's CPU lacks a feature it needs."""
         return load(self.target, self.assembled)
+
+    @cached_property
+    def assembled_past(self) -> Code:
+        """The same with stores past the caches."""
+        return machine_of(self.target).assemble(swapped(self.program, self.past), self.target)
+
+    @cached_property
+    def function_past(self) -> Function:
+        """The code with stores past the caches, ready to run; raises UserError as `function` does."""
+        return load(self.target, self.assembled_past)
+
+    def function_for(self, out: Array) -> Function:
+        """The code for an output: with stores past the caches where they are worth it and it starts where they can."""
+        possible = all(out.ctypes.data % stored_bytes(self.target, store) == 0 for store in self.past.values())
+        return self.function_past if self.past and possible else self.function
 
     def assembly(self) -> str:
         """The code as the assembler would write it."""

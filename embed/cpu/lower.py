@@ -67,6 +67,7 @@ class _Lowering(Sums):
     regions: Mapping[str, tuple[Region, ...]] = field(default_factory=dict)
     labels: int = 0
     depth: int = 0
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     def program(self) -> list[Part]:
         for place, (name, found) in enumerate(self.streams.items()):
@@ -77,8 +78,9 @@ class _Lowering(Sums):
         spans = {loop.name: Span(loop.extent, True) for loop in self.nest.embedding.loops}
         (node,) = self.nest.body
         assert isinstance(node, Tiles)
-        tile = {loop: Span(min(size, spans[loop].count), False) for loop, size in _tiles(node).items()}
-        taken = FIRST_POINTER + len(self.streams) + len(tile) + len(self.finish.extras) + 1
+        self.sizes = _tiles(node)
+        tile = {loop: Span(min(size, spans[loop].count), False) for loop, size in self.sizes.items()}
+        taken = FIRST_POINTER + len(self.streams) + _depth(node) + len(self.finish.extras) + 1
         self.plan({name: tile[name] for name in spans}, taken, self.registers.pointers)
         self.outermost(node, spans)
         self.items.append(Return())
@@ -116,7 +118,7 @@ class _Lowering(Sums):
 
     def outermost(self, node: Tiles, spans: Spans) -> None:
         """Tiles `begin` to `end` of the outermost loop, one run of equal tiles after another."""
-        self.skip(node)
+        self.skip(node.loop, node.tile // self.sizes[node.loop])
         until = 0
         for runs, inner in self.parts(node, spans):
             until += runs
@@ -127,10 +129,10 @@ class _Lowering(Sums):
             self.advance(node, node.tile)
             self.items += [AddImmediate(_BEGIN, _BEGIN, 1), BranchIfLess(_BEGIN, _LIMIT, head), Label(done)]
 
-    def skip(self, node: Tiles) -> None:
-        """Move every pointer to the tile `begin`."""
+    def skip(self, loop: str, tiles: int) -> None:
+        """Move every pointer to the run `begin` of so many tiles of a loop."""
         for name, found in self.streams.items():
-            step = found.tile.get(node.loop, 0)
+            step = found.tile.get(loop, 0) * tiles
             if step:
                 self.items += [
                     Move(_LIMIT, _BEGIN),
@@ -140,7 +142,7 @@ class _Lowering(Sums):
             own, *others = self.loads[name].bases
             self.items += [AddImmediate(register, own[0], offset) for register, offset in others]
         for slot, found in enumerate(self.finish.extras.values()):
-            step = found.tile.get(node.loop, 0)
+            step = found.tile.get(loop, 0) * tiles
             if step:
                 self.items += [
                     LoadPointer(self.spare, STACK, 8 * slot),
@@ -219,7 +221,7 @@ class _Lowering(Sums):
 
     def advance(self, node: Tiles, iterations: int) -> None:
         """Move every pointer by whole tiles of a loop, or by iterations where these lie as evenly as tiles do."""
-        tiles, rest = divmod(iterations, node.tile)
+        tiles, rest = divmod(iterations, self.sizes[node.loop])
 
         def step_of(found: Stream) -> int:
             return found.point.get(node.loop, 0) * iterations if rest else found.tile.get(node.loop, 0) * tiles
@@ -265,6 +267,11 @@ def _tiles(node: Tiles) -> dict[str, int]:
     """The iterations in a tile of each loop of a nest."""
     inner = [found for each in node.body if isinstance(each, Tiles) for found in _tiles(each).items()]
     return {node.loop: node.tile, **dict(inner)}
+
+
+def _depth(node: Tiles) -> int:
+    """How many loops are inside each other."""
+    return 1 + max((_depth(each) for each in node.body if isinstance(each, Tiles)), default=0)
 
 
 def _covered(loop: str, region: Region) -> Spans:

@@ -82,11 +82,13 @@ class _Window:
 def regions(embedding: Embedding, schedule: Schedule, linear: Collection[str]) -> Regions:
     """The regions of each loop over a result that is worth cutting.
 
-    Tiles keep their places unless a loop is in `linear`: every tensor then moves alike from iteration to iteration.
+    Tiles keep their places unless a loop is in `linear`: every tensor then moves alike from iteration to iteration. A
+    loop in blocks stays whole.
     """
     found = {}
+    blocks = schedule.block or ("", 0)
     for each in _windows(embedding):
-        if each.whole == range(each.extent):
+        if each.whole == range(each.extent) or each.loop == blocks[0]:
             continue
         width = prod([schedule.tiles[name] for name in embedding.result_loops if name != each.loop])
         tile = schedule.tiles[each.loop]

@@ -59,7 +59,7 @@ def find(target: Isa, compute: str, word_bits: int, spread_bits: int, lanes: int
     what the ISA lacks.
     """
     entries = list(target.instructions.values())
-    moves = [entry for entry in entries if is_copy(entry) and _bits(entry, 0) == word_bits]
+    moves = [entry for entry in entries if is_copy(entry) and _bits(entry, 0) == word_bits and not entry.caches]
     loads = [entry for entry in moves if _between(entry, target) == ("register", "external")]
     stores = [
         entry for entry in moves if _between(entry, target) == ("external", "register") and _bits(entry, 1) == word_bits
@@ -120,7 +120,7 @@ def _copies(target: Isa, memory: str, size: int, between: tuple[str, str]) -> li
     """Unmasked copies of `size` bits to or from the low end of the registers of a memory."""
     found = []
     for entry in target.instructions.values():
-        if not is_copy(entry) or entry.mask or entry.choice or _between(entry, target) != between:
+        if not is_copy(entry) or entry.mask or entry.choice or entry.caches or _between(entry, target) != between:
             continue
         whole = _bits(entry, 0) == size and not _spreads(entry)
         if whole and memory in {operand.memory for operand in entry.operands.values()}:

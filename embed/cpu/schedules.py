@@ -1,5 +1,6 @@
 """The schedules of an embedding that are worth a price, and what the model says of each."""
 
+from collections.abc import Iterator
 from math import inf
 
 from embed.cpu.choose import Tiling, choose
@@ -29,13 +30,21 @@ def priced(site: Site, threads: int, thorough: bool) -> list[Candidate]:
     found, enough = list[Candidate](), inf
     for tiling in tilings:
         whole = pricing.computed(tiling.tiles)
-        for order in tiling.orders:
-            share = pricing.share(tiling.tiles, order, threads)
+        for schedule in _schedules(pricing, tiling, threads):
+            share = pricing.share(schedule, threads)
             if thorough or pricing.least(share * whole, share) * ACCURACY < enough:
-                schedule = Schedule(tiling.tiles, order, 1, 1)
                 found.append(Candidate(site, schedule, pricing.price(schedule, share * whole, share)))
                 enough = min(enough, found[-1].price.total)
     return found
+
+
+def _schedules(pricing: Pricing, tiling: Tiling, threads: int) -> Iterator[Schedule]:
+    """The orders of a tiling, those without blocks first."""
+    for order in tiling.orders:
+        yield Schedule(tiling.tiles, order, 1, 1)
+    for order in tiling.orders:
+        for block in pricing.blocks(tiling.tiles, order, threads):
+            yield Schedule(tiling.tiles, order, 1, 1, block=block)
 
 
 def _tilings(site: Site, threads: int) -> list[Tiling]:

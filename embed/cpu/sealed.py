@@ -11,7 +11,7 @@ from hashlib import sha256
 from dataflow.errors import UserError
 
 MAGIC = b"isa-embed kernel"
-VERSION = 1
+VERSION = 2
 
 _HEAD = struct.Struct("<II")
 _DIGEST = 32

@@ -101,6 +101,8 @@ class WordMoves:
             pattern = entry.pattern
             if pattern is None or pattern.accumulate or entry.mask or entry.choice or len(entry.operands) != 2:
                 continue
+            if entry.caches:
+                continue
             memories = [operand.memory for operand in entry.operands.values()]
             if sorted(memories) != sorted((self.external, self.word.memory)) or not isinstance(pattern.body, Read):
                 continue

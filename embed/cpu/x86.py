@@ -49,6 +49,9 @@ _PLUS, _MINUS, _DOWN, _CALL = 0, 5, 1, 2
 """What ModRM.reg says in an opcode that changes a register by a number, or by one, or calls it."""
 
 _CLEAR_UPPER, _LEAVE, _PAUSE = b"\xc5\xf8\x77", b"\xc3", b"\xf3\x90"
+_STORES_FIRST = b"\x0f\xae\xf8"
+"""SFENCE: only stores past the caches do not keep their order (Intel SDM, volume 3, "Memory Ordering")."""
+
 _HINTS = {Level.L1: 1, Level.L2: 2, Level.L3: 3, Level.STREAM: 0}
 _ALL_BITS = (1 << 64) - 1
 _SEVERAL = {control.SetMask: 2, control.BranchIfLess: 2, control.BranchIfZero: 2, control.Loop: 2}
@@ -332,7 +335,7 @@ _EMIT: dict[type, Callable[[_Emitter, Any], bytes]] = {
     control.Prefetch: _Emitter.prefetch,
     control.SetMask: _Emitter.set_mask,
     control.Call: _Emitter.call,
-    control.Order: lambda *_: b"",
+    control.Order: lambda *_: _STORES_FIRST,
     control.Pause: lambda *_: _PAUSE,
     control.Return: _Emitter.leave,
 }

@@ -10,7 +10,7 @@ from embed.nest.schedule import Schedule
 
 
 def build(embedding: Embedding, schedule: Schedule, epilogue: Epilogue) -> Nest:
-    """Tiles of the output outside; in each, reset, sum over tiles of the reduction, epilogue and store."""
+    """Blocks, then tiles of the output outside; in each, reset, sum over tiles of the reduction, epilogue and store."""
     results = set(embedding.result_loops)
     inner = points(embedding)
     loads = tuple(Fill(name) for name in embedding.inputs)
@@ -19,7 +19,9 @@ def build(embedding: Embedding, schedule: Schedule, epilogue: Epilogue) -> Nest:
     accumulate = _tiled(sums, schedule, (*loads, *inner))
     body = (Reset(), *accumulate, *_finish(epilogue, schedule))
     first = tuple(Fill(name) for name in schedule.whole)
-    return Nest(embedding, (*first, *_tiled(outer, schedule, body)), epilogue.planes, epilogue.extras)
+    nest = _tiled(outer, schedule, body)
+    blocks = (Tiles(*schedule.block, nest),) if schedule.block else nest
+    return Nest(embedding, (*first, *blocks), epilogue.planes, epilogue.extras)
 
 
 def derive(embedding: Embedding, epilogue: Epilogue) -> dict[str, Layout]:

@@ -87,6 +87,7 @@ class Instruction:
     `fixed` are the values of the fields that make this entry; the other fields are a MachineInstruction's own.
     `notation` is the encoding in a manual's own words, where it is not a field list; `form` what it was found to be.
     `denormals` and `summation` say where float arithmetic differs from the pattern's plain meaning (isa.rounding).
+    `caches` is "past" for a store that goes past them, at an address that is a multiple of its size.
     `c` is a C expression for the output, or a call where it is in memory, with {operand} in it.
     `sequence` are the instructions, other entries, that an entry without an encoding stands for.
     """
@@ -109,6 +110,7 @@ class Instruction:
     mask: Mask | None = None
     denormals: str = ""
     summation: str = ""
+    caches: str = ""
     form: Form | None = None
     c: str = ""
     statements: tuple[Computation, ...] = ()

@@ -14,6 +14,7 @@ from dataflow.expression import Apply, Cast, walk
 from embed.cpu.control import Item, LoadPointer, Return, SetImmediate, SetMask
 from embed.cpu.native import NativeFunction, pointers
 from embed.cpu.x86 import assemble
+from embed.physical import aligned_zeros
 from isa import Isa, MachineInstruction
 from isa.interpreter import run
 from isa.model import Instruction, Operand
@@ -104,7 +105,9 @@ class Case:
         if operand.memory == "field":
             self.fields[name] = int(self.generator.integers(0, 256) if self.generator.random() < 0.3 else data[0])
         elif operand.pointers:
-            self.fields |= {f"{name}.base": BASE, f"{name}.disp": int(self.generator.integers(0, 512)) - PLACE}
+            step = tensor.bytes if self.entry.caches else 1
+            disp = int(self.generator.integers(0, 512)) // step * step - PLACE
+            self.fields |= {f"{name}.base": BASE, f"{name}.disp": disp}
             start = PLACE + self.fields[f"{name}.disp"]
             self.dram[start : start + raw.size] = raw
         elif operand.memory == "r64":
@@ -137,7 +140,8 @@ class Case:
 
     def executed(self) -> dict[str, Array]:
         """The memories after the CPU ran the bytes."""
-        dram, vectors = self.dram.copy(), self.vectors.copy()
+        dram, vectors = aligned_zeros(DRAM_BYTES, self.dram.dtype), self.vectors.copy()
+        dram[...] = self.dram
         function = NativeFunction(assemble(list(self.program()), self.target).code)
         function(pointers([vectors.ctypes.data, dram.ctypes.data]), 0, 0)
         return {"dram": dram, "vectors": vectors, "k": self.masks}

@@ -39,7 +39,8 @@ class _Function:
         self.output = embedding.pattern.output.tensor
         self.extents = {loop.name: loop.extent for loop in embedding.loops}
         self.results = embedding.result_loops
-        self.outer = [name for name in kernel.schedule.order if name in self.results]
+        tiles = [(name, self.tiles[name]) for name in kernel.schedule.order if name in self.results]
+        self.outer = [kernel.schedule.block, *tiles] if kernel.schedule.block else tiles
         self.sums = [name for name in kernel.schedule.order if name not in self.results]
         self.partial = partial_words(embedding)
         self.element, self.bytes = _element(kernel)
@@ -98,17 +99,18 @@ class _Function:
 
     def outermost(self, pointers: Mapping[str, str], spans: Spans) -> None:
         """Tiles `begin` to `end`; the last may be shorter."""
-        name, *inner = self.outer
-        full, rest = self.split(name, spans)
+        (name, size), *inner = self.outer
+        full, rest = self.split(name, size, spans)
         stop = self.value(f"call i64 @llvm.smin.i64(i64 %end, i64 {full})")
-        whole = {**spans, name: (self.tiles[name], False)}
+        whole = {**spans, name: (size, False)}
+        outer = name, size
         self.when(
             f"icmp slt i64 %begin, {stop}",
-            lambda: self.loop("%begin", stop, (), lambda i, _: self.tile(name, i, inner, pointers, whole)),
+            lambda: self.loop("%begin", stop, (), lambda i, _: self.tile(outer, i, inner, pointers, whole)),
         )
         if rest:
             last = {**spans, name: (rest, spans[name][1])}
-            self.when(f"icmp sgt i64 %end, {full}", lambda: self.tile(name, str(full), inner, pointers, last))
+            self.when(f"icmp sgt i64 %end, {full}", lambda: self.tile(outer, str(full), inner, pointers, last))
 
     def when(self, condition: str, body: Callable[[], object]) -> None:
         then, after = self.fresh(), self.fresh()
@@ -151,34 +153,41 @@ class _Function:
         self.requests.append(count if unroll > 1 else '!"llvm.loop.unroll.disable"')
         return f", !llvm.loop !{2 * len(self.requests) - 2}"
 
-    def split(self, name: str, spans: Spans) -> tuple[int, int]:
+    def split(self, name: str, size: int, spans: Spans) -> tuple[int, int]:
         """Whole tiles, and iterations in the last one if it is shorter or holds the partial word."""
         count, last = spans[name]
-        full, rest = divmod(count, self.tiles[name])
+        full, rest = divmod(count, size)
         if last and not rest and name in self.partial:
-            return full - 1, self.tiles[name]
+            return full - 1, size
         return full, rest
 
     def tile(
-        self, name: str, number: str, inner: Sequence[str], pointers: Mapping[str, str], spans: Spans
+        self,
+        outer: tuple[str, int],
+        number: str,
+        inner: Sequence[tuple[str, int]],
+        pointers: Mapping[str, str],
+        spans: Spans,
     ) -> tuple[str, ...]:
-        """One tile of a loop: the loops inside, or the sum of the register tile."""
+        """One tile or block of a loop: the loops inside, or the sum of the register tile."""
+        name, size = outer
         moved = {
-            operand: self.moved(pointers[operand], number, found.tile.get(name, 0))
+            operand: self.moved(pointers[operand], number, found.tile.get(name, 0) * (size // self.tiles[name]))
             for operand, found in self.streams.items()
         }
         if not inner:
             self.accumulate(moved, spans)
             return ()
         following, *rest_of = inner
-        full, rest = self.split(following, spans)
-        whole = {**spans, following: (self.tiles[following], False)}
+        loop, size = following
+        full, rest = self.split(loop, size, spans)
+        whole = {**spans, loop: (size, False)}
         if full == 1:
             self.tile(following, "0", rest_of, moved, whole)
         elif full:
             self.loop("0", str(full), (), lambda i, _: self.tile(following, i, rest_of, moved, whole))
         if rest:
-            self.tile(following, str(full), rest_of, moved, {**spans, following: (rest, spans[following][1])})
+            self.tile(following, str(full), rest_of, moved, {**spans, loop: (rest, spans[loop][1])})
         return ()
 
     def moved(self, pointer: str, number: str, step: int) -> str:
