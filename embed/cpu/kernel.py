@@ -181,7 +181,8 @@ class CpuKernel:
 
     def __getstate__(self) -> dict[str, object]:
         """What is pickled and copied: not the code at its address, nor the arrays of the last call."""
-        return {name: value for name, value in vars(self).items() if name != "function"} | {"_last": {}}
+        code = ("function", "function_past")
+        return {name: value for name, value in vars(self).items() if name not in code} | {"_last": {}}
 
     def __str__(self) -> str:
         """The operator, the ISA, the embedding and the schedule, in a line."""

@@ -27,7 +27,7 @@ def past_caches(site: Site, store: str, output: Stream) -> dict[str, str]:
     if not other or not output.feed.in_place:
         return {}
     size = stored_bytes(site.target, other)
-    steps = (*output.point.values(), *output.tile.values())
+    steps = (output.start, *output.point.values(), *output.tile.values())
     if output.bytes != size or size % _line(site.target) or any(step % size for step in steps):
         return {}
     total = output.feed.physical.tensor.bytes

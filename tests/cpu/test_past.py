@@ -1,5 +1,6 @@
 """Stores past the caches: for large outputs whose words start at multiples of a line, and the same results."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,14 @@ def test_outputs_are_right_wherever_they_start(by: int) -> None:
     assert kernel(**given, out=out) is out
     assert np.array_equal(out, evaluate(LARGE, given))
     assert (kernel.function_for(out) is kernel.function_past) == (by % 64 == 0)
+
+
+@RUNS
+def test_a_kernel_that_ran_can_be_pickled() -> None:
+    kernel = made()
+    given = arrays(kernel)
+    expected = kernel(**given)
+    assert np.array_equal(pickle.loads(pickle.dumps(kernel))(**given), expected)
 
 
 @RUNS
