@@ -1,5 +1,8 @@
 """The commands that need nothing but one operator or one ISA; the suite adds its own."""
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from embed.cli.chain import chain_command
@@ -26,7 +29,13 @@ app.add_typer(isa_app, name="isa")
 
 
 @app.callback()
-def show_help(context: typer.Context) -> None:
+def show_help(
+    context: typer.Context,
+    said: Annotated[bool, typer.Option("--version", help="Print the version and exit.", show_default=False)] = False,
+) -> None:
+    if said:
+        typer.echo(f"isa-embed {version('isa-embed')}")
+        raise typer.Exit
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 

@@ -12,7 +12,8 @@ from embed.cpu.c_packing import c_type
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*"}
 
-HELPERS = """\
+HELPERS = {
+    "bf16": """\
 static inline float from_bf16(uint16_t x) {
     const uint32_t wide = (uint32_t)x << 16;
     float value;
@@ -24,7 +25,22 @@ static inline uint16_t to_bf16(float value) {
     memcpy(&x, &value, sizeof x);
     return (uint16_t)((x + 0x7fff + ((x >> 16) & 1)) >> 16);
 }
-"""
+""",
+    "f16": """\
+static inline float from_f16(uint16_t x) {
+    _Float16 value;
+    memcpy(&value, &x, sizeof value);
+    return (float)value;
+}
+static inline uint16_t to_f16(float value) {
+    const _Float16 half = (_Float16)value;
+    uint16_t x;
+    memcpy(&x, &half, sizeof x);
+    return x;
+}
+""",
+}
+"""Conversions of the floats that C has no arithmetic for, or not everywhere: they travel as their bits."""
 
 
 def reference_function(operator: Operator) -> Iterator[str]:
@@ -93,15 +109,15 @@ class _Writer:
 
     @staticmethod
     def loaded(dtype: str, text: str) -> str:
-        return f"from_bf16({text})" if dtype == "bf16" else text
+        return f"from_{dtype}({text})" if dtype in HELPERS else text
 
     @staticmethod
     def stored(dtype: str, text: str) -> str:
-        return f"to_bf16({text})" if dtype == "bf16" else f"({c_type(dtype)})({text})"
+        return f"to_{dtype}({text})" if dtype in HELPERS else f"({c_type(dtype)})({text})"
 
     @staticmethod
     def rounded(dtype: str, text: str) -> str:
-        return f"from_bf16(to_bf16({text}))" if dtype == "bf16" else f"({text})"
+        return f"from_{dtype}(to_{dtype}({text}))" if dtype in HELPERS else f"({text})"
 
     def combined(self, operation: str, values: list[str], dtype: str) -> str:
         first, *rest = values
@@ -131,7 +147,7 @@ class _Writer:
 
 def _computed(dtype: str) -> str:
     """The C type in which values of a type are computed."""
-    return "float" if dtype == "bf16" else c_type(dtype)
+    return "float" if dtype in HELPERS else c_type(dtype)
 
 
 def _affine(index: Affine) -> str:

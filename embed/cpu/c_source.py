@@ -51,7 +51,7 @@ def source(kernel: CpuKernel, name: str) -> str:
         *functions(kernel, name),
         "\n".join(_function(kernel, name)),
         run_function(kernel, name),
-        *([HELPERS.rstrip()] if _has_bf16(kernel) else []),
+        *(text.rstrip() for dtype, text in HELPERS.items() if _has(kernel, dtype)),
         "\n".join(reference_function(kernel.operator)),
         _RANDOM,
         "\n".join(_main(kernel, name)),
@@ -59,8 +59,8 @@ def source(kernel: CpuKernel, name: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _has_bf16(kernel: CpuKernel) -> bool:
-    return any(t.dtype == "bf16" for statement in kernel.operator.statements for t in statement.tensors)
+def _has(kernel: CpuKernel, dtype: str) -> bool:
+    return any(t.dtype == dtype for statement in kernel.operator.statements for t in statement.tensors)
 
 
 def _tables(kernel: CpuKernel, name: str) -> Iterator[str]:
@@ -140,8 +140,8 @@ def _copied(physical: Physical, statement: str) -> list[str]:
 
 
 def _number(tensor: Tensor) -> str:
-    if tensor.dtype == "bf16":
-        return "to_bf16((float)(next_number() - 4))"
+    if tensor.dtype in HELPERS:
+        return f"to_{tensor.dtype}((float)(next_number() - 4))"
     signed = not is_integer(tensor.dtype) or is_signed(tensor.dtype)
     return f"({c_type(tensor.dtype)})(next_number(){' - 4' if signed else ''})"
 
@@ -149,9 +149,9 @@ def _number(tensor: Tensor) -> str:
 def _compared(tensor: Tensor) -> str:
     """Whole numbers are equal; floats differ by no more than their rounding."""
     got, want = "{name}_lying[{to}]", "{name}_rows[at]"
-    if tensor.dtype == "bf16":
-        got, want = f"from_bf16({got})", f"from_bf16({want})"
-    bound = {"bf16": "0.01", "f32": "1e-5", "f64": "1e-12"}.get(tensor.dtype)
+    if tensor.dtype in HELPERS:
+        got, want = (f"from_{tensor.dtype}({number})" for number in (got, want))
+    bound = {"bf16": "0.01", "f16": "0.01", "f32": "1e-5", "f64": "1e-12"}.get(tensor.dtype)
     wrong = f"fabs((double){got} - {want}) > {bound} * (1 + fabs((double){want}))" if bound else f"{got} != {want}"
     report = f'printf("element %lld: %g, not %g\\n", (long long)at, (double){got}, (double){want})'
     return f"if ({wrong}) {{ {report}; return 1; }}"

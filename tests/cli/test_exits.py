@@ -3,13 +3,22 @@
 import shlex
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 import typer
 
 from dataflow import UserError
+from embed.cli.app import app, run
 from embed.cli.exits import Defect, ExitCode, Interrupted, guarded
 from embed.errors import NoEmbedding
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    version = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["version"]
+    assert run(app, ["--version"]) == 0
+    assert capsys.readouterr().out == f"isa-embed {version}\n"
 
 
 def raising(error: BaseException) -> object:

@@ -24,7 +24,7 @@ from isa.words import from_bytes
 
 NHWC = {"inp": "NHWC", "out": "NHWC"}
 FLAGS = ("-O2", "-Wall", "-Wextra", "-Werror")
-COMMON = ("main", "reference", "next_number", "from_bf16", "to_bf16")
+COMMON = ("main", "reference", "next_number", "from_bf16", "to_bf16", "from_f16", "to_f16")
 
 
 def toolchain(name: str) -> tuple[list[str], list[str]]:
@@ -83,6 +83,7 @@ CASES = {
     "avx512_vnni": integers("u8*i8"),
     "avx512_bf16": floats("bf16")[:2],
     "neon_dotprod": integers("i8"),
+    "neon_fp16": floats("f16:f16")[:2],
 }
 
 
@@ -118,7 +119,7 @@ def test_a_wrong_kernel_fails_its_self_test(tmp_path: Path) -> None:
     assert checked(compiler, runner, file).startswith("element 0: ")
 
 
-@pytest.mark.parametrize("name", ["avx512", "avx512_vnni", "avx512_bf16", "avx2", "neon", "neon_dotprod"])
+@pytest.mark.parametrize("name", ["avx512", "avx512_vnni", "avx512_bf16", "avx2", "neon", "neon_dotprod", "neon_fp16"])
 def test_every_template_does_what_its_pattern_says(name: str, tmp_path: Path) -> None:
     """One C program for all entries of a file, on drawn values; the interpreter runs the patterns on the same."""
     compiler, runner = toolchain(name)
