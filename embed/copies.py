@@ -12,6 +12,7 @@ import numpy as np
 
 from dataflow.expression import Read
 from embed.embedding import Embedding
+from embed.lanes import slides
 from embed.layout import Window, word_lanes
 
 Group = tuple[tuple[str, ...], tuple[int, ...]]
@@ -30,6 +31,13 @@ def copies(embedding: Embedding, name: str) -> int:
     ]
     entries = prod(entry for entry, _ in counted) * _repeated(embedding, read, operand)
     return entries - prod(distinct for _, distinct in counted)
+
+
+def all_copies(embedding: Embedding) -> dict[str, int]:
+    """`copies` of each input; empty where lanes slide over an operand, since they share its elements in a word."""
+    if slides(embedding.operator.main, embedding.pattern, embedding.binding):
+        return {}
+    return {name: copies(embedding, name) for name in embedding.inputs}
 
 
 def groups(read: Read, extents: Mapping[str, int]) -> Iterator[Group]:

@@ -13,7 +13,7 @@ from embed.cli.console import say_stages, wide_console
 from embed.cli.explain import alternatives_table, explain, solved
 from embed.cli.files import check_writable, write_json_lines
 from embed.cli.groups import grouped
-from embed.cli.machines import say_note
+from embed.cli.machines import UNLISTED, say_note
 from embed.cli.options import All, First, JsonFile, Limit, Show, Verbose, Written
 from embed.cli.plan_record import PlanRecord, plan_record
 from embed.cli.plans import explain_placement, explain_plan, numbered, placements_table, plan_of
@@ -72,7 +72,7 @@ def embed_command(
     )
     _print(pieces)
     if listed is not None and show is None and unlisted(wanted, target, search.read()):
-        say_note("rewritings are not listed: --relax all")
+        say_note(UNLISTED)
 
 
 def _refuse_both(embedding: str | None, given: Mapping[str, object]) -> None:

@@ -8,18 +8,18 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dataflow import Operator
+from dataflow import Operator, UserError
 from dataflow.dtypes import bits
 from embed import Alternatives, Solution, costs, layout
 from embed.cli.console import new_table
 from embed.cli.record import Record
-from embed.copies import copies
+from embed.copies import all_copies
 from embed.costs import Costs
+from embed.cpu.compile import on_registers
 from embed.embedding import Digit, Embedding
 from embed.epilogue import plan as plan_epilogue
 from embed.errors import NoEmbedding
 from embed.kernel import Machine
-from embed.lanes import slides
 from embed.nest.single import single
 from embed.pareto import lane_strides
 from isa.model import Isa
@@ -48,15 +48,30 @@ def explain(target: Isa, solution: Solution, objective: str, command: str) -> It
     reason = _uncompiled(embedding, target)
     yield Text("not compiled" if reason else "compiled by", style="bold")
     yield Text(f"  {reason or f'{command} --embedding {shlex.quote(str(embedding))} --out DIR'}")
+    if not reason and Machine.of(target) is Machine.CPU:
+        taken = on_registers(embedding, target).name
+        if taken != embedding.name:
+            yield Text(f"  which loads words into registers and has the same lanes of {taken}")
 
 
 def _uncompiled(embedding: Embedding, target: Isa) -> str:
     """Why there is no program of an embedding, where that is so."""
     if Machine.of(target) is Machine.CPU:
-        return f"kernels for {target.name} rewrite no operator" if embedding.relaxed else ""
+        return (
+            f"kernels for {target.name} rewrite no operator" if embedding.relaxed else _off_registers(embedding, target)
+        )
     try:
         plan_epilogue(embedding.operator, target)
     except NoEmbedding as error:
+        return str(error)
+    return ""
+
+
+def _off_registers(embedding: Embedding, target: Isa) -> str:
+    """Why no entry on registers has the same lanes, where that is so."""
+    try:
+        on_registers(embedding, target)
+    except UserError as error:
         return str(error)
     return ""
 
@@ -95,7 +110,7 @@ def cost_table(target: Isa, solution: Solution, objective: str) -> Table:
     table = new_table("costs")
     table.add_row("invocations", f"{price.invocations:,}")
     table.add_row("utilisation", f"{price.utilisation:.4f}{_fixed_note(target, solution)}")
-    untimed = "" if target.timings else " (an invocation each: the file has no timing)"
+    untimed = "" if target.timings else " (one an invocation: the file has no timing)"
     table.add_row("cycles, modelled", f"{price.cycles:,}{untimed}")
     table.add_row("bytes, packed", f"{price.bytes:,}{_copies_note(solution.embedding)}")
     if price.added_bytes:
@@ -108,10 +123,8 @@ def cost_table(target: Isa, solution: Solution, objective: str) -> Table:
 
 def _copies_note(embedding: Embedding) -> str:
     """Bytes of elements that packed inputs hold once more; nothing where lanes slide and share them in a word."""
-    if slides(embedding.operator.main, embedding.pattern, embedding.binding):
-        return ""
     types = {name: embedding.pattern.tensor(embedding.binding.operands[name]).dtype for name in embedding.inputs}
-    size = sum(copies(embedding, name) * bits(dtype) // 8 for name, dtype in types.items())
+    size = sum(count * bits(types[name]) // 8 for name, count in all_copies(embedding).items())
     return f" ({size:,} of them copies)" if size else ""
 
 

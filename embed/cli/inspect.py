@@ -10,12 +10,14 @@ import typer
 from embed.cli.asked import AskedIsa, AskedList, AskedOperator, compile_line, run_line
 from embed.cli.files import check_writable, write_whole
 from embed.cli.groups import grouped
+from embed.cli.machines import UNLISTED, say_note
 from embed.cli.plans import plan_of
 from embed.errors import NoEmbedding
 from embed.inspect.data import page_data
 from embed.inspect.page import page
 from embed.inspect.plan_data import plan_data, shown_steps
 from embed.nodes.front import pareto
+from embed.solver.questions import unlisted
 
 Page = Annotated[Path, typer.Option("--html", metavar="FILE", help="the page to write; it needs no network")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="how many of the best to show")]
@@ -38,5 +40,7 @@ def inspect_command(html: Page, operator: AskedOperator, isa: AskedIsa, search: 
         raise NoEmbedding(f"no embedding was found in time: {listed.progress}; raise the time limit", listed.progress)
     line = compile_line(operator, isa, search.layout or ())
     commands = [f"{line} --embedding {shlex.quote(str(one.embedding))} --out DIR" for one in shown]
-    write_whole(html, page(page_data(listed, shown, commands)))
+    note = UNLISTED if unlisted(wanted, target, search.read()) else ""
+    write_whole(html, page(page_data(listed, shown, commands, note)))
+    say_note(note)
     typer.echo(f"{wanted.title}: {len(shown)} of {len(listed)} embeddings in {html}")

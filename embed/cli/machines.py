@@ -83,8 +83,12 @@ def written_or_best(operator: Operator, target: Isa, search: AskedEmbedding, wri
     return solution.embedding
 
 
+UNLISTED = "rewritings are not listed: --relax all"
+"""What is said of a list without rewritings of the operator, where there are some."""
+
+
 def say_note(note: str) -> None:
-    """What a time limit left out, if it did."""
+    """What a time limit left out, or a list leaves out, if it does."""
     if note:
         error_console().print(note, highlight=False, markup=False)
 

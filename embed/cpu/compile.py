@@ -119,7 +119,7 @@ def candidates(
         return priced(Site(embedding, target, lies, constants, plan), threads, thorough) if plan else []
 
     if embedding is not None:
-        possible = candidates_of(_on_registers(moved(embedding, over, target), target))
+        possible = candidates_of(on_registers(moved(embedding, over, target), target))
         if not possible:
             raise NoEmbedding(plans.refusal or f"{target.name} cannot store the results of {embedding}, one to a word")
         return Ranking(rank(possible))
@@ -131,7 +131,7 @@ def candidates(
         raise NoEmbedding(plans.refusal or str(error)) from None
 
 
-def _on_registers(embedding: Embedding, target: Isa) -> Embedding:
+def on_registers(embedding: Embedding, target: Isa) -> Embedding:
     """The same lanes of an entry all of whose operands are registers: how words are loaded is for the kernel to say.
 
     Raises UserError where there is none.

@@ -6,6 +6,7 @@ from operator import mul
 
 from dataflow.affine import Affine
 from embed import layout
+from embed.copies import all_copies
 from embed.embedding import Embedding
 from embed.layout import Layout
 from embed.nest.single import single
@@ -17,12 +18,12 @@ from embed.solver.search import Solution
 Value = dict[str, object]
 
 
-def page_data(found: Alternatives, shown: Iterable[Solution], commands: Iterable[str]) -> Value:
-    """Everything the page needs; `commands` compile just the embeddings shown."""
+def page_data(found: Alternatives, shown: Iterable[Solution], commands: Iterable[str], note: str = "") -> Value:
+    """Everything the page needs; `commands` compile just the embeddings shown, and `note` says what is not listed."""
     solutions = list(shown)
     best = {str(embedding) for embedding, _ in found.pareto().ranked}
     operator = solutions[0].embedding.asked
-    proven = "complete" if found.complete else "more may exist"
+    proven = ", ".join(filter(None, ("complete" if found.complete else "more may exist", note)))
     return {
         "title": operator.title,
         "statements": [str(statement) for statement in operator.statements],
@@ -40,6 +41,7 @@ def alternative(solution: Solution) -> Value:
     """One embedding: its line, its price, the map phi and the place of every operand."""
     embedding, price = solution.embedding, solution.costs
     packs = layout.derive(embedding)
+    again = {name: f" ({count:,} of them copies)" for name, count in all_copies(embedding).items() if count}
     return {
         "text": str(embedding),
         "pattern": f"{embedding.name}: {embedding.pattern}",
@@ -56,7 +58,7 @@ def alternative(solution: Solution) -> Value:
         "outer": embedding.outer_dims,
         "verb": "adds to",
         "nodes": [{"copy": 0, "operands": [_operand(embedding, packed) for packed in packs.items()]}],
-        "layouts": [str(packed) for packed in packs.values()],
+        "layouts": [f"{packed}{again.get(name, '')}" for name, packed in packs.items()],
         "packings": [f"{left.tensor} lies as {left.layout}: {left}" for left in price.packings.values()],
         "nest": str(single(embedding)),
     }

@@ -14,6 +14,7 @@ import isa
 from dataflow import conv2d, depthwise_conv2d, gemm
 from embed import layout
 from embed.cli.app import app, run
+from embed.copies import copies
 from embed.embedding import Embedding
 from embed.inspect.data import page_data
 from embed.inspect.page import page
@@ -39,6 +40,16 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Any]:
     yield tab
     tab.close()
     assert said == []
+
+
+def test_the_data_says_what_is_packed_twice_and_what_is_not_listed() -> None:
+    found = embed.alternatives(CONV, SMALL)
+    data = page_data(found, list(found), ["compile"] * len(found), "rewritings are not listed")
+    assert data["heading"] == f"{len(found)} of {len(found)} embeddings, complete, rewritings are not listed"
+    for one, shown in zip(found, data["alternatives"], strict=True):
+        said = dict(zip(layout.derive(one.embedding), shown["layouts"], strict=True))
+        for name in one.embedding.inputs:
+            assert ("of them copies" in said[name]) == (copies(one.embedding, name) > 0)
 
 
 def test_choosing_an_alternative_changes_the_picture(opened: Any) -> None:
