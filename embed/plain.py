@@ -35,9 +35,9 @@ class Writer:
         """The JSON value of an object of the type `kind`."""
         if kind in self.hooks:
             return self.hooks[kind](value)
-        origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-        if origin is np.ndarray:
+        if kind == Array:
             return self.array(value)
+        origin, arguments = typing.get_origin(kind), typing.get_args(kind)
         if origin in (typing.Union, types.UnionType):
             return self.union(value, arguments)
         if origin is tuple:
@@ -79,9 +79,9 @@ class Reader:
     def _read(self, value: Any, kind: Any) -> Any:
         if kind in self.hooks:
             return self.hooks[kind](value)
-        origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-        if origin is np.ndarray:
+        if kind == Array:
             return self._array(value)
+        origin, arguments = typing.get_origin(kind), typing.get_args(kind)
         if origin in (typing.Union, types.UnionType):
             return self._union(value, arguments)
         if origin is tuple:
