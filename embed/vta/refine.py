@@ -37,7 +37,8 @@ def refined(embedding: Embedding, target: Isa, schedule: Schedule, bound: int) -
     trials = _Trials(task_of(embedding, target), target)
     best, cycles = schedule, trials.run(schedule)
     while cycles > _CLOSE * bound:
-        timed = [(trials.run(other), other) for other in _neighbours(trials.task, best) if trials.left(other)]
+        near = (other for other in neighbours(trials.task, best) if reading(trials.task, other) < cycles)
+        timed = [(trials.run(other), other) for other in near if trials.left(other)]
         fewest = min((found for found, _ in timed), default=cycles)
         if fewest >= cycles:
             break
@@ -65,7 +66,29 @@ class _Trials:
         return str(schedule) not in self._known and self._spent < _MOST
 
 
-def _neighbours(task: Task, schedule: Schedule) -> Iterator[Schedule]:
+def reading(task: Task, schedule: Schedule) -> int:
+    """Cycles in which the bus reads the inputs: no program of a schedule takes fewer.
+
+    A tile is there again if no more tiles than there are places came in between; they come in the loops' order.
+    """
+    counts = {name: -(-extent // schedule.tiles[name]) for name, extent in task.extents.items()}
+    total = 0
+    for tensor in task.inputs:
+        axes, moving = task.layouts[tensor].axes, task.moves(tensor)
+        if any(sum(counts[loop] > 1 for loop, _ in axis.loops) > 1 for axis in axes):
+            continue  # tiles of different steps may be the same words
+        between = again = 1
+        for name in reversed(schedule.order):
+            if name in moving:
+                between *= counts[name]
+            elif between > schedule.slots_of(tensor):
+                again *= counts[name]
+        total += task.beats(tensor, again * prod(task.reads(axis, schedule.tiles) for axis in axes))
+    return total
+
+
+def neighbours(task: Task, schedule: Schedule) -> Iterator[Schedule]:
+    """Those that fit, one step away."""
     for tensor in task.inputs:
         deeper = min(2 * schedule.slots_of(tensor), _tiles(task, schedule, tensor))
         if deeper > schedule.slots_of(tensor):

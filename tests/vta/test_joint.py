@@ -23,7 +23,7 @@ from embed.solver.settings import Settings
 from embed.vta.checker import check
 from embed.vta.executable import compile_vta, scheduled, task_of
 from embed.vta.joint import choose
-from embed.vta.refine import refined
+from embed.vta.refine import neighbours, reading, refined
 from tests.operators import inputs
 
 LITTLE = isa.load("vta", {"block_in": 4, "block_out": 4, "inp_bytes": 256, "wgt_bytes": 512, "acc_bytes": 1024})
@@ -79,6 +79,13 @@ def test_refined_programs_are_no_slower_and_right(operator: Operator) -> None:
     assert check(kernels[1].bind(arrays), kernels[1].machine) == []
     np.testing.assert_array_equal(kernels[1](**arrays), evaluate(operator, arrays))
     assert refined(embedding, LITTLE, first, bound=cycles[0]) == first
+    task = task_of(embedding, LITTLE)
+    around = {str(one): one for near in neighbours(task, first) for one in (near, *neighbours(task, near))}
+    for schedule in list(around.values())[:40]:
+        kernel = compile_vta(embedding, LITTLE, schedule)
+        timing = kernel.timing()
+        loaded = sum(timing.bytes[kernel.plan.places[tensor].memory] for tensor in task.inputs)
+        assert reading(task, schedule) <= loaded // task.rates.bus <= timing.cycles
 
 
 @pytest.mark.parametrize(
