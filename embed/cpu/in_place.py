@@ -32,8 +32,13 @@ class InPlace:
     start: int = 0
 
     @property
+    def physical(self) -> Physical:
+        """How the user has it: an output as the epilogue leaves it."""
+        return self.feed.physical
+
+    @property
     def tensor(self) -> str:
-        return self.feed.physical.tensor.name
+        return self.physical.tensor.name
 
     def stream(self, schedule: Schedule) -> Stream:
         tile = {name: stride * schedule.tiles[name] for name, stride in self.point.items()}

@@ -309,7 +309,7 @@ class _Reach:
         read, radix = embedding.accesses[embedding.binding.tensors[operand]], embedding.radix
         tensor = embedding.operator.main.tensor(read.tensor)
         loops = {dim: owners[dim] for dim in read.dims}
-        self.size = bits(tensor.dtype) // 8
+        self.size = bits(found.physical.tensor.dtype) // 8
         self.loops = frozenset([loop.name for loop in loops.values()])
         near = {} if isinstance(found, Packed) or not found.spread else found.point
         self.crowded = [name for name, step in near.items() if name in embedding.result_loops and step < _PAGE]

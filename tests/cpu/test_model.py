@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 import isa
-from dataflow import conv2d, evaluate, gemm
+from dataflow import conv2d, evaluate, gemm, requantise
 from dataflow.operator import Operator
 from embed.cpu import model
 from embed.cpu.compile import candidates, compile_cpu, kernel_of
@@ -140,3 +140,11 @@ def test_a_time_limit_says_what_it_has() -> None:
     ):
         ranking(operator, NHWC, deadline=Deadline(1e-9))
     assert ranking(operator, NHWC).note == ""
+
+
+def test_an_output_has_the_bytes_that_its_epilogue_leaves() -> None:
+    sums = conv2d(c=64, h=56, w=56, k=256, r=1, s=1, dtype="u8*i8")
+    target = isa.load("avx512_vnni")
+    found = [candidates(each, target, layouts=NHWC).candidates[0] for each in (sums, requantise(sums, dtype="u8"))]
+    beyond = [candidate.price.transfers[-1] * target.timing["memory_read"] for candidate in found]
+    assert beyond[0] - beyond[1] == pytest.approx(3 * sums.output.size, rel=0.01)
