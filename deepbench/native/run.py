@@ -4,7 +4,7 @@ import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from deepbench.suite import DONE, NativeSettings, Task
 from embed.cli.files import Array
 from embed.cpu import probe
 from embed.cpu.compile import compile_cpu
-from embed.cpu.kernel import CpuKernel
+from embed.cpu.kernel import Bound, CpuKernel
 from isa.model import Isa
 
 LAYOUTS = {
@@ -64,8 +64,13 @@ class _Ready:
     work: peers.Work
 
     def run(self) -> object:
-        """One call, the output given."""
-        return self.kernel(*self.free, out=self.out)
+        """One call, the arrays checked before."""
+        return self.bound()
+
+    @cached_property
+    def bound(self) -> Bound:
+        """The kernel with the inputs that are not fixed, and the output."""
+        return self.kernel.bind(*self.free, out=self.out)
 
     @property
     def free(self) -> list[Array]:

@@ -1,9 +1,9 @@
 """An operator compiled for this machine's CPU: native code that runs on numpy arrays."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.resources import files
 from operator import is_
 from pathlib import Path
@@ -19,7 +19,7 @@ from embed import atomic, serial
 from embed.cpu import sealed
 from embed.cpu.control import Item
 from embed.cpu.feed import Feed
-from embed.cpu.machine import Call, Code, Function, load, machine_of
+from embed.cpu.machine import Code, Function, load, machine_of
 from embed.cpu.past import stored_bytes, swapped
 from embed.cpu.program import Part, listing
 from embed.cpu.streams import Stream
@@ -43,25 +43,34 @@ class _Moved:
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
-    """The arrays of a call, and the code bound to them or to their rooms; `held` keeps alive what it points to."""
+class Bound:
+    """A kernel with the arrays of its calls: each call reads what the inputs hold then, and returns `out`.
+
+    `run` is the code bound to the arrays or to their rooms, and `held` keeps alive what it points to. The output is
+    `cleared` where the operator has no value for some elements. One thread may call at a time.
+    """
 
     arrays: tuple[Array, ...]
     out: Array
-    run: Call
+    run: Callable[[], None]
     held: tuple[Array, ...]
     inputs: tuple[_Moved, ...]
     output: tuple[_Moved, ...]
+    cleared: bool
 
-    def fill(self) -> None:
+    def __call__(self) -> Array:
+        """Run once more."""
         for each in self.inputs:
             each.feed.fill(each.room, each.array)
-
-    def restore(self) -> None:
+        if self.cleared:
+            self.out[...] = 0
+        self.run()
         for each in self.output:
             self.out[...] = each.feed.restore(each.room)
+        return self.out
 
     def release(self) -> None:
+        """Give the rooms back to the kernel; the last that may be done with it."""
         for each in (*self.inputs, *self.output):
             each.feed.release(each.room)
 
@@ -94,7 +103,7 @@ class CpuKernel:
     span: range | None = None
     note: str = field(default="", compare=False, repr=False)
     _constants: CONSTANTS = field(default_factory=dict, repr=False)
-    _last: "dict[str, _Call]" = field(default_factory=dict, repr=False)
+    _last: "dict[str, Bound]" = field(default_factory=dict, repr=False)
 
     @cached_property
     def tiles(self) -> int:
@@ -162,22 +171,13 @@ class CpuKernel:
         if call is None or out is not call.out or named or not _same(arrays, call.arrays):
             if call is not None:
                 call.release()
-            call = self._bind(arrays, named, out)
-        call.fill()
-        if not self._writes_all:
-            call.out[...] = 0
-        self._run(call.run)
-        call.restore()
+            call = self.bind(*arrays, out=out, **named)
+        call()
         if named:
             call.release()
         else:
             self._last["call"] = call
         return call.out
-
-    @cached_property
-    def _writes_all(self) -> bool:
-        """Whether the operator has a value for each element of its output; the others are zero."""
-        return self.operator.main.is_whole
 
     def __getstate__(self) -> dict[str, object]:
         """What is pickled and copied: not the code at its address, nor the arrays of the last call."""
@@ -188,8 +188,11 @@ class CpuKernel:
         """The operator, the ISA, the embedding and the schedule, in a line."""
         return f"{self.operator.title} on {self.target.name}: {self.embedding}, {self.schedule}"
 
-    def _bind(self, arrays: Sequence[Array], named: Mapping[str, Array], out: Array | None) -> _Call:
-        """What a call with these arrays runs on."""
+    def bind(self, *arrays: Array, out: Array | None = None, **named: Array) -> Bound:
+        """Check arrays once, for many calls: `bind(...)()` is `kernel(...)`, and later calls cost little but the code.
+
+        The output is allocated once unless `out` is given. Raises UserError for wrong arrays.
+        """
         given = self._given(arrays, named)
         physical = self.physical[self.operator.output.name]
         result = physical.empty() if out is None else _writable(physical.check(out))
@@ -208,7 +211,9 @@ class CpuKernel:
         run = self.function_for(held[0])((*held, *self.tables))
         first = next(iter(self.streams))
         inputs = tuple(each for name, each in moved.items() if name != first)
-        return _Call(tuple(arrays), result, run, held, inputs, (moved[first],) if first in moved else ())
+        output = (moved[first],) if first in moved else ()
+        cleared = not self.operator.main.is_whole
+        return Bound(arrays, result, partial(run, self._edges), held, inputs, output, cleared)
 
     def _given(self, arrays: Sequence[Array], named: Mapping[str, Array]) -> dict[str, Array]:
         """The arrays by name."""
@@ -219,9 +224,11 @@ class CpuKernel:
             raise UserError(f"input '{missing[0]}' is missing; the inputs are {', '.join(names)}")
         return given
 
-    def _run(self, run: Call) -> None:
+    @property
+    def _edges(self) -> list[int]:
+        """The tiles between which each thread has its part."""
         tiles = self.span or range(self.tiles)
-        run([tiles.start + len(tiles) * part // self.threads for part in range(self.threads + 1)])
+        return [tiles.start + len(tiles) * part // self.threads for part in range(self.threads + 1)]
 
     @cached_property
     def assembled(self) -> Code:

@@ -96,13 +96,13 @@ def check_runs(target: Isa) -> None:
 
 def _bound(function: NativeFunction, assemble: Assemble) -> Function:
     def bind(arrays: Sequence[Array]) -> Call:
-        table = pointers([array.ctypes.data for array in arrays])
+        table, call = pointers([array.ctypes.data for array in arrays]), function.call
 
         def run(edges: Sequence[int]) -> None:
             if len(edges) > 2:
                 team(len(edges) - 1, assemble).run(function, table, edges)
             else:
-                function(table, *edges)
+                call(table, *edges)
 
         return run
 

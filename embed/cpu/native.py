@@ -46,14 +46,14 @@ class NativeFunction:
 
     def __init__(self, code: bytes) -> None:
         self.memory = ExecutableMemory(code)
-        self._call = _SIGNATURE(self.memory.address)
+        self.call = _SIGNATURE(self.memory.address)
 
     @property
     def address(self) -> int:
         return self.memory.address
 
     def __call__(self, tensors: "ctypes.Array[ctypes.c_void_p]", begin: int, end: int) -> None:
-        self._call(tensors, begin, end)
+        self.call(tensors, begin, end)
 
 
 def pointers(addresses: Sequence[int]) -> "ctypes.Array[ctypes.c_void_p]":

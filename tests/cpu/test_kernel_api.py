@@ -236,3 +236,24 @@ def test_only_inputs_can_be_fixed() -> None:
 def resident_bytes() -> int:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize()
+
+
+@NATIVE
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+def test_a_bound_kernel_checks_arrays_once_and_reads_them_each_time(layout: str) -> None:
+    """In place, and where inputs and the output are copied to and from rooms."""
+    operator = conv2d(c=5, h=6, w=7, k=20, r=3, s=3, pad=1, dtype="f32")
+    kernel = compile_cpu(operator, TARGET, layouts={"inp": layout, "out": layout}, constants=("wgt",))
+    given = arrays(kernel)
+    kernel.fix(wgt=given["wgt"])
+    bound = kernel.bind(given["inp"])
+    assert bound() is bound.out
+    assert np.array_equal(bound(), evaluate(operator, given))
+    given["inp"][...] += 1
+    assert bound() is bound.out
+    assert np.array_equal(bound.out, evaluate(operator, given))
+    named = kernel.bind(inp=given["inp"], out=bound.out)
+    bound.out[...] = 0
+    assert np.array_equal(named(), kernel(given["inp"]))
+    with pytest.raises(UserError, match="'inp' has shape"):
+        kernel.bind(given["inp"][:, 1:])
