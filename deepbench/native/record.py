@@ -54,6 +54,13 @@ class NativeRecord(JsonRecord):
         """Operations per byte of the tensors."""
         return 2 * self.macs / max(1, self.bytes)
 
+    @property
+    def reached(self) -> float | None:
+        """The share of the nearer limit: the peak, or for products of few columns reading the weights."""
+        if self.share is None or self.group != "gemm n<=4":
+            return self.share
+        return max(self.share, self.bandwidth_share or 0.0)
+
 
 def peer_row(name: str, checked: bool | None = None, note: str = "") -> dict[str, object]:
     """A peer's row of which the rates are still open."""

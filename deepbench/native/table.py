@@ -43,12 +43,19 @@ def grouped(rows: Rows) -> dict[str, Rows]:
 def problem_table(title: str, rows: Rows) -> Table:
     """One group; products of few columns show bytes instead of operations."""
     memory = all(record.group == "gemm n<=4" for _, record in rows)
-    numbers = ["GFLOP/s", "share", *(["GB/s", "of read", "level"] if memory else []), "checked", "compile ms"]
+    numbers = [
+        "GFLOP/s",
+        "share",
+        *(["GB/s", "of read", "of the nearer", "level"] if memory else []),
+        "checked",
+        "compile ms",
+    ]
     threads = ["speed-up"] if any(record.speedup for _, record in rows) else []
     titles = [*numbers, *threads, "best peer", "its share", "ratio"]
     table = new_table(title, "#", "sizes", "embedding", *titles, right=[t for t in titles if t != "best peer"])
     for problem, record in rows:
-        read = [_giga(record.bytes_per_s), shown_share(record.bandwidth_share), record.level] if memory else []
+        bytes_read = _giga(record.bytes_per_s), shown_share(record.bandwidth_share), shown_share(record.reached)
+        read = [*bytes_read, record.level] if memory else []
         cells = [_number(record.gflops), shown_share(record.share), *read, shown_check(record)]
         beside = [
             *(_ratio(record.speedup) for _ in threads),
@@ -69,6 +76,7 @@ def mean_table(groups: Mapping[str, Rows]) -> Table:
         "checked",
         "share",
         "of read",
+        "of the nearer",
         "speed-up",
         "best peer",
         "ratio",
@@ -85,7 +93,7 @@ def mean_table(groups: Mapping[str, Rows]) -> Table:
             str(len(records)),
             str(sum(record.checked is True for record in records)),
             shown_share(geomean(record.share for record in records)),
-            shown_share(geomean(record.bandwidth_share for record in records)) if "n<=4" in title else "",
+            *_of_limits(records, "n<=4" in title),
             _speedups(record.speedup for record in records),
             shown_share(geomean(record.best_peer_share for record in records)),
             _ratio(geomean(ratios)),
@@ -120,7 +128,7 @@ def worst_table(records: Sequence[NativeRecord]) -> Table:
 def worst(records: Sequence[NativeRecord]) -> list[NativeRecord]:
     """Those with the lowest share of the peak, or of the bandwidth where that bounds them."""
     timed = [record for record in records if record.share is not None]
-    return sorted(timed, key=_reached)[:_WORST]
+    return sorted(timed, key=lambda record: record.reached or 0.0)[:_WORST]
 
 
 def summary(records: Sequence[NativeRecord], wall: float) -> Iterator[str]:
@@ -145,9 +153,15 @@ def summary(records: Sequence[NativeRecord], wall: float) -> Iterator[str]:
         yield f"{note} ({len(problems)} problems, first {problems[0]})"
 
 
-def _reached(record: NativeRecord) -> float:
-    share = record.share or 0.0
-    return max(share, record.bandwidth_share or 0.0) if record.group == "gemm n<=4" else share
+def _of_limits(records: Sequence[NativeRecord], memory: bool) -> tuple[str, str]:
+    """Means of the shares of the read bandwidth and of the nearer limit, where reading may be one."""
+    if not memory:
+        return "", ""
+    read, nearer = (
+        geomean(record.bandwidth_share for record in records),
+        geomean(record.reached for record in records),
+    )
+    return shown_share(read), shown_share(nearer)
 
 
 def _shares(rows: Rows, name: str) -> Iterator[float]:
