@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
-from math import ceil
+from math import lcm
 
 from dataflow.dtypes import bits
 from embed.abstract.homes import Home, homes
@@ -36,14 +36,14 @@ class Floors:
 
 
 class _Work:
-    """Cycles by unit of an invocation, and of each packed byte of a tensor."""
+    """Cycles by unit of an invocation, and of each packed byte of a tensor, as integers of which `per` are a cycle."""
 
     def __init__(self, embedding: Embedding, packed: Iterable[str], target: Isa, bus: int) -> None:
         output, written = embedding.operator.main.output.tensor, embedding.operator.output.name
         names = {name: output if name == written else name for name in packed}
         found = homes(embedding, names.values(), target)
-        self.each = dict(busy(target.instructions[embedding.name], target))
-        self.bytes: dict[str, dict[str, Fraction]] = {}
+        each = dict(busy(target.instructions[embedding.name], target))
+        every: dict[str, dict[str, Fraction]] = {}
         epilogue = epilogue_of(embedding.operator, target.instructions[embedding.name], target)
         for name, tensor in names.items():
             home, result = found[tensor], tensor == output
@@ -53,18 +53,23 @@ class _Work:
                 size = home.operand.tensor.size * bits(embedding.operator.output.dtype) // 8
                 for entry, times in finishing(home.operand, epilogue, target):
                     _add(shares, busy(entry, target), times)
-            self.bytes[name] = {unit: share / size for unit, share in shares.items()}
+            every[name] = {unit: share / size for unit, share in shares.items()}
             if bus and home.direct and (result or tensor in embedding.inputs):
-                _add(self.each, {"bus": Fraction(home.bytes * (2 if result else 1), bus)}, 1)
+                _add(each, {"bus": Fraction(home.bytes * (2 if result else 1), bus)}, 1)
             elif bus:
-                _add(self.bytes[name], {"bus": Fraction(1, bus)}, 1)
+                _add(every[name], {"bus": Fraction(1, bus)}, 1)
+        self.per = lcm(*(share.denominator for shares in (each, *every.values()) for share in shares.values()))
+        self.each = {unit: int(share * self.per) for unit, share in each.items()}
+        self.bytes = [
+            (name, unit, int(share * self.per)) for name, shares in every.items() for unit, share in shares.items()
+        ]
 
     def cycles(self, invocations: int, packed: Mapping[str, int]) -> int:
         """Those of the busiest unit."""
         total = {unit: share * invocations for unit, share in self.each.items()}
-        for name, size in packed.items():
-            _add(total, self.bytes[name], size)
-        return ceil(max(total.values(), default=Fraction(0)))
+        for name, unit, share in self.bytes:
+            total[unit] = total.get(unit, 0) + share * packed[name]
+        return -(-max(total.values(), default=0) // self.per)
 
 
 def _moved(home: Home, times: int, target: Isa) -> dict[str, Fraction]:
