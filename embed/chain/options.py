@@ -167,10 +167,6 @@ class Offers:
             for form in {form.key: form for form in wanted if form.key != made.key}.values():
                 yield Copy(flow, made, form, self.repack(made, form))
 
-    def cost(self, places: Sequence[int]) -> int:
-        """The total of the options at some places."""
-        return self.total([options[place] for options, place in zip(self.options, places, strict=True)])
-
     def total(self, taken: Sequence[Option]) -> int:
         """Cycles of the options taken and of the copies between them."""
         return sum(option.cycles for option in taken) + sum(copy.cycles for copy in self.copies(taken))

@@ -1,7 +1,7 @@
 """Chains on a machine that reads packed words: every embedding is an option, and its layouts are the forms."""
 
 import hashlib
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from math import prod
@@ -10,19 +10,18 @@ import numpy as np
 
 from dataflow.computation import Tensor
 from dataflow.dtypes import bits
-from dataflow.operator import Operator
+from dataflow.errors import UserError
 from embed.chain.options import Chain, Form, Offers, Option, cheapest
 from embed.costs import Costs
 from embed.embedding import Array, Embedding
-from embed.epilogue import Epilogue, plan
-from embed.errors import NoEmbedding
+from embed.epilogue import plan
 from embed.layout import Layout, derive
 from embed.packing import Gather
 from embed.physical import Physical
-from embed.solver.bound import least
+from embed.relax.sums import SUMS
 from embed.solver.deadline import Deadline
-from embed.solver.listing import written
-from embed.solver.questions import problems
+from embed.solver.listing import within
+from embed.solver.search import best
 from embed.solver.settings import Settings
 from isa.model import Isa
 
@@ -30,20 +29,19 @@ Priced = tuple[Embedding, Costs]
 
 
 def packed_offers(
-    chain: Chain, target: Isa, layouts: Mapping[str, str], settings: Settings, deadline: Deadline
+    chain: Chain,
+    target: Isa,
+    layouts: Mapping[str, str],
+    settings: Settings,
+    deadline: Deadline,
+    known: int | None = None,
 ) -> Offers:
-    """All embeddings of each operator that a best plan could have. A copy moves both forms over the bus once."""
-    found: list[tuple[Priced, ...]] = []
-    left: list[str] = []
-    bound = 0
-    for place, operator in enumerate(chain.operators):
-        listed = written(operator, target, settings, True, deadline.remaining)
-        if not listed.ranked:
-            said = f"of operator {chain.name(place)}, {operator.title}, was found within {settings.limit}"
-            raise NoEmbedding(f"no embedding {said}: {listed.progress}; raise the time limit", listed.progress)
-        found.append(listed.ranked)
-        left += [] if listed.complete else [chain.name(place)]
-        bound += min(least(problem, "cycles") for problem in problems(operator, target))
+    """All embeddings of each operator that a plan of `known` cycles could have, or a best plan where none is known.
+
+    A copy moves both forms over the bus once.
+    """
+    bests = [best(operator, target, settings, deadline.remaining) for operator in chain.operators]
+    floors = [one.costs.cycles if one.progress is None else one.progress.bound or 0 for one in bests]
     ends = {
         flow.name: lying(flow.tensor, layouts.get(flow.name))
         for flow in chain.flows
@@ -54,23 +52,34 @@ def packed_offers(
     def repack(before: Form, after: Form) -> int:
         return 0 if before.key == after.key else -(-(before.bytes + after.bytes) // rate)
 
-    offers = Offers(chain, (), ends, repack, tuple(left), bound)
-    steps = [(operator, chain.read_by(place), plan(operator, target)) for place, operator in enumerate(chain.operators)]
-    quick = [next(options_of(*step, ranked[:1])) for step, ranked in zip(steps, found, strict=True)]
-    slack = offers.total(quick) - sum(min(price.cycles for _, price in ranked) for ranked in found)
-    options = []
-    for step, ranked in zip(steps, found, strict=True):
-        room = slack + min(price.cycles for _, price in ranked)
-        options.append(cheapest(options_of(*step, [one for one in ranked if one[1].cycles <= room])))
-    return replace(offers, options=options)
+    offers = Offers(chain, (), ends, repack, (), sum(floors))
+    alone = [(one.embedding, one.costs) for one in bests]
+    firsts = [next(options_of(chain.read_by(place), target, [one])) for place, one in enumerate(alone)]
+    known = min(offers.total(firsts), known or offers.total(firsts))
+    options, left = [], []
+    for place, (operator, first, floor) in enumerate(zip(chain.operators, alone, floors, strict=True)):
+        room = known - (sum(floors) - floor)
+        near = within(operator, target, settings, room, deadline.remaining)
+        options.append(cheapest(options_of(chain.read_by(place), target, [first, *near.ranked])))
+        left += [] if near.complete else [chain.name(place)]
+    return replace(offers, options=options, left=tuple(left))
 
 
-def options_of(
-    operator: Operator, flowing: Sequence[str], epilogue: Epilogue, ranked: Sequence[Priced]
-) -> Iterator[Option]:
-    """An option for each embedding; `flowing` are the operator's inputs that flow in the chain."""
-    main = operator.main.output.tensor
+def handed_on(relax: tuple[str, ...]) -> tuple[str, ...]:
+    """The relaxations without sums in parts, which are not yet the tensor that the next operator reads.
+
+    Raises UserError where nothing is left of those that were named.
+    """
+    found = tuple(kind for kind in relax if kind != SUMS.name)
+    if relax and not found:
+        raise UserError(f"--relax {SUMS.name}: in a chain each operator writes whole sums; name other relaxations")
+    return found
+
+
+def options_of(flowing: Sequence[str], target: Isa, ranked: Iterable[Priced]) -> Iterator[Option]:
+    """An option for each embedding of an operator; `flowing` are the operator's inputs that flow in the chain."""
     for embedding, price in ranked:
+        epilogue = plan(embedding.operator, target)
         layouts = derive(embedding, epilogue.extras)
         sums = embedding.pattern.tensors[0].dtype
         given = {}
@@ -78,7 +87,8 @@ def options_of(
             if read.tensor in flowing:
                 own = layouts[access].tensor.dtype
                 given[read.tensor] = read_form(layouts[access], sums if access in epilogue.extras else own)
-        yield Option(given, written_form(layouts[main], operator, epilogue.planes), price.cycles, embedding)
+        made = written_form(layouts[embedding.operator.main.output.tensor], embedding, epilogue.planes)
+        yield Option(given, made, price.cycles, embedding)
 
 
 def lying(tensor: Tensor, layout: str | None) -> Form:
@@ -95,11 +105,12 @@ def read_form(layout: Layout, dtype: str) -> Form:
     return _form(layout, layout.tensor.name, dtype)
 
 
-def written_form(layout: Layout, operator: Operator, planes: int) -> Form:
-    """The packed output; one with padding that an epilogue may have filled is like no other."""
-    form = _form(layout, operator.output.name, operator.output.dtype)
-    exact = layout.words * prod(layout.word_shape) == operator.output.size
-    filled = "padding written" if operator.epilogue and not exact else ""
+def written_form(layout: Layout, embedding: Embedding, planes: int) -> Form:
+    """The packed output; one whose padding an epilogue or a rewriting may have filled is like no other."""
+    output = embedding.operator.output
+    form = _form(layout, output.name, output.dtype)
+    exact = layout.words * prod(layout.word_shape) == output.size
+    filled = "padding written" if (embedding.operator.epilogue or embedding.relaxed) and not exact else ""
     return replace(form, key=(form.key, planes, filled)) if planes > 1 or filled else form
 
 

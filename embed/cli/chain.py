@@ -16,8 +16,10 @@ from embed.cli.files import check_writable, write_json_lines
 from embed.cli.groups import grouped
 from embed.cli.machines import say_note
 from embed.cli.operators import read_operator, read_solver_parameters
-from embed.cli.options import JsonFile, SolverParameters, TimeLimit
+from embed.cli.options import JsonFile, Relax, SolverParameters, TimeLimit
+from embed.relax.steps import names as relaxation_names
 from embed.solver import settings as solver
+from embed.solver.questions import unlisted
 
 _KEYS = ("name", "op", "expr", "dtype", "epilogue", "input", "reads")
 
@@ -39,6 +41,7 @@ def chain_command(
     isa: AskedIsa,
     given: Given = None,
     wanted: Wanted = None,
+    relax: Relax = None,
     time_limit: TimeLimit = 10.0,
     solver_params: SolverParameters = None,
     json: JsonFile = None,
@@ -50,7 +53,7 @@ def chain_command(
     layouts = {flow.name: given for flow in chain.flows if given and flow.source is None}
     layouts |= {flow.name: wanted for flow in chain.flows if wanted and flow.leaves}
     own = tuple(read_solver_parameters(solver_params or ()).items())
-    search = solver.Settings(time_limit=time_limit, parameters=own)
+    search = solver.Settings(time_limit=time_limit, parameters=own, relax=relaxation_names(relax or "none"))
     found = plan(chain, target, layouts=layouts, settings=search)
     if json:
         write_json_lines(json, [row(names, found)])
@@ -62,6 +65,8 @@ def chain_command(
         f"one operator after the other: {found.greedy:,} ({saved:.1%} saved)",
         highlight=False,
     )
+    if relax is None and any(unlisted(operator, target, solver.Settings()) for operator in chain.operators):
+        say_note("rewritings of the operators are not tried: --relax all")
     if found.status != "OPTIMAL":
         rest = f"; embeddings of {', '.join(found.left)} are left" if found.left else ""
         say_note(f"the time limit ended the search: no plan takes less than {found.bound:,} cycles{rest}")
@@ -145,6 +150,7 @@ def row(names: list[str], found: Plan) -> dict[str, object]:
     return {
         "operators": names,
         "embeddings": [str(option.embedding) for option in found.options],
+        "relaxations": [str(option.embedding.relaxed or "") for option in found.options],
         "reads": [{entry: form.name for entry, form in option.given.items()} for option in found.options],
         "writes": [option.made.name for option in found.options],
         "cycles": [option.cycles for option in found.options],

@@ -19,21 +19,21 @@ Groups = list[tuple[Form, cp_model.LinearExprT]]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The place of each operator's option, whether the total is proven least, and what none is below."""
+    """Each operator's option, whether the total is proven least, and what none is below."""
 
-    places: list[int]
+    options: Sequence[Option]
     proven: bool
     bound: int
 
 
-def choose(offers: Offers, known: Sequence[int], settings: Settings, deadline: Deadline) -> Choice:
-    """The options whose total is least; those at the `known` places where the time ends before any better is found."""
+def choose(offers: Offers, known: Sequence[Option], settings: Settings, deadline: Deadline) -> Choice:
+    """The options whose total is least; the `known` ones where the time ends before any better is found."""
     model = cp_model.CpModel()
     taken = [[model.new_bool_var("") for _ in options] for options in offers.options]
-    for literals, place in zip(taken, known, strict=True):
+    for literals, options, hint in zip(taken, offers.options, known, strict=True):
         model.add_exactly_one(literals)
-        for number, literal in enumerate(literals):
-            model.add_hint(literal, number == place)
+        for literal, option in zip(literals, options, strict=True):
+            model.add_hint(literal, option is hint)
     cycles = [
         option.cycles * literal
         for options, literals in zip(offers.options, taken, strict=True)
@@ -47,9 +47,12 @@ def choose(offers: Offers, known: Sequence[int], settings: Settings, deadline: D
     least = sum(min(option.cycles for option in options) for options in offers.options)
     bound = max(least, round(solver.best_objective_bound))
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        return Choice(list(known), False, bound)
-    places = [next(place for place, literal in enumerate(one) if solver.value(literal)) for one in taken]
-    return Choice(min(places, list(known), key=offers.cost), status == cp_model.OPTIMAL, bound)
+        return Choice(known, False, bound)
+    chosen = [
+        next(option for option, literal in zip(options, literals, strict=True) if solver.value(literal))
+        for options, literals in zip(offers.options, taken, strict=True)
+    ]
+    return Choice(min(chosen, known, key=offers.total), status == cp_model.OPTIMAL, bound)
 
 
 def _copies(

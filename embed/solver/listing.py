@@ -97,6 +97,18 @@ def written(operator: Operator, target: Isa, settings: Settings, dominated: bool
     return found
 
 
+def within(operator: Operator, target: Isa, settings: Settings, cycles: int, deadline: Deadline) -> Alternatives:
+    """Every embedding that can be written and has at most so many modelled cycles, those of rewritings too.
+
+    `deadline` is that of a search which this is a part of.
+    """
+    asked = list(problems(operator, target))
+    kinds = relaxations(target, settings)
+    rest = promising(asked, target, kinds, {}, "cycles", lambda: cycles + 1)
+    found = _listed([*asked, *(problem for _, problem in rest)], settings, deadline, maximal=False, below=cycles + 1)
+    return replace(found, ranked=tuple(one for one in found.ranked if one[1].cycles <= cycles))
+
+
 def siblings(
     embeddings: Iterable[Embedding], operator: Operator, target: Isa, settings: Settings, below: int | None
 ) -> Alternatives:

@@ -43,16 +43,17 @@ class Solution:
         return f"the time limit ended the search: {self.progress}; this is the best of those found"
 
 
-def best(operator: Operator, target: Isa, settings: Settings) -> Solution:
+def best(operator: Operator, target: Isa, settings: Settings, deadline: Deadline | None = None) -> Solution:
     """The best embedding of any of the target's instructions in the operator; raises NoEmbedding with the reason.
 
-    One of a rewritten operator counts where it has less of what the objective minimises first.
+    One of a rewritten operator counts where it has less of what the objective minimises first. `deadline` is that of a
+    search which this is a part of.
     """
     start = time.perf_counter()
     held = held_under(operator, target, settings)
     asked = list(problems(held.operator, target, held.lies))
     check(settings.demands, operator, target)
-    race = _Race(settings, Deadline(settings.time_limit))
+    race = _Race(settings, deadline or Deadline(settings.time_limit))
     for problem in asked:
         race.enter(problem)
     kinds = relaxations(target, settings)
