@@ -72,8 +72,9 @@ class Feed:
             self._pack(self.layout, tensor, room)
         elif self.apart:
             last = self.physical.plain.order[-1]
-            for to, source in zip(np.moveaxis(room[self._inside], last, 0), np.moveaxis(tensor, last, 0), strict=True):
-                to[...] = source
+            inside, source = np.moveaxis(room[self._inside], last, 0), np.moveaxis(tensor, last, 0)
+            for place, values in enumerate(source):
+                inside[place] = values
         else:
             room[self._inside] = tensor
 

@@ -162,6 +162,13 @@ def test_the_epilogue_reads_wherever_its_indices_say(name: str) -> None:
     agrees(Operator("expr", infer_all(texts, {"i": 7, "j": 18, "k": 3}, "f32")), name, {})
 
 
+@pytest.mark.parametrize("name", ISAS)
+def test_a_bordered_row_of_one_dimension(name: str) -> None:
+    dtype = TYPES[name]
+    agrees(LIBRARY["gemv"](m=17, k=1, dtype=dtype), name, {})
+    agrees(LIBRARY["gemv"](m=3, k=7, dtype=dtype), name, {})
+
+
 def test_a_kernel_for_sums_that_share_an_element_is_refused() -> None:
     with pytest.raises(UserError, match="one element from several points"):
         embed.compile(
