@@ -136,6 +136,10 @@ class Embedding:
         """The operator's accesses by name; each name is bound to one operand and has a layout of its own."""
         return named_accesses(self.operator.main)
 
+    def operand(self, access: str) -> str:
+        """The operand that an access is bound to; what only an epilogue reads lies with the output."""
+        return self.binding.operands.get(access, self.pattern.output.tensor)
+
     @cached_property
     def inputs(self) -> tuple[str, ...]:
         """Names of the accesses that the instruction reads, in the operator's order."""

@@ -15,7 +15,7 @@ from dataflow.operator import Operator
 from embed.binding import named_accesses, unused_name
 from embed.errors import NoEmbedding
 from embed.moves import update, writes_external
-from isa.model import Isa
+from isa.model import FIELD, Isa
 
 _WIDEST_SHIFT = 15
 """VTA's HLS core keeps a signed 5-bit shift amount (tvm-vta, vta.cc): wider shifts take two passes."""
@@ -230,11 +230,10 @@ class _Chooser:
         return [Pass(name, operation, value)]
 
     def _fits(self, name: str, value: int) -> bool:
-        encoding = self.target.instructions[name].encoding
-        if encoding is None or "imm" not in encoding.fields:
-            return True
-        low, high = encoding.fields["imm"].limits
-        return low <= value <= high
+        entry = self.target.instructions[name]
+        fields = [operand.at for operand in entry.operands.values() if operand.memory == FIELD]
+        limits = [entry.encoding.fields[field].limits for field in fields] if entry.encoding else []
+        return all(low <= value <= high for low, high in limits)
 
     def _sides(
         self, operation: str, left: Expression, right: Expression, value: Expression

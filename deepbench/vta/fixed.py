@@ -22,7 +22,7 @@ from embed.nest.price import price, tile_words
 from embed.nest.schedule import Schedule
 from embed.nest.task import Choice, Task
 from embed.pinned import Held
-from embed.vta.executable import VtaKernel, lowered, task_of, tensor_homes
+from embed.vta.executable import VtaKernel, lowered, task_of
 from isa.model import Isa
 
 
@@ -56,7 +56,7 @@ def reference_kernel(problem: Problem, instruction: str, target: Isa) -> VtaKern
     task = task_of(embedding, target)
     schedule = _schedule(task, _best(task, tuned(problem.name), problem.op))
     nest = build(embedding, schedule, plan(operator, target))
-    return lowered(nest, schedule, target, tensor_homes(embedding, target), Held.free(operator))
+    return lowered(nest, schedule, target, Held.free(operator))
 
 
 def _order(task: Task) -> tuple[str, ...]:

@@ -34,14 +34,9 @@ class Home:
 
 
 def homes(embedding: Embedding, tensors: Iterable[str], target: Isa) -> dict[str, Home]:
-    """The home of every tensor that has a layout; those that only an epilogue reads lie with the output."""
-    entry = target.instruction(embedding.name)
-    bound = embedding.binding.operands
-    output = embedding.pattern.output.tensor
-    main = embedding.operator.main.output.tensor
-    return {
-        tensor: _home(entry.operands[bound.get(tensor, output)], target, stored=tensor == main) for tensor in tensors
-    }
+    """The home of every tensor that has a layout."""
+    operands, main = target.instruction(embedding.name).operands, embedding.operator.main.output.tensor
+    return {name: _home(operands[embedding.operand(name)], target, stored=name == main) for name in tensors}
 
 
 def clearing(home: Home, target: Isa) -> Instruction | None:

@@ -139,8 +139,7 @@ class _State:
         if own:
             return Tensor(name, self.nest.layouts[name].tensor.dtype, self.tiles[name].shape)
         embedding = self.nest.embedding
-        operand = embedding.binding.operands.get(name, embedding.pattern.output.tensor)
-        return Tensor(name, embedding.pattern.tensor(operand).dtype, self.tiles[name].shape)
+        return Tensor(name, embedding.pattern.tensor(embedding.operand(name)).dtype, self.tiles[name].shape)
 
     def _word(self, name: str, ranges: Ranges) -> Read:
         """The access to a tile: its axes' words, then the lanes of a word."""

@@ -50,8 +50,7 @@ def _connected(problem: Problem, dims: set[str], lanes: Iterable[str]) -> list[s
 
 def _lanes_of(problem: Problem, access: str) -> list[str]:
     """The lane dimensions of the words that an access is packed in."""
-    operand = problem.binding.operands.get(access, problem.pattern.output.tensor)
-    used = {dim for index in problem.pattern.accesses[operand].index for dim in index.dims}
+    used = {dim for index in problem.pattern.accesses[problem.operand(access)].index for dim in index.dims}
     return [lane for lane in problem.lanes if lane in used]
 
 

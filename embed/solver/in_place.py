@@ -31,7 +31,7 @@ def choices(problem: Problem, access: str, pin: Pin) -> Iterator[Forms]:
     """The forms of the lane dimensions of an access's words under which it is in place."""
     if not pin.same_type:
         return
-    lanes = [lane for lane in word_lanes(_placed(problem, ()), _operand(problem, access)) if lane in problem.lanes]
+    lanes = [lane for lane in word_lanes(_placed(problem, ()), problem.operand(access)) if lane in problem.lanes]
     options = [
         [(lane, form) for form in forms(problem, lane) if begins_so(_layout(problem, access, ((lane, form),)), pin)]
         for lane in lanes
@@ -50,15 +50,11 @@ def _chosen(model: cp_model.CpModel, variables: Variables, choice: Forms, name: 
     return chosen
 
 
-def _operand(problem: Problem, access: str) -> str:
-    return problem.binding.operands.get(access, problem.pattern.output.tensor)
-
-
 def _layout(problem: Problem, access: str, choice: Forms) -> Layout:
     """The layout of an access under some forms, the other lane dimensions left empty."""
     read = problem.reads[access]
     tensor = next(t for t in (*problem.operator.main.tensors, *problem.operator.inputs) if t.name == read.tensor)
-    return derive_one(_placed(problem, choice), read, _operand(problem, access), tensor)
+    return derive_one(_placed(problem, choice), read, problem.operand(access), tensor)
 
 
 def _placed(problem: Problem, choice: Forms) -> Embedding:

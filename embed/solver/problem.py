@@ -87,8 +87,11 @@ class Problem:
 
     def pads(self, tensor: str) -> int:
         """Zero words that the load of a tensor can put on either side of a row."""
-        output = self.pattern.output.tensor
-        return self.instruction.pads.get(self.binding.operands.get(tensor, output), 0)
+        return self.instruction.pads.get(self.operand(tensor), 0)
+
+    def operand(self, access: str) -> str:
+        """The operand that an access is bound to; what only an epilogue reads lies with the output."""
+        return self.binding.operands.get(access, self.pattern.output.tensor)
 
     def shape(self, access: str) -> tuple[int, ...]:
         """Shape of the tensor that an access reads or writes."""

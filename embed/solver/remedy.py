@@ -88,5 +88,5 @@ def _words(problems: Sequence[Problem], tensor: str) -> Iterator[tuple[int, ...]
         for access, pin in problem.rates.pins.items():
             if pin.physical.tensor.name == tensor:
                 embedding = Embedding(problem.operator, problem.instruction, problem.binding, ())
-                operand = problem.binding.operands.get(access, problem.pattern.output.tensor)
-                yield tuple(problem.lanes[lane] for lane in word_lanes(embedding, operand) if lane in problem.lanes)
+                lanes = word_lanes(embedding, problem.operand(access))
+                yield tuple(problem.lanes[lane] for lane in lanes if lane in problem.lanes)

@@ -15,7 +15,7 @@ from embed import serial
 from embed.epilogue import plan
 from embed.nest import build
 from embed.pinned import held_as
-from embed.vta.executable import VtaKernel, lowered, tensor_homes
+from embed.vta.executable import VtaKernel, lowered
 from embed.vta.program import Program, Segment
 
 
@@ -61,7 +61,7 @@ def _compiled(saved: Mapping[str, Any]) -> VtaKernel:
         raise UserError(f"its schedule is not one of the loops of {embedding}")
     nest = build(embedding, schedule, plan(embedding.operator, target))
     held = held_as(embedding.asked, dict(saved.get("layouts", {})))
-    return lowered(nest, schedule, target, tensor_homes(embedding, target), held)
+    return lowered(nest, schedule, target, held)
 
 
 def kernel(directory: Path) -> VtaKernel:

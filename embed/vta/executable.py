@@ -1,6 +1,6 @@
 """An operator compiled for VTA: the program, its layouts, and running it in the simulator on the user's arrays."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from dataflow.dtypes import numpy_dtype
 from dataflow.reference import by_name
 from embed.costs import rates
 from embed.embedding import Array, Embedding, TileLoop
-from embed.epilogue import plan
+from embed.epilogue import Epilogue, plan
 from embed.errors import NoEmbedding
 from embed.nest import Nest, Schedule, build
 from embed.nest.build import derive
@@ -26,6 +26,7 @@ from embed.vta.machine import Machine
 from embed.vta.program import Program, Segment
 from embed.vta.roles import OPERANDS, Job, Scratchpad, roles_of
 from embed.vta.simulator import TimingModel, TimingReport, simulate, time_program
+from isa.memo import remembered
 from isa.model import Isa
 
 
@@ -131,7 +132,7 @@ def compile_vta(
     """Lower an embedding under a schedule, the best one unless it is given; `held` says how arrays lie."""
     schedule = schedule or scheduled(embedding, target)
     nest = build(embedding, schedule, plan(embedding.operator, target))
-    return lowered(nest, schedule, target, tensor_homes(embedding, target), held or Held.free(embedding.asked))
+    return lowered(nest, schedule, target, held or Held.free(embedding.asked))
 
 
 def scheduled(embedding: Embedding, target: Isa, below: int | None = None) -> Schedule:
@@ -141,14 +142,15 @@ def scheduled(embedding: Embedding, target: Isa, below: int | None = None) -> Sc
 
 def task_of(embedding: Embedding, target: Isa) -> Task:
     """What there is to schedule, with the machine's prices and room."""
-    layouts = derive(embedding, plan(embedding.operator, target))
+    epilogue = plan(embedding.operator, target)
+    layouts = derive(embedding, epilogue)
     price = rates(embedding.operator, target.instructions[embedding.name], target)
-    return Task(embedding, layouts, price, room_of(embedding, target))
+    return Task(embedding, layouts, price, _room(embedding, _homes(embedding, layouts, target), epilogue, target))
 
 
-def lowered(nest: Nest, schedule: Schedule, target: Isa, homes: Mapping[str, Scratchpad], held: Held) -> VtaKernel:
-    """Lower a nest under its schedule; `homes` are the tensors' scratchpads, `held` says how arrays lie."""
-    places = memory.plan(nest, schedule, Machine.of(target), homes)
+def lowered(nest: Nest, schedule: Schedule, target: Isa, held: Held) -> VtaKernel:
+    """Lower a nest under its schedule; `held` says how arrays lie."""
+    places = memory.plan(nest, schedule, Machine.of(target), _homes(nest.embedding, nest.layouts, target))
     code = _code(nest, schedule, target, places, nest.whole)
     return VtaKernel(nest.embedding, target, schedule, nest, places, code, held)
 
@@ -166,18 +168,16 @@ def _code(nest: Nest, schedule: Schedule, target: Isa, places: memory.Plan, rang
     return Program(target.name, dict(target.parameters), instructions, tuple(segments))
 
 
-def tensor_homes(embedding: Embedding, target: Isa) -> dict[str, Scratchpad]:
-    """The scratchpad of each tensor; those that only the epilogue reads lie with the output."""
+def _homes(embedding: Embedding, tensors: Iterable[str], target: Isa) -> dict[str, Scratchpad]:
+    """The scratchpad of each tensor."""
     roles, operands = roles_of(target), target.instruction(embedding.name).operands
     role = roles.entries.get(embedding.name)
     if role is None or role.job is not Job.GEMM:
         raise NoEmbedding(f"'{embedding.name}' of {target.name} is not the product that its programs are made of")
-    own = embedding.binding.operands
-    output = embedding.pattern.output.tensor
-    layouts = derive(embedding, plan(embedding.operator, target))
-    return {tensor: roles.memories[operands[own.get(tensor, output)].memory] for tensor in layouts}
+    return {name: roles.memories[operands[embedding.operand(name)].memory] for name in tensors}
 
 
+@remembered
 def _fixed_cycles(target: Isa) -> dict[str, int]:
     """Cycles of fetching an instruction when the bus is idle, before the first load starts, and of bursts of stores."""
     if not target.timings:
@@ -190,9 +190,8 @@ def _fixed_cycles(target: Isa) -> dict[str, int]:
     return {"fetch": fetch, "launch": read + 4, **bursts}
 
 
-def room_of(embedding: Embedding, target: Isa) -> Room:
+def _room(embedding: Embedding, homes: Mapping[str, Scratchpad], epilogue: Epilogue, target: Isa) -> Room:
     """What the machine has room for, and the fixed cycles of its instructions."""
-    homes, epilogue = tensor_homes(embedding, target), plan(embedding.operator, target)
     machine = Machine.of(target)
     output = embedding.operator.main.output.tensor
     costs = target.timing.costs if target.timings else {}

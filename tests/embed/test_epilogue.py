@@ -1,5 +1,7 @@
 """The passes of an epilogue: found by their patterns, refused with what the ISA lacks, exact in every execution."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -109,6 +111,14 @@ def test_what_vta_cannot_do_is_refused(text: str, reason: str) -> None:
 def test_an_epilogue_keeps_every_element_in_its_place(text: str, reason: str) -> None:
     with pytest.raises(NoEmbedding, match=reason):
         plan(followed_by(text, dtype="i32"), VTA)
+
+
+def test_what_an_immediate_may_be_is_what_its_field_holds(tmp_path: Path) -> None:
+    text = VTA.path.read_text().replace(" imm:signed(16)", " value:signed(16)")
+    text = text.replace('in = "field", type', 'in = "field", at = "value", type')
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(NoEmbedding, match="alu_add_imm of vta takes no immediate 40000"):
+        plan(followed_by("out[i,j] = i8(acc[i,j] + 40000)"), isa.load(str(tmp_path / "mine.toml")))
 
 
 def test_a_turned_epilogue_is_refused() -> None:
