@@ -129,7 +129,9 @@ class CpuKernel:
             raise UserError(f"there is no input '{unknown[0]}' to fix; there are: {', '.join(inputs)}")
         for found in self.streams.values():
             if found.tensor in arrays:
-                self._constants[found.tensor] = found.feed(self.physical[found.tensor].check(arrays[found.tensor]))
+                given = self.physical[found.tensor].check(arrays[found.tensor])
+                own = given.copy("K") if found.feed.in_place else found.feed(given)
+                self._constants[found.tensor] = own
         self._last.clear()
         return self
 

@@ -117,16 +117,20 @@ class Site:
         inputs = sorted(embedding.binding.pairs[1:], key=lambda pair: self._turn(*pair))
         for place, (operand, tensor) in enumerate(inputs, 1):
             read = embedding.accesses[tensor]
-            constant, physical = read.tensor in self.constants, self.physical[read.tensor]
+            physical, packs = self.physical[read.tensor], not self._turn(operand, tensor)[0]
             quiet = place == len(inputs) and self._zeros([found[other] for other, _ in inputs[:-1]])
-            found[operand] = way(embedding, operand, read, physical, constant, masked, quiet)
+            found[operand] = way(embedding, operand, read, physical, packs, masked, quiet)
         return {operand: found[operand] for operand, _ in embedding.binding.pairs}
 
     def _turn(self, operand: str, access: str) -> tuple[bool, bool]:
-        """Inputs that are packed come first, then those whose words are whole vectors."""
+        """Inputs that are packed come first, then those whose words are whole vectors.
+
+        Packed are constants, unless their words are one group for all lanes: that would be there once for each.
+        """
         read = self.embedding.accesses[access]
         lanes = {digit.lane for digit in moving_digits(self.embedding, operand, read)}
-        return read.tensor not in self.constants, lanes.isdisjoint(self.embedding.pattern.output_dims)
+        spread = lanes.isdisjoint(self.embedding.pattern.output_dims)
+        return spread or read.tensor not in self.constants, spread
 
     def _zeros(self, others: Sequence[Way]) -> bool:
         """Whether these inputs make every idle lane of a sum add zero, whatever the one that is left holds there."""

@@ -257,3 +257,18 @@ def test_a_bound_kernel_checks_arrays_once_and_reads_them_each_time(layout: str)
     assert np.array_equal(named(), kernel(given["inp"]))
     with pytest.raises(UserError, match="'inp' has shape"):
         kernel.bind(given["inp"][:, 1:])
+
+
+@NATIVE
+def test_a_constant_that_all_lanes_share_is_kept_as_it_lies() -> None:
+    operator = conv2d(c=5, h=6, w=16, k=3, r=2, s=1, dtype="f32")
+    kernel = compile_cpu(operator, TARGET, constants=("wgt",))
+    rng = np.random.default_rng(0)
+    given = {tensor.name: rng.integers(-4, 5, tensor.shape).astype(np.float32) for tensor in operator.inputs}
+    expected = evaluate(operator, given)
+    weights = given["wgt"].copy()
+    kernel.fix(wgt=weights)
+    weights[...] = 0
+    assert "l=x:" in str(kernel.embedding)
+    assert kernel.constants["wgt"].size == weights.size
+    assert np.array_equal(kernel(given["inp"]), expected)
