@@ -35,7 +35,7 @@ from embed.cli.console import wide_console
 from embed.cli.groups import grouped
 from embed.cli.machines import check_search
 from embed.cli.record import Record
-from embed.cpu.machine import check_runs
+from embed.cpu.runner.machine import check_runs
 from embed.kernel import Machine
 from isa.model import Isa
 

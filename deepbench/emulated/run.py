@@ -13,9 +13,9 @@ from deepbench.native.run import dtype_of, group_of, prepared
 from deepbench.problems import Problem
 from deepbench.suite import DONE, Settings, Task
 from embed.cli.files import Array
-from embed.cpu.count import count
-from embed.cpu.estimate import estimates
 from embed.cpu.kernel import CpuKernel
+from embed.cpu.measuring.count import count
+from embed.cpu.measuring.estimate import estimates
 from embed.nest.ir import Tiles
 from isa.model import Isa
 

@@ -21,9 +21,9 @@ from deepbench.native.record import NativeRecord, peer_row, rated
 from deepbench.problems import WEIGHTS, Problem
 from deepbench.suite import DONE, NativeSettings, Task
 from embed.cli.files import Array
-from embed.cpu import probe
 from embed.cpu.compile import compile_cpu
 from embed.cpu.kernel import Bound, CpuKernel
+from embed.cpu.measuring import probe
 from isa.model import Isa
 
 LAYOUTS = {

@@ -5,10 +5,10 @@ from itertools import product
 
 from dataflow.computation import Tensor
 from embed.chain.options import Chain, Form, Offers, Option
+from embed.cpu.choosing.model import copy_cycles
+from embed.cpu.choosing.place import register_instructions
+from embed.cpu.choosing.rank import Ranking
 from embed.cpu.compile import candidates
-from embed.cpu.model import copy_cycles
-from embed.cpu.place import register_instructions
-from embed.cpu.rank import Ranking
 from embed.errors import NoEmbedding
 from embed.physical import LETTERS, Physical
 from embed.solver.deadline import Deadline

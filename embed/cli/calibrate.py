@@ -11,9 +11,9 @@ from dataflow import UserError
 from embed.cli.console import new_table, wide_console
 from embed.cli.operators import read_settings
 from embed.cli.options import Settings, positive
-from embed.cpu import probe
-from embed.cpu.machine import machine_of
-from embed.cpu.units import held, unit_sets
+from embed.cpu.choosing.units import held, unit_sets
+from embed.cpu.measuring import probe
+from embed.cpu.runner.machine import machine_of
 from isa.features import require
 from isa.model import Isa, Timing
 

@@ -17,8 +17,8 @@ from embed.cli.groups import grouped
 from embed.cli.machines import compile_for_cpu, left_to_pack, written_or_best
 from embed.cli.options import Inputs, Written
 from embed.cli.plans import refuse_plan
-from embed.cpu import emit
-from embed.cpu.c_source import write_source
+from embed.cpu.export import emit
+from embed.cpu.export.c_source import write_source
 from embed.cpu.kernel import CpuKernel
 from embed.kernel import Machine
 from embed.parse import read_embedding

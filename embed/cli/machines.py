@@ -19,9 +19,9 @@ from embed.cli.exits import Defect
 from embed.cli.files import Array, read_array
 from embed.cli.operators import read_pairs
 from embed.costs import packings
+from embed.cpu.choosing.model import packing
 from embed.cpu.kernel import CpuKernel
-from embed.cpu.machine import machine_of
-from embed.cpu.model import packing
+from embed.cpu.runner.machine import machine_of
 from embed.embedding import Embedding
 from embed.kernel import best_embedding
 from embed.physical import Physical

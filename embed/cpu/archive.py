@@ -18,7 +18,7 @@ from dataflow.operator import Operator
 from embed import serial
 from embed.cpu import sealed
 from embed.cpu.kernel import CONSTANTS, CpuKernel, stored_fields
-from embed.cpu.machine import Code, machine_of
+from embed.cpu.runner.machine import Code, machine_of
 from embed.embedding import Embedding
 from embed.plain import Reader
 from isa.errors import IsaError

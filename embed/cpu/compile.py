@@ -6,20 +6,20 @@ from dataclasses import replace
 from dataflow.errors import UserError
 from dataflow.operator import Operator
 from embed.checker import CheckError, verify
-from embed.cpu import tune as timing
-from embed.cpu.blocks import in_blocks
-from embed.cpu.demanded import narrowed
-from embed.cpu.epilogue import Plans, fused
-from embed.cpu.finish import Finish
+from embed.cpu.arrays.blocks import in_blocks
+from embed.cpu.assembler.program import slots_of
+from embed.cpu.choosing.demanded import narrowed
+from embed.cpu.choosing.model import invocation_cycles
+from embed.cpu.choosing.past import past_caches
+from embed.cpu.choosing.place import options, register_instructions
+from embed.cpu.choosing.rank import Candidate, Ranking, rank, search
+from embed.cpu.choosing.schedules import priced
+from embed.cpu.choosing.site import Site
+from embed.cpu.epilogue.finish import Finish
+from embed.cpu.epilogue.plan import Plans, fused
 from embed.cpu.kernel import CpuKernel
-from embed.cpu.lower import lower
-from embed.cpu.model import invocation_cycles
-from embed.cpu.past import past_caches
-from embed.cpu.place import options, register_instructions
-from embed.cpu.program import slots_of
-from embed.cpu.rank import Candidate, Ranking, rank, search
-from embed.cpu.schedules import priced
-from embed.cpu.site import Site
+from embed.cpu.lowering.lower import lower
+from embed.cpu.measuring import tune as timing
 from embed.demands import Demand
 from embed.embedding import Embedding
 from embed.epilogue import Epilogue

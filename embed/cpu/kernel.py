@@ -17,12 +17,12 @@ from dataflow.operator import Operator
 from dataflow.reference import by_name
 from embed import atomic, serial
 from embed.cpu import sealed
-from embed.cpu.control import Item
-from embed.cpu.feed import Feed
-from embed.cpu.machine import Code, Function, load, machine_of
-from embed.cpu.past import stored_bytes, swapped
-from embed.cpu.program import Part, listing
-from embed.cpu.streams import Stream
+from embed.cpu.arrays.feed import Feed
+from embed.cpu.arrays.streams import Stream
+from embed.cpu.assembler.control import Item
+from embed.cpu.assembler.program import Part, listing
+from embed.cpu.choosing.past import stored_bytes, swapped
+from embed.cpu.runner.machine import Code, Function, load, machine_of
 from embed.embedding import Embedding
 from embed.nest import Nest, Schedule, Tiles
 from embed.physical import Array, Physical

@@ -12,7 +12,7 @@ from math import ceil
 
 from dataflow.expression import Read
 from dataflow.sums import Sums
-from embed.cpu.units import held, unit_sets
+from embed.cpu.choosing.units import held, unit_sets
 from embed.errors import NoEmbedding
 from embed.moves import is_copy, is_zero, loads, pieces, resets, stores
 from embed.nodes.placement import Placement

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 import isa
 from dataflow.errors import UserError
-from embed.cpu import aarch64_frame, emulator, qemu
-from embed.cpu.aarch64 import Code, assemble, control_instructions
-from embed.cpu.control import (
+from embed.cpu.assembler import aarch64_frame
+from embed.cpu.assembler.aarch64 import Code, assemble, control_instructions
+from embed.cpu.assembler.control import (
     STACK,
     Add,
     AddImmediate,
@@ -36,6 +36,7 @@ from embed.cpu.control import (
     SetMask,
     StorePointer,
 )
+from embed.cpu.runner import emulator, qemu
 from isa import IsaError, MachineInstruction
 
 NEON = isa.load("neon")

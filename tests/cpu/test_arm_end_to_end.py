@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 import isa
 from dataflow import Operator, batched_gemm, conv2d, depthwise_conv2d, evaluate, gemm, gemv
 from dataflow.dtypes import numpy_dtype
-from embed.cpu import emulator, qemu
 from embed.cpu.compile import candidates, compile_cpu, kernel_of
 from embed.cpu.kernel import CpuKernel
+from embed.cpu.runner import emulator, qemu
 from tests.operators import displaced
 
 NHWC = {"inp": "NHWC", "out": "NHWC"}

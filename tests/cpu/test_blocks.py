@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import isa
 from dataflow import Operator, conv2d, depthwise_conv2d, evaluate, gemm
 from dataflow.dtypes import numpy_dtype
-from embed.cpu.blocks import in_blocks
+from embed.cpu.arrays.blocks import in_blocks
 from embed.cpu.compile import compile_cpu
 from embed.physical import Physical
 

@@ -14,9 +14,9 @@ from dataflow import Operator, UserError, bias_relu, conv2d, depthwise_conv2d, g
 from dataflow.dtypes import numpy_dtype
 from dataflow.expression import Apply, Read
 from embed.cli.app import app, run
-from embed.cpu.c_items import Body
-from embed.cpu.c_source import source, write_source
 from embed.cpu.compile import compile_cpu
+from embed.cpu.export.c_items import Body
+from embed.cpu.export.c_source import source, write_source
 from isa import interpreter
 from isa.bench import Bench
 from isa.model import Instruction, Isa

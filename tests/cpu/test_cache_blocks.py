@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 import isa
 from dataflow import conv2d, evaluate, gemm
 from dataflow.operator import Operator
+from embed.cpu.choosing.model import Pricing, machine
 from embed.cpu.compile import candidates, kernel_of
 from embed.cpu.kernel import CpuKernel
-from embed.cpu.model import Pricing, machine
 from embed.nest.interpret import interpret
 from embed.nest.schedule import Schedule
 

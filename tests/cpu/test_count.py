@@ -8,10 +8,10 @@ from iced_x86 import Decoder
 
 import isa
 from dataflow import Operator, conv2d, gemm
-from embed.cpu import emulator
 from embed.cpu.compile import compile_cpu
-from embed.cpu.count import count
 from embed.cpu.kernel import CpuKernel
+from embed.cpu.measuring.count import count
+from embed.cpu.runner import emulator
 from tests.cpu.here import NHWC, arrays
 
 OPERATORS: dict[str, tuple[Operator, dict[str, str]]] = {

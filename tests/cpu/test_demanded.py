@@ -7,11 +7,11 @@ import pytest
 import embed
 import isa
 from dataflow import Operator, UserError, conv2d, gemm
+from embed.cpu.choosing.demanded import meets, narrowed
+from embed.cpu.choosing.model import packing
+from embed.cpu.choosing.rank import Ranking
 from embed.cpu.compile import candidates
-from embed.cpu.demanded import meets, narrowed
 from embed.cpu.kernel import CpuKernel
-from embed.cpu.model import packing
-from embed.cpu.rank import Ranking
 from embed.demands import Demand
 from embed.errors import NoEmbedding
 from embed.physical import Physical

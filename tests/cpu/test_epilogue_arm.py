@@ -5,7 +5,7 @@ from epilogues import agrees, followed
 
 import isa
 from dataflow import Operator, bias_relu, conv2d, depthwise_conv2d, gemm, requantise
-from embed.cpu import emulator, qemu
+from embed.cpu.runner import emulator, qemu
 
 NHWC = {"inp": "NHWC", "out": "NHWC", "res": "NHWC"}
 TYPES = {"neon": "f32", "neon_bf16": "bf16", "neon_dotprod": "i8", "neon_i8mm": "i8"}

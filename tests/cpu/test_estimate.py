@@ -7,9 +7,9 @@ import pytest
 import isa
 from dataflow import Operator, conv2d, gemm
 from embed.cpu.compile import compile_cpu
-from embed.cpu.count import count
-from embed.cpu.estimate import blocks_of, estimates
 from embed.cpu.kernel import CpuKernel
+from embed.cpu.measuring.count import count
+from embed.cpu.measuring.estimate import blocks_of, estimates
 from tests.cpu.here import NHWC
 
 MULTIPLIERS = {"neoverse-v1": 4, "neoverse-n1": 2, "cortex-a53": 1}

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import isa
 from dataflow import Operator, Tensor, UserError, conv2d, evaluate, gemm, parse
 from dataflow.dtypes import numpy_dtype
+from embed.cpu.arrays.feed import Feed
 from embed.cpu.compile import candidates, compile_cpu, kernel_of
-from embed.cpu.feed import Feed
 from embed.cpu.kernel import CpuKernel
 from embed.physical import Physical
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 import isa
 from dataflow import conv2d, evaluate, gemm, requantise
 from dataflow.operator import Operator
-from embed.cpu import model
+from embed.cpu.choosing import model
+from embed.cpu.choosing.model import Units
+from embed.cpu.choosing.rank import ACCURACY, Ranking
 from embed.cpu.compile import candidates, compile_cpu, kernel_of
-from embed.cpu.model import Units
-from embed.cpu.rank import ACCURACY, Ranking
 from embed.errors import NoEmbedding
 from embed.solver.deadline import Deadline
 from isa.model import Cost, MicroOperations

@@ -14,10 +14,10 @@ import embed
 import isa
 from dataflow import Operator, UserError, bias_relu, conv2d, depthwise_conv2d, gemm, requantise
 from embed import CpuKernel
-from embed.cpu import emit
-from embed.cpu.c_packing import c_type
-from embed.cpu.machine import machine_of
-from embed.cpu.object import relocatable
+from embed.cpu.export import emit
+from embed.cpu.export.c_packing import c_type
+from embed.cpu.export.object import relocatable
+from embed.cpu.runner.machine import machine_of
 
 PREFIX = {"x86_64": "", "aarch64": "aarch64-linux-gnu-"}
 TYPES = {

@@ -3,7 +3,7 @@
 import pytest
 
 import isa
-from embed.cpu.pipeline import Step, cycles
+from embed.cpu.measuring.pipeline import Step, cycles
 from isa.model import Cost, MicroOperations, Timing
 
 NEON = isa.load("neon")

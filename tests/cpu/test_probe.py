@@ -6,7 +6,7 @@ import isa
 from deepbench.cli import app
 from embed.cli.app import run
 from embed.cli.calibrate import throughput
-from embed.cpu import probe
+from embed.cpu.measuring import probe
 
 ISAS = ("avx2", "avx512", "avx512_bf16", "avx512_vnni")
 

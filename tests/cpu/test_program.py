@@ -4,10 +4,10 @@ import pytest
 
 import isa
 from dataflow import Operator, conv2d, gemm
+from embed.cpu.assembler.control import Return
+from embed.cpu.assembler.program import Repeat, slots_of
 from embed.cpu.compile import compile_cpu
-from embed.cpu.control import Return
-from embed.cpu.machine import machine_of
-from embed.cpu.program import Repeat, slots_of
+from embed.cpu.runner.machine import machine_of
 from isa import IsaError
 
 OPERATORS = {

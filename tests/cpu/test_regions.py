@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from dataflow import Operator, UserError, conv2d, evaluate
 from embed.cpu.compile import candidates, compile_cpu, kernel_of
-from embed.cpu.count import count
 from embed.cpu.kernel import CpuKernel
-from embed.cpu.regions import Region, regions
+from embed.cpu.lowering.regions import Region, regions
+from embed.cpu.measuring.count import count
 
 PADDED = {"c": 16, "h": 7, "w": 7, "k": 512, "r": 1, "s": 1, "stride": 2, "pad": 3, "dtype": "f32"}
 MARGIN = 2000

@@ -7,8 +7,8 @@ from math import prod
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embed.cpu.moves import Moves
-from embed.cpu.register_tiles import Core, register_tiles
+from embed.cpu.choosing.register_tiles import Core, register_tiles
+from embed.cpu.lowering.moves import Moves
 from embed.nest.task import even_tiles
 
 CORES = [Core(32, 64), Core(30, 16), Core(14, 32)]

@@ -16,9 +16,9 @@ import isa
 from dataflow import Operator, conv2d, evaluate, gemm, infer_all, requantise
 from embed.cli.app import app, run
 from embed.cli.data import random_arrays
-from embed.cpu.c_source import write_source
-from embed.cpu.count import count
+from embed.cpu.export.c_source import write_source
 from embed.cpu.kernel import CpuKernel
+from embed.cpu.measuring.count import count
 from embed.gates import run_gates
 from isa.source import Source
 

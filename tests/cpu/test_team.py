@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 import isa
-from embed.cpu import emulator, team
-from embed.cpu.aarch64 import assemble as assemble_arm
-from embed.cpu.control import (
+from embed.cpu.assembler.aarch64 import assemble as assemble_arm
+from embed.cpu.assembler.control import (
     Add,
     AddImmediate,
     BranchIfLess,
@@ -23,7 +22,8 @@ from embed.cpu.control import (
     SetImmediate,
     StorePointer,
 )
-from embed.cpu.machine import load, machine_of
+from embed.cpu.runner import emulator, team
+from embed.cpu.runner.machine import load, machine_of
 
 X86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="the code is for x86-64")
 TARGET = isa.load("avx2")

@@ -11,9 +11,9 @@ import embed
 import isa
 from dataflow import UserError, evaluate, gemm
 from embed.cli.app import app, run
-from embed.cpu import tune
 from embed.cpu.compile import candidates
 from embed.cpu.kernel import CpuKernel
+from embed.cpu.measuring import tune
 
 GEMM = gemm(m=24, n=48, k=16, dtype="f32")
 

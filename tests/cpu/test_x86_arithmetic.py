@@ -10,9 +10,9 @@ import pytest
 
 import isa
 from dataflow.computation import Dim
-from embed.cpu.control import AddImmediate, Item, Label, LoadPointer, Loop, Return, SetImmediate
-from embed.cpu.native import NativeFunction, pointers
-from embed.cpu.x86 import assemble
+from embed.cpu.assembler.control import AddImmediate, Item, Label, LoadPointer, Loop, Return, SetImmediate
+from embed.cpu.assembler.x86 import assemble
+from embed.cpu.runner.native import NativeFunction, pointers
 from isa import MachineInstruction
 from isa.rounding import compute
 

@@ -11,9 +11,9 @@ import pytest
 import isa
 from dataflow.dtypes import bits, is_integer, limits, numpy_dtype
 from dataflow.expression import Apply, Cast, walk
-from embed.cpu.control import Item, LoadPointer, Return, SetImmediate, SetMask
-from embed.cpu.native import NativeFunction, pointers
-from embed.cpu.x86 import assemble
+from embed.cpu.assembler.control import Item, LoadPointer, Return, SetImmediate, SetMask
+from embed.cpu.assembler.x86 import assemble
+from embed.cpu.runner.native import NativeFunction, pointers
 from embed.physical import aligned_zeros
 from isa import Isa, MachineInstruction
 from isa.interpreter import run

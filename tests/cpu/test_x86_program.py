@@ -19,8 +19,7 @@ from iced_x86 import BlockEncoder, Decoder
 import isa
 from dataflow import gemm
 from dataflow.errors import UserError
-from embed.cpu.compile import compile_cpu
-from embed.cpu.control import (
+from embed.cpu.assembler.control import (
     STACK,
     Add,
     AddImmediate,
@@ -42,8 +41,9 @@ from embed.cpu.control import (
     SetMask,
     StorePointer,
 )
-from embed.cpu.native import ExecutableMemory, NativeFunction, pointers
-from embed.cpu.x86 import POINTERS, assemble
+from embed.cpu.assembler.x86 import POINTERS, assemble
+from embed.cpu.compile import compile_cpu
+from embed.cpu.runner.native import ExecutableMemory, NativeFunction, pointers
 from isa import IsaError, MachineInstruction
 from isa.features import cpu_features
 from isa.x86 import disassemble

@@ -21,10 +21,10 @@ from deepbench.emulated.table import Rows, grouped, print_emulated
 from deepbench.problems import Problem, select
 from deepbench.suite import DONE, Settings, Task
 from embed.cli.app import run
-from embed.cpu import emulator, qemu
 from embed.cpu.compile import compile_cpu
 from embed.cpu.kernel import CpuKernel
-from embed.cpu.machine import machine_of
+from embed.cpu.runner import emulator, qemu
+from embed.cpu.runner.machine import machine_of
 
 TYPES = {"neon": "f32", "neon_fp16": "f16:f16", "neon_dotprod": "i8*i8", "neon_i8mm": "i8*i8", "neon_bf16": "bf16"}
 CORES = {"neon": 3, "neon_fp16": 2, "neon_dotprod": 2, "neon_i8mm": 2, "neon_bf16": 1}

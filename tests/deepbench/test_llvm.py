@@ -20,7 +20,7 @@ from embed.cli.app import run
 from embed.cli.data import random_arrays
 from embed.cpu.compile import compile_cpu
 from embed.cpu.kernel import CpuKernel
-from embed.cpu.native import pointers
+from embed.cpu.runner.native import pointers
 from isa.x86 import disassemble
 
 pytest.importorskip("llvmlite", reason="llvmlite is not installed (isa-embed[llvm])")

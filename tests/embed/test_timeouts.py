@@ -10,7 +10,7 @@ import embed
 import isa
 from dataflow import conv2d, gemm, requantise
 from embed.chain import Chain, plan
-from embed.cpu import rank
+from embed.cpu.choosing import rank
 from embed.demands import Demand
 from embed.errors import NoEmbedding
 from embed.progress import Progress

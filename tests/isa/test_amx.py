@@ -16,7 +16,7 @@ import pytest
 from iced_x86 import Code, Encoder, Instruction, MemoryOperand, Register
 
 import isa
-from embed.cpu.native import NativeFunction, pointers
+from embed.cpu.runner.native import NativeFunction, pointers
 from isa import IsaError, MachineInstruction, interpreter
 
 Array = npt.NDArray[Any]

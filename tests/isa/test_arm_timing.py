@@ -4,7 +4,7 @@ import pytest
 
 import isa
 from embed.cli.calibrate import throughput
-from embed.cpu.aarch64 import control_instructions
+from embed.cpu.assembler.aarch64 import control_instructions
 
 CORES = {"neoverse-v1": "4.00", "neoverse-n1": "2.00", "cortex-a53": "1.00"}
 """Fused multiply-adds of four floats a cycle."""

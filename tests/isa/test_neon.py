@@ -16,8 +16,9 @@ import pytest
 
 import isa
 from dataflow.dtypes import numpy_dtype
-from embed.cpu import aarch64, emulator, qemu
-from embed.cpu.control import AddImmediate, Item, LoadPointer, Return, SetImmediate
+from embed.cpu.assembler import aarch64
+from embed.cpu.assembler.control import AddImmediate, Item, LoadPointer, Return, SetImmediate
+from embed.cpu.runner import emulator, qemu
 from isa import Isa, MachineInstruction, interpreter
 from isa.model import FIELD, Instruction
 from isa.syntax import text_of

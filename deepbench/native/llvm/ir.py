@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 
 from dataflow.errors import UserError
+from embed.cpu.arrays.streams import Stream
+from embed.cpu.choosing.site import partial_words
 from embed.cpu.kernel import CpuKernel
-from embed.cpu.site import partial_words
-from embed.cpu.streams import Stream
 
 NAME = "kernel"
 _ELEMENTS = {"f16": ("half", 2), "f32": ("float", 4), "f64": ("double", 8)}

@@ -1,0 +1,1 @@
+"""From the user's arrays to what a kernel reads: in place, inside a border, packed; and back."""

@@ -1,0 +1,1 @@
+"""Programs as items, and what makes machine code of them: one module per calling convention."""

@@ -1,0 +1,1 @@
+"""Epilogues in registers: which instructions compute one, and the code that they make."""

@@ -1,0 +1,1 @@
+"""Kernels for programs in C: objects, assembler text, C source."""

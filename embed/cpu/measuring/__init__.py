@@ -1,0 +1,1 @@
+"""What a kernel or a core does: counted, estimated, probed, timed."""
