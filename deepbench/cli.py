@@ -37,6 +37,7 @@ from embed.cli.machines import check_search
 from embed.cli.record import Record
 from embed.cpu.runner.machine import check_runs
 from embed.kernel import Machine
+from embed.vta.roles import roles_of
 from isa.model import Isa
 
 app.command("sweep")(sweep_command)
@@ -113,7 +114,10 @@ def _table(chosen: AskedProblems, asked: Settings, results: AskedFiles, times: A
 
 def _simulated(problems: list[Problem], asked: Settings, executor: Executor, files: Files, target: Isa) -> int:
     """On VTA's simulator, or as an abstract program."""
-    runner = run_abstract if Machine.of(target) is Machine.ABSTRACT else run_one
+    runner = run_abstract
+    if Machine.of(target) is Machine.MICRO_OPERATIONS:
+        roles_of(target)  # a file that lacks one is refused once, not with every problem
+        runner = run_one
     records, wall = _run(problems, asked, executor, files.out, runner, Record)
     write_records(records, files)
     if files.html:

@@ -15,13 +15,14 @@ from embed.chain.options import Chain, Form, Offers, Option, cheapest
 from embed.costs import Costs
 from embed.embedding import Array, Embedding
 from embed.epilogue import plan
+from embed.errors import NoEmbedding
 from embed.layout import Layout, derive
 from embed.packing import Gather
 from embed.physical import Physical
 from embed.relax.sums import SUMS
 from embed.solver.deadline import Deadline
 from embed.solver.listing import within
-from embed.solver.search import best
+from embed.solver.search import Solution, best
 from embed.solver.settings import Settings
 from isa.model import Isa
 
@@ -40,7 +41,7 @@ def packed_offers(
 
     A copy moves both forms over the bus once.
     """
-    bests = [best(operator, target, settings, deadline.remaining) for operator in chain.operators]
+    bests = [_best(chain, place, target, settings, deadline) for place in range(len(chain.operators))]
     floors = [one.costs.cycles if one.progress is None else one.progress.bound or 0 for one in bests]
     ends = {
         flow.name: lying(flow.tensor, layouts.get(flow.name))
@@ -63,6 +64,14 @@ def packed_offers(
         options.append(cheapest(options_of(chain.read_by(place), target, [first, *near.ranked])))
         left += [] if near.complete else [chain.name(place)]
     return replace(offers, options=options, left=tuple(left))
+
+
+def _best(chain: Chain, place: int, target: Isa, settings: Settings, deadline: Deadline) -> Solution:
+    """The best embedding of an operator alone; raises NoEmbedding with the operator's name."""
+    try:
+        return best(chain.operators[place], target, settings, deadline.remaining)
+    except NoEmbedding as error:
+        raise NoEmbedding(f"operator {chain.name(place)}: {error}", error.progress) from None
 
 
 def handed_on(relax: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,12 +10,16 @@ from pathlib import Path
 
 import pytest
 
+import isa
+from deepbench.attempt import attempt, blank
 from deepbench.cli import app
 from deepbench.journal import NAME
 from deepbench.problems import select
 from deepbench.suite import Settings, Task
 from deepbench.vta import run as vta
 from embed.cli.app import run
+from embed.cli.record import Record
+from embed.errors import NoEmbedding
 
 ROOT = Path(__file__).parent.parent.parent
 PROGRAM = [sys.executable, "-c", "from deepbench.cli import main; main()", "deepbench"]
@@ -48,16 +52,24 @@ def test_a_slice_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (record.checked, record.executed, record.error) == (True, "slice", "")
 
 
-def test_what_has_no_embedding_is_in_the_record(tmp_path: Path) -> None:
-    import isa
+def test_what_has_no_embedding_is_in_the_record() -> None:
+    def none() -> Record:
+        raise NoEmbedding("no instruction of vta computes it")
 
-    text = isa.load("vta").path.read_text()
-    other = tmp_path / "other.toml"
-    other.write_text(text.replace("i32(inp[b,i]) * i32(wgt[o,i])", "i32(inp[b,i]) + i32(wgt[o,i])"))
     [problem] = select(only=["inference_device/gemm/007"])
-    record = vta.run_one(Task(problem, Settings(str(other))))
+    record = attempt(blank(Record, problem, Settings("vta"), objective="cycles", embedding=""), none)
     assert (record.status, record.checked) == ("NONE", None)
-    assert "no instruction of vta computes" in record.error
+    assert "no instruction of vta computes it" in record.error
+
+
+def test_a_vta_without_a_product_is_refused_before_the_suite(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.toml"
+    written = isa.load("vta").path.read_text()
+    other.write_text(written.replace("i32(inp[b,i]) * i32(wgt[o,i])", "i32(inp[b,i]) + i32(wgt[o,i])"))
+    assert run(app, ["deepbench", "--isa", str(other), "--out", str(tmp_path / "state")]) == 2
+    assert capsys.readouterr().err.count("no product of i8 operands") == 1
 
 
 def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:

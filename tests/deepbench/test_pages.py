@@ -49,7 +49,7 @@ def records(name: str) -> list[Record]:
 
 def trace(path: Path) -> None:
     kernel = embed.compile(requantise(conv2d(c=32, h=14, w=14, k=32, r=3, s=3, pad=1), bias=True), isa.load("vta"))
-    write_trace(path, kernel.embedding.operator.title, kernel.code, kernel.timing())
+    write_trace(path, kernel.embedding.operator.title, kernel.code, kernel.machine, kernel.timing())
 
 
 def vta(path: Path) -> None:
