@@ -13,7 +13,8 @@ import numpy as np
 from dataflow.expression import Read
 from embed.embedding import Embedding
 from embed.lanes import slides
-from embed.layout import Window, word_lanes
+from embed.layout import word_lanes
+from embed.window import Window
 
 Group = tuple[tuple[str, ...], tuple[int, ...]]
 """Dims that move along common dimensions of a tensor, and these dimensions."""

@@ -10,10 +10,11 @@ from embed.abstract.floor import Floors
 from embed.abstract.kernel import AbstractKernel, compile_abstract
 from embed.costs import epilogue_of
 from embed.embedding import Embedding
-from embed.layout import Axis, derive
+from embed.layout import derive
 from embed.pinned import Held
 from embed.solver.search import Solution
 from embed.solver.settings import Settings
+from embed.window import Axis
 from isa.model import Isa
 
 _SECONDS = 0.02

@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from embed.abstract.program import moving
 from embed.embedding import Embedding
-from embed.layout import Axis, Layout
+from embed.layout import Layout
 from embed.nest.schedule import Schedule
+from embed.window import Axis
 
 Counts = npt.NDArray[np.int64]
 

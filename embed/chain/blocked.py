@@ -5,7 +5,7 @@ from itertools import product
 
 from dataflow.computation import Tensor
 from embed.chain.options import Chain, Form, Offers, Option
-from embed.cpu.choosing.model import copy_cycles
+from embed.cpu.choosing.copying import copy_cycles
 from embed.cpu.choosing.place import register_instructions
 from embed.cpu.choosing.rank import Ranking
 from embed.cpu.compile import candidates

@@ -19,7 +19,7 @@ from embed.cli.exits import Defect
 from embed.cli.files import Array, read_array
 from embed.cli.operators import read_pairs
 from embed.costs import packings
-from embed.cpu.choosing.model import packing
+from embed.cpu.choosing.copying import packing
 from embed.cpu.kernel import CpuKernel
 from embed.cpu.runner.machine import machine_of
 from embed.embedding import Embedding

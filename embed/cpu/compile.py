@@ -8,8 +8,8 @@ from dataflow.operator import Operator
 from embed.checker import CheckError, verify
 from embed.cpu.arrays.blocks import in_blocks
 from embed.cpu.assembler.program import slots_of
+from embed.cpu.choosing.core import invocation_cycles
 from embed.cpu.choosing.demanded import narrowed
-from embed.cpu.choosing.model import invocation_cycles
 from embed.cpu.choosing.past import past_caches
 from embed.cpu.choosing.place import options, register_instructions
 from embed.cpu.choosing.rank import Candidate, Ranking, rank, search

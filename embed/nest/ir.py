@@ -12,7 +12,8 @@ from dataflow.expression import Read
 from embed.embedding import Embedding
 from embed.epilogue import Fused
 from embed.epilogue import Pass as EpiloguePass
-from embed.layout import Axis, Layout, derive
+from embed.layout import Layout, derive
+from embed.window import Axis
 
 Ranges = Mapping[str, range]
 

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from embed.costs import Rates
 from embed.embedding import Embedding
-from embed.layout import Axis, Layout
+from embed.layout import Layout
+from embed.window import Axis
 
 Ints = npt.NDArray[np.int64]
 

@@ -9,8 +9,8 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from embed.layout import Axis
 from embed.nest.task import Ints, Task
+from embed.window import Axis
 
 Bools = npt.NDArray[np.bool_]
 

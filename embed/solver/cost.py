@@ -7,13 +7,13 @@ from math import prod
 
 from ortools.sat.python import cp_model
 
-from embed.layout import Window
 from embed.relax.sums import added_bytes
 from embed.repacking import Pin
 from embed.solver import in_place
 from embed.solver.arithmetic import chain, product
 from embed.solver.problem import Problem
 from embed.solver.variables import Key, Variables
+from embed.window import Window
 
 Expression = cp_model.LinearExpr | int
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 import isa
 from dataflow import conv2d, evaluate, gemm
 from dataflow.operator import Operator
-from embed.cpu.choosing.model import Pricing, machine
+from embed.cpu.choosing.core import machine
+from embed.cpu.choosing.model import Pricing
 from embed.cpu.compile import candidates, kernel_of
 from embed.cpu.kernel import CpuKernel
 from embed.nest.interpret import interpret

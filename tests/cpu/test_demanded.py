@@ -7,8 +7,8 @@ import pytest
 import embed
 import isa
 from dataflow import Operator, UserError, conv2d, gemm
+from embed.cpu.choosing.copying import packing
 from embed.cpu.choosing.demanded import meets, narrowed
-from embed.cpu.choosing.model import packing
 from embed.cpu.choosing.rank import Ranking
 from embed.cpu.compile import candidates
 from embed.cpu.kernel import CpuKernel

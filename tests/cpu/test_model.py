@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 import isa
 from dataflow import conv2d, evaluate, gemm, requantise
 from dataflow.operator import Operator
-from embed.cpu.choosing import model
-from embed.cpu.choosing.model import Units
+from embed.cpu.choosing import core
+from embed.cpu.choosing.core import Units
 from embed.cpu.choosing.rank import ACCURACY, Ranking
+from embed.cpu.choosing.reach import Reach
 from embed.cpu.compile import candidates, compile_cpu, kernel_of
 from embed.errors import NoEmbedding
 from embed.solver.deadline import Deadline
@@ -57,7 +58,7 @@ UOPS = st.builds(
 def test_units_take_what_a_flow_takes(uops: list[list[MicroOperations]], data: st.DataObject) -> None:
     costs = [Cost("", 0, {}, tuple(parts), 4) for parts in uops]
     counts = [data.draw(st.integers(0, 5)) for _ in costs]
-    rows = model._rows(costs, dispatch=1000)
+    rows = core._rows(costs, dispatch=1000)
     assert Units(rows).cycles(counts) == pytest.approx(least_cycles(costs, counts), abs=1e-3)
 
 
@@ -94,7 +95,7 @@ def test_bytes_are_those_of_the_elements_touched(operator: Operator, layouts: di
         at = [dict(zip(dims, values, strict=True)) for values in product(*(points[dim] for dim in dims))]
         touched = {tuple(index.evaluate(point) for index in read.index) for point in at}
         owners = {dim: loop for loop in found.embedding.loops for dim in loop.dims}
-        reach = model._Reach(found.embedding, operand, found.site.ways[operand], owners)
+        reach = Reach(found.embedding, operand, found.site.ways[operand], owners)
         assert reach.bytes(spans) == 4 * len(touched), operand
 
 

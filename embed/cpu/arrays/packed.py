@@ -9,9 +9,10 @@ from dataflow.expression import Read
 from embed.cpu.arrays.feed import Feed
 from embed.cpu.arrays.streams import Stream
 from embed.embedding import Embedding
-from embed.layout import Axis, Layout, word_lanes
+from embed.layout import Layout, word_lanes
 from embed.nest.schedule import Schedule
 from embed.physical import Physical
+from embed.window import Axis
 
 
 @dataclass(frozen=True)

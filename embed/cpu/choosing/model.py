@@ -1,6 +1,6 @@
 """What a schedule costs a core: cycles from its execution units, its latencies and the reads of each cache.
 
-Numbers come from the first timing section of the ISA file. Units: the busiest set of them (embed.cpu.choosing.units).
+Units: the busiest set of them (embed.cpu.choosing.units).
 Caches: what a part of the loop nest touches is read once from the level beyond each cache that holds it, as long as the
 loops around move other tensors alone (Low et al., "Analytical Modeling Is Enough for High-Performance BLIS", ACM TOMS
 43(2), 2016). Compute and transfers overlap, so that the slowest counts, and a part of what comes from far.
@@ -9,76 +9,19 @@ loops around move other tensors alone (Low et al., "Analytical Modeling Is Enoug
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import hypot, prod
-from operator import le, mul
+from operator import mul
 
-from dataflow.dtypes import bits
-from embed.cpu.arrays.feed import Feed
-from embed.cpu.arrays.packed import Packed
 from embed.cpu.arrays.ways import Way
-from embed.cpu.choosing.units import held, unit_sets
+from embed.cpu.choosing.core import Machine
+from embed.cpu.choosing.reach import Reach
 from embed.cpu.lowering.moves import Moves
-from embed.cpu.lowering.roles import Roles
-from embed.embedding import Embedding, TileLoop
+from embed.embedding import Embedding
 from embed.nest.schedule import Schedule
 from embed.nest.task import whole_and_rest
-from embed.physical import Physical
-from embed.repacking import Packing
-from isa.memo import remembered
-from isa.model import Cost, Isa, MicroOperations
-
-_UNKNOWN = Cost("", 0, {}, (MicroOperations(1, ("any0", "any1")),), 4)
-"""An instruction that no timing section knows: two a cycle."""
-
-_DISPATCH = 4
-_LEVELS = ("l1", "l2", "l3")
-_READS = {"l2": 32, "l3": 16, "memory": 6}
-"""Bytes a cycle of cores that do not say."""
-
-_USABLE = 0.75
-"""The part of a cache that holds what is to be used again: lines of other data and uneven sets take the rest."""
 
 _LOOP_CYCLES = 2.0
 _PART_OF_OTHERS = 0.02
 """Of equal schedules the one that moves least is better, and what overlaps does so not quite."""
-
-_PAGE = 4096
-"""Prefetchers follow one run of addresses in each page, and none beyond it (Intel 64 and IA-32 Architectures
-Optimization Reference Manual, "Data Prefetch to L1 and L2 caches")."""
-
-_PACKING = 3.0
-"""Cycles a byte in which numpy copies an input into words."""
-
-_PACKING_START = 20_000
-"""Cycles of that however small: numpy's calls."""
-
-_BORDER = {"start": 3000, "run": 14, "byte": 0.09, "apart": 1.3}
-"""Cycles in which numpy copies an input into a border of zeros: for each run of neighbours and their bytes, or for each
-element that is copied on its own (measured on an Emerald Rapids).
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Units:
-    """Cycles that counts of some instructions need at least: each row has a share for each instruction."""
-
-    rows: tuple[tuple[float, ...], ...]
-
-    def cycles(self, counts: Sequence[float]) -> float:
-        """The busiest set of units."""
-        return float(max([sum(map(mul, row, counts)) for row in self.rows]))
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """One core: its units for (compute, load, spread), and how long a compute waits for the one before on a register.
-
-    `end` is what storing a result and clearing its register take; `caches` have bytes, and the rate of the next level.
-    """
-
-    units: Units
-    latency: float
-    end: float
-    caches: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,72 +32,6 @@ class Price:
     transfers: tuple[float, ...]
     copies: float
     total: float
-
-
-def machine(target: Isa, roles: Roles) -> Machine:
-    """The core of an ISA's first timing section."""
-    return _machine(target, roles.compute, roles.load, roles.spread, roles.store, roles.zero)
-
-
-@remembered
-def _machine(target: Isa, *names: str) -> Machine:
-    timing = next(iter(target.timings.values()), None)
-    costs, constants = (timing.costs, timing.constants) if timing else ({}, {})
-    used = [costs.get(name, _UNKNOWN) for name in names]
-    dispatch = constants.get("decode") or constants.get("dispatch") or _DISPATCH
-    rate = {level: float(constants.get(f"{level}_read", known)) for level, known in _READS.items()}
-    caches = []
-    for level, beyond in zip(_LEVELS, (*_LEVELS[1:], "memory"), strict=True):
-        if f"{level}_bytes" in constants:
-            caches.append((constants[f"{level}_bytes"] * _USABLE, rate[beyond]))
-    steps, ends = Units(_rows(used[:3], dispatch)), Units(_rows(used[3:], dispatch))
-    return Machine(steps, used[0].accumulate or used[0].latency, ends.cycles([1, 1]), tuple(caches))
-
-
-def _rows(costs: Sequence[Cost], dispatch: int) -> tuple[tuple[float, ...], ...]:
-    """A row for each set of units that can be the busiest, and one for the dispatch."""
-    rows = [tuple(held(cost, units) / len(units) for cost in costs) for units in unit_sets(costs)]
-    rows.append(tuple(sum(uop.count for uop in cost.uops) / dispatch for cost in costs))
-    return tuple(row for row in dict.fromkeys(rows) if not any(row != o and all(map(le, row, o)) for o in rows))
-
-
-@remembered
-def invocation_cycles(target: Isa, name: str) -> float:
-    """Cycles that one of many invocations of an instruction takes at least."""
-    timing = next(iter(target.timings.values()), None)
-    cost = timing.costs.get(name, _UNKNOWN) if timing else _UNKNOWN
-    return Units(_rows([cost], _DISPATCH)).cycles([1])
-
-
-def copy_cycles(size: int) -> float:
-    """Cycles in which numpy brings so many bytes from one layout to another."""
-    return _PACKING_START + _PACKING * size
-
-
-def packing(feed: Feed, physical: Physical) -> Packing:
-    """What is left to pack of a tensor that lies so where the user has it."""
-    name, layout = physical.tensor.name, physical.name
-    if feed.in_place:
-        return Packing(name, layout, True)
-    size = bits(physical.tensor.dtype)
-    return Packing(name, layout, False, (physical.size + feed.size) * size // 8, round(copied(feed)))
-
-
-def copied(feed: Feed) -> float:
-    """Cycles of the copy of a tensor that the kernel does not read or write where the user has it."""
-    if feed.in_place:
-        return 0.0
-    if feed.layout is None:
-        return _bordering(feed)
-    return copy_cycles(feed.size * bits(feed.physical.tensor.dtype) // 8)
-
-
-def _bordering(feed: Feed) -> float:
-    """Cycles of copying a tensor into a border."""
-    tensor = feed.physical.tensor
-    if feed.apart:
-        return _BORDER["start"] + _BORDER["apart"] * tensor.size
-    return _BORDER["start"] + _BORDER["run"] * tensor.size / feed.run + _BORDER["byte"] * tensor.bytes
 
 
 class Pricing:
@@ -176,7 +53,7 @@ class Pricing:
         self.sums = [name for name in self.extents if name not in self.results]
         self.steps = prod([self.extents[name] for name in self.sums])
         owners = {dim: loop for loop in embedding.loops for dim in loop.dims}
-        self.tensors = [_Reach(embedding, operand, found, owners) for operand, found in ways.items()]
+        self.tensors = [Reach(embedding, operand, found, owners) for operand, found in ways.items()]
         self.whole = [tensor.bytes(self.extents) for tensor in self.tensors]
         numbered = list(enumerate(self.tensors))
         self.moved = {name: [place for place, tensor in numbered if name in tensor.loops] for name in self.results}
@@ -264,7 +141,7 @@ class Pricing:
         ends = sums * core.end + core.latency + _LOOP_CYCLES * len(sizes)
         return self.steps * (step + _LOOP_CYCLES / unrolled / 2) + ends
 
-    def _levels(self, schedule: Schedule, some: Sequence["_Reach"] | None = None) -> list[tuple[float, float]]:
+    def _levels(self, schedule: Schedule, some: Sequence[Reach] | None = None) -> list[tuple[float, float]]:
         """For each place in the order of results, the bytes that one trip of the loops inside touches, and the bytes
         that all trips bring if a cache holds those: once for each trip around that moves a tensor. Last, if none does.
 
@@ -300,51 +177,3 @@ def _missed(levels: Sequence[tuple[float, float]], room: float) -> float:
             return kept * fewer + (1 - kept) * moved
         kept, fewer = room / touched, moved
     raise AssertionError("one level touches nothing")
-
-
-class _Reach:
-    """How many bytes of one operand's tensor some iterations of the loops touch."""
-
-    def __init__(self, embedding: Embedding, operand: str, found: Way, owners: Mapping[str, TileLoop]) -> None:
-        read, radix = embedding.accesses[embedding.binding.tensors[operand]], embedding.radix
-        tensor = embedding.operator.main.tensor(read.tensor)
-        loops = {dim: owners[dim] for dim in read.dims}
-        self.size = bits(found.physical.tensor.dtype) // 8
-        self.loops = frozenset([loop.name for loop in loops.values()])
-        near = {} if isinstance(found, Packed) or not found.spread else found.point
-        self.crowded = [name for name, step in near.items() if name in embedding.result_loops and step < _PAGE]
-        self.packed = isinstance(found, Packed)
-        self.word = self.size * prod([radix[name] for name in self.loops if name in radix])
-        self.dims = []
-        inside = _inside(embedding)
-        for index, size in zip(read.index, tensor.shape, strict=True):
-            steps = [(loops[dim].name, abs(step)) for dim, step in index.terms]
-            start = 1 - sum([step for _, step in steps])
-            points = [radix.get(loops[dim].name, 1) / inside.get(dim, 1) for dim, _ in index.terms]
-            moved = [(name, step * count) for (name, step), count in zip(steps, points, strict=True)]
-            self.dims.append((size, start, moved))
-
-    def is_crowded(self, tiles: Mapping[str, int]) -> bool:
-        """Whether the rows that a tile reads side by side lie several to a page."""
-        return any(tiles[name] > 1 for name in self.crowded)
-
-    def bytes(self, spans: Mapping[str, int]) -> float:
-        """Bytes that `spans` iterations of each loop touch."""
-        if self.packed:
-            return float(self.word * prod([spans[name] for name in self.loops]))
-        total = float(self.size)
-        for size, start, steps in self.dims:
-            reach = float(start)
-            for name, step in steps:
-                reach += step * spans[name]
-            total *= min(size, reach)
-        return total
-
-
-def _inside(embedding: Embedding) -> dict[str, int]:
-    """How many points of a digit pass before one of its dims moves, where that is not each."""
-    found = {}
-    for digit in embedding.digits:
-        for place, dim in enumerate(digit.dims[1:], 1):
-            found[dim] = prod([embedding.extents[inner] for inner in digit.dims[:place]])
-    return found

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from embed.cpu.arrays.streams import Stream
 from embed.cpu.assembler.control import Order, Return
 from embed.cpu.assembler.program import Fields, Filled, Part
-from embed.cpu.choosing.model import machine
+from embed.cpu.choosing.core import machine
 from embed.cpu.choosing.site import Site
 from isa.machine import MachineInstruction
 from isa.memo import remembered

@@ -5,7 +5,9 @@ from math import inf
 
 from embed.cpu.arrays.streams import steps
 from embed.cpu.choosing.candidates import Tiling, choose
-from embed.cpu.choosing.model import Pricing, copied, machine
+from embed.cpu.choosing.copying import copied
+from embed.cpu.choosing.core import machine
+from embed.cpu.choosing.model import Pricing
 from embed.cpu.choosing.rank import ACCURACY, Candidate
 from embed.cpu.choosing.register_tiles import Core
 from embed.cpu.choosing.site import Site
