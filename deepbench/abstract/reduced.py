@@ -24,10 +24,11 @@ def reduced(problem: Problem, embedding: Embedding) -> Problem:
     if problem.op == "gemm":
         smaller = _smaller(embedding, {})
         return replace(problem, sizes=tuple({**sizes, **{dim: smaller[dim] for dim in "mnk"}}.items()))
-    taps = _smaller(embedding, {})
     steps = {out: (_along(sizes["stride"], axis), _along(sizes["pad"], axis)) for out, _, _, axis in _SPATIAL}
-    least = {out: _places(taps[tap], *steps[out]) for out, _, tap, _ in _SPATIAL}
-    smaller = _smaller(embedding, least)
+    smaller = _smaller(embedding, _enough(_smaller(embedding, {}), steps))
+    if not _reaches(smaller, steps):
+        taps = {tap: int(str(sizes[tap])) for *_, tap, _ in _SPATIAL}
+        smaller = _smaller(embedding, taps | _enough(taps, steps))
     sizes |= {dim: smaller[dim] for dim in ("n", "k", "c", "r", "s")}
     if "groups" in sizes:
         groups = smaller.get("g", 1)
@@ -36,6 +37,16 @@ def reduced(problem: Problem, embedding: Embedding) -> Problem:
         stride, pad = steps[out]
         sizes[size] = (smaller[out] - 1) * stride + smaller[tap] - 2 * pad
     return replace(problem, sizes=tuple(sizes.items()))
+
+
+def _enough(taps: Mapping[str, int], steps: Mapping[str, tuple[int, int]]) -> dict[str, int]:
+    """The least outputs along each axis for these taps, with the stride and padding of `steps`."""
+    return {out: _places(taps[tap], *steps[out]) for out, _, tap, _ in _SPATIAL}
+
+
+def _reaches(found: Mapping[str, int], steps: Mapping[str, tuple[int, int]]) -> bool:
+    """Whether the input has an element along each axis."""
+    return all(found[out] >= least for out, least in _enough(found, steps).items())
 
 
 def _places(taps: int, stride: int, pad: int) -> int:

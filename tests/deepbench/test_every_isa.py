@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -60,7 +60,11 @@ def problems(draw: st.DrawFn) -> Problem:
     return Problem("x", "x", "conv", tuple({**sizes, "stride": (draw(st.integers(1, 3)), 2)}.items()))  # type: ignore[arg-type]
 
 
+NARROW = {"n": 1, "c": 33, "k": 1, "h": 7, "w": 7, "r": 6, "s": 1, "pad": (2, 0), "stride": (3, 2)}
+
+
 @given(problems())
+@example(Problem("x", "x", "conv", tuple(NARROW.items())))  # type: ignore[arg-type]
 @settings(max_examples=30, deadline=None)
 def test_a_reduced_problem_has_the_same_embedding(problem: Problem) -> None:
     typed = Typed.of(isa.load("vta"))

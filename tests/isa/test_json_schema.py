@@ -14,7 +14,7 @@ jsonschema = pytest.importorskip("jsonschema")
 
 HERE = Path(__file__).parent
 SHIPPED = Path(isa.__file__).parent
-CONTROL = SHIPPED.parent / "embed" / "cpu" / "aarch64.toml"
+CONTROL = SHIPPED.parent / "embed" / "cpu" / "assembler" / "aarch64.toml"
 GOOD = [CONTROL, *sorted(SHIPPED.glob("*.toml")), *sorted((HERE / "files").glob("*.toml"))]
 STRUCTURE = (
     "unknown key",
