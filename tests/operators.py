@@ -50,9 +50,9 @@ def displaced(draw: st.DrawFn, dtype: str) -> Operator:
         reversed_, step, offset = draw(st.booleans()), draw(st.integers(1, 2)), draw(st.integers(0, 3))
         return f"{sizes[dim] - 1 + offset}-{dim}" if reversed_ else f"{step}*{dim}+{offset}"
 
-    left = draw(
-        st.sampled_from([f"{index('i')},{index('k')}", f"{draw(st.integers(1, 2))}*i+k+{draw(st.integers(-1, 3))}"])
-    )
+    least = -1 if sizes["i"] > 1 or sizes["k"] > 1 else 0  # some element must lie within the tensor
+    sliding = f"{draw(st.integers(1, 2))}*i+k+{draw(st.integers(least, 3))}"
+    left = draw(st.sampled_from([f"{index('i')},{index('k')}", sliding]))
     text = f"out[{index('i')},{index('j')}] += a[{left}] * b[{index('k')},{index('j')}]"
     return Operator("displaced", (infer(text, sizes, dtype),))
 
